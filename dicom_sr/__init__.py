@@ -1,0 +1,1 @@
+"""Structured Reports of lumbar grades: the published language, and DICOM in and out."""

@@ -1,0 +1,1 @@
+"""The command `lumbar`: a thin shell, one function per verb."""

@@ -1,0 +1,110 @@
+"""Pixels to millimetres and back: the one module that converts between them.
+
+Patient coordinates are LPS in millimetres: +x to the patient's left, +y to the back,
++z to the head (DICOM PS3.3 C.7.6.2.1.1). Pixels are (column, row), 0-based, the centre
+of the first pixel at (0, 0).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+"""A point or direction in patient space, shape (3,), LPS, millimetres."""
+
+Triple = tuple[float, float, float]
+
+
+class Orientation(StrEnum):
+    """The anatomical plane that a slice lies closest to."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One slice in patient space (DICOM PS3.3 C.7.6.2).
+
+    `along_columns` is the direction in which the column index grows (the first three
+    values of ImageOrientationPatient), `along_rows` that in which the row index grows.
+    `row_spacing_mm` is the distance between rows (first value of PixelSpacing),
+    `column_spacing_mm` that between columns.
+
+    Raises ValueError when the directions are not unit length and perpendicular, or a
+    spacing or size is not positive.
+    """
+
+    position_mm: Triple
+    along_columns: Triple
+    along_rows: Triple
+    row_spacing_mm: float
+    column_spacing_mm: float
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        across, down = np.array(self.along_columns), np.array(self.along_rows)
+        lengths = np.linalg.norm(across), np.linalg.norm(down)
+        if not np.allclose(lengths, 1, atol=1e-2) or abs(float(across @ down)) > 1e-2:
+            raise ValueError("image orientation is not two perpendicular unit vectors")
+        if not np.isfinite(self.position_mm).all():
+            raise ValueError("image position is not finite")
+        spacings = (self.row_spacing_mm, self.column_spacing_mm)
+        if not all(math.isfinite(s) and s > 0 for s in spacings):
+            raise ValueError("pixel spacing is not positive")
+        if self.rows < 1 or self.columns < 1:
+            raise ValueError("the image has no pixels")
+
+    @cached_property
+    def normal(self) -> Vector:
+        """Unit normal of the slice: columns direction x rows direction, shape (3,)."""
+        normal: Vector = np.cross(self.along_columns, self.along_rows)
+        return normal / np.linalg.norm(normal)
+
+    @cached_property
+    def orientation(self) -> Orientation:
+        """The plane by the largest component of the normal, however oblique."""
+        axis = int(np.argmax(np.abs(self.normal)))
+        return (Orientation.SAGITTAL, Orientation.CORONAL, Orientation.AXIAL)[axis]
+
+    @property
+    def offset_mm(self) -> float:
+        """Position of the slice along its own normal."""
+        return float(self.normal @ np.array(self.position_mm))
+
+    def to_mm(self, column: float, row: float) -> Vector:
+        """The patient position of a pixel, shape (3,) LPS (PS3.3 equation C.7.6.2.1-1)."""
+        position: Vector = (
+            np.array(self.position_mm)
+            + np.array(self.along_columns) * self.column_spacing_mm * column
+            + np.array(self.along_rows) * self.row_spacing_mm * row
+        )
+        return position
+
+    def to_px(self, position_mm: Vector) -> tuple[float, float]:
+        """The (column, row) of a patient position projected onto the slice."""
+        offset = np.asarray(position_mm) - np.array(self.position_mm)
+        column = float(offset @ np.array(self.along_columns)) / self.column_spacing_mm
+        row = float(offset @ np.array(self.along_rows)) / self.row_spacing_mm
+        return column, row
+
+    def distance_mm(self, position_mm: Vector) -> float:
+        """Signed distance of a patient position from the slice, along its normal."""
+        return float(self.normal @ (np.asarray(position_mm) - np.array(self.position_mm)))
+
+    def contains(self, column: float, row: float) -> bool:
+        """Whether a pixel position lies on the image, half a pixel of border included."""
+        return -0.5 <= column <= self.columns - 0.5 and -0.5 <= row <= self.rows - 0.5
+
+    @property
+    def patient_left_is_right_of_image(self) -> bool:
+        """Whether +x (patient left) grows with the column index, the usual way for axial slices."""
+        return self.along_columns[0] > 0

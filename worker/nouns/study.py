@@ -1,0 +1,162 @@
+"""What the headers say: slices, series, the study, and the roles that series take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydicom import Dataset
+
+from dicom_sr.findings import ImageReference
+from worker.nouns.geometry import Plane
+
+
+class Role(StrEnum):
+    """What a series is used for."""
+
+    SAGITTAL_T1 = "sagittal_t1"
+    SAGITTAL_T2 = "sagittal_t2"
+    AXIAL_T2 = "axial_t2"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One stored DICOM object: the archive's own key for it, and its header.
+
+    `key` is opaque to everyone but the archive that made it (a path, an Orthanc id).
+    `header` holds no PixelData.
+    """
+
+    key: str
+    header: Dataset
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A stored object that is no readable DICOM file; `error` names the exception's type."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """One slice: a single-frame image, or one frame of a multi-frame one.
+
+    `image` names it in reports (after repair); `key` names the stored object in the
+    archive, whose pixels have not been read yet.
+    """
+
+    key: str
+    image: ImageReference
+    instance_number: int | None
+    plane: Plane
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The physics and the texts that routing looks at; None or empty where absent.
+
+    Times are in milliseconds, the flip angle in degrees.
+    """
+
+    echo_time_ms: float | None = None
+    repetition_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    flip_angle_deg: float | None = None
+    echo_train_length: int | None = None
+    scanning_sequence: tuple[str, ...] = ()
+    sequence_variant: tuple[str, ...] = ()
+    sequence_name: str = ""
+    acquisition_type: str = ""
+    image_type: tuple[str, ...] = ()
+    contrast_agent: str = ""
+    series_description: str = ""
+    protocol_name: str = ""
+    body_part: str = ""
+    modality: str = ""
+    sop_class_uid: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: what was acquired, and its slices in no particular order.
+
+    `unplaced` counts objects without a usable image plane.
+    """
+
+    series_instance_uid: str
+    acquisition: Acquisition
+    slices: tuple[SliceHeader, ...]
+    frame_of_reference_uid: str | None = None
+    patient_position: str = ""
+    unplaced: int = 0
+
+
+class RepairKind(StrEnum):
+    """What intake had to mend, or could not."""
+
+    SOP_CLASS = "sop_class_uid_assumed_mr"
+    MODALITY = "modality_assumed_mr"
+    SOP_INSTANCE = "sop_instance_uid_derived"
+    TYPE_2 = "type_2_attribute_filled_empty"
+    FRAME_OF_REFERENCE = "frame_of_reference_differs"
+    UNREADABLE = "object_unreadable"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One kind of repair made on one series, and to how many instances."""
+
+    kind: RepairKind
+    series_instance_uid: str | None
+    instances: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """All series of one study, after repair, with the repairs recorded.
+
+    `sources` maps (Series Instance UID, SOP Instance UID) after repair to the repaired
+    header, which the SR copies its patient and study modules from.
+    """
+
+    study_instance_uid: str
+    series: tuple[Series, ...]
+    repairs: tuple[Repair, ...] = ()
+    sources: dict[tuple[str, str], Dataset] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What was decided for one series: a role or none, and the reason in words."""
+
+    series_instance_uid: str
+    series_description: str
+    role: Role | None
+    reason: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RoutedStudy:
+    """A study with a decision for every series: `routed | rejected == all`.
+
+    `roles` holds the series to use for each role, best first; `decisions` holds one
+    entry for every series of the study, in the study's order.
+    """
+
+    study: Study
+    roles: dict[Role, tuple[Series, ...]]
+    decisions: tuple[Routing, ...]
+
+    @property
+    def rejected(self) -> tuple[Routing, ...]:
+        """The decisions that gave no role."""
+        return tuple(d for d in self.decisions if d.role is None)
+
+    @property
+    def routed(self) -> tuple[Routing, ...]:
+        """The decisions that gave a role."""
+        return tuple(d for d in self.decisions if d.role is not None)
