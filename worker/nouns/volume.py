@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Volume:
         if self.pixels.ndim != 3 or len(self.pixels) != len(self.slices) or not self.slices:
             raise ValueError("a volume needs pixels of shape (slices, rows, columns)")
         offsets = [float(self.normal @ np.array(p.position_mm)) for p in self.planes]
-        if any(b < a for a, b in zip(offsets, offsets[1:], strict=False)):
+        if any(b < a for a, b in itertools.pairwise(offsets)):
             raise ValueError("the slices of a volume must be ordered along their normal")
 
     @property
