@@ -1,1 +1,244 @@
+"""The whole way, on one page: a study walks in, findings and a Structured Report come out.
 
+No network and no queue in here: an `Archive` brings the headers and the pixels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import Dataset
+
+from dicom_sr import uids, writer
+from dicom_sr.findings import (
+    TARGETS,
+    BundleIdentity,
+    Condition,
+    Finding,
+    Graded,
+    ImageReference,
+    Level,
+    NotAssessed,
+    NotAssessedReason,
+    Probabilities,
+    Report,
+    Side,
+    Target,
+)
+from worker import __version__
+from worker.archive import Archive
+from worker.bundles.loading import Bundle
+from worker.grade.graders import axial_crop, foraminal_crop, grade_axial, grade_foramina
+from worker.grade.windows import level_spacing
+from worker.intake.headers import read_study
+from worker.intake.loading import load
+from worker.intake.routing import route
+from worker.localise.axial import AxialLevel, choose_slice, find_canals
+from worker.localise.foramina import find_foramina
+from worker.localise.levels import find_levels
+from worker.nouns.geometry import Vector
+from worker.nouns.points import LevelPoint
+from worker.nouns.study import Repair, RoutedStudy
+from worker.nouns.volume import Volumes
+
+Observer = Callable[[str], None]
+"""Told the name of each step as it begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """Where everything lies: what stage 1 hands to stage 2.
+
+    `positions` is the canal's middle at each level in patient millimetres.
+    """
+
+    levels: Mapping[Level, LevelPoint]
+    foramina: Mapping[tuple[Level, Side], LevelPoint]
+    axial: Mapping[Level, AxialLevel]
+    off_axis: frozenset[Level]
+
+
+@dataclass(frozen=True, eq=False)
+class GradedStudy:
+    """A study with its report, and everything that explains it."""
+
+    report: Report
+    routed: RoutedStudy
+    volumes: Volumes
+    repairs: tuple[Repair, ...]
+    timings_ms: Mapping[str, float]
+
+
+def grade(
+    study: str, archive: Archive, bundle: Bundle, *, observe: Observer = lambda _: None
+) -> GradedStudy:
+    """Grade one study of an archive.
+
+    Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
+    archive does not answer. Whatever cannot be graded within a lumbar study becomes "not
+    assessed" with its reason.
+    """
+    timings: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        observe(name)
+        begun = time.perf_counter()
+        yield
+        timings[name] = (time.perf_counter() - begun) * 1000
+
+    with step("headers"):
+        instances = archive.headers(study)
+    with step("route"):
+        routed = route(read_study(instances))
+    with step("pixels"):
+        volumes = load(routed, archive.fetch)
+    with step("localise"):
+        anatomy = localise(volumes, bundle)
+    with step("grade"):
+        findings = assess(anatomy, volumes, bundle)
+    report = Report(routed.study.study_instance_uid, bundle.identity, findings)
+    repairs = (*routed.study.repairs, *volumes.repairs)
+    return GradedStudy(report, routed, volumes, repairs, timings)
+
+
+def localise(volumes: Volumes, bundle: Bundle) -> Anatomy:
+    """Stage 1: levels on sagittal T2, foramina on sagittal T1, canals on axial T2."""
+    levels: Mapping[Level, LevelPoint] = {}
+    for volume in volumes.sagittal_t2:
+        levels = max(levels, find_levels(volume, bundle), key=len)
+    canal = {level: point.position_mm for level, point in levels.items()}
+    foramina: Mapping[tuple[Level, Side], LevelPoint] = {}
+    for volume in volumes.sagittal_t1:
+        foramina = max(foramina, find_foramina(volume, bundle, canal), key=len)
+    positions = canal or _between_foramina(foramina)
+    chosen = {level: choose_slice(volumes.axial_t2, where) for level, where in positions.items()}
+    slices = {level: found for level, found in chosen.items() if found is not None}
+    axial = find_canals(slices, positions, bundle)
+    return Anatomy(levels, foramina, axial, frozenset(positions.keys() - slices.keys()))
+
+
+def assess(anatomy: Anatomy, volumes: Volumes, bundle: Bundle) -> tuple[Finding, ...]:
+    """Stage 2: a grade for every target that stage 1 found, a reason for every other."""
+    spacing = level_spacing({lv: point.position_mm for lv, point in anatomy.levels.items()})
+    foramina = list(anatomy.foramina.values())
+    foraminal = dict(
+        zip(
+            anatomy.foramina,
+            grade_foramina([foraminal_crop(p, spacing) for p in foramina], bundle),
+            strict=True,
+        )
+    )
+    crops = [axial_crop(found.canal, found.span_mm) for found in anatomy.axial.values()]
+    axial = dict(zip(anatomy.axial, grade_axial(crops, bundle), strict=True))
+
+    def finding(target: Target) -> Finding:
+        level, side = target.level, target.side
+        if target.condition is Condition.NEURAL_FORAMINAL_NARROWING and side is not None:
+            if (level, side) not in foraminal:
+                return NotAssessed(target, _why_no_foramen(volumes))
+            point = anatomy.foramina[level, side]
+            image = point.image_point.image
+            return _graded(target, foraminal[level, side], point, image, point.confidence)
+        if level not in axial:
+            return NotAssessed(target, _why_no_axial(level, anatomy, volumes))
+        found = anatomy.axial[level]
+        image = found.canal.image_point.image
+        if side is not None:
+            sure = found.canal.confidence * _level_confidence(level, anatomy)
+            return _graded(target, axial[level].recesses[side], found.recesses[side], image, sure)
+        if level not in anatomy.levels:
+            return NotAssessed(target, _why_no_axial(level, anatomy, volumes))
+        sure = found.canal.confidence * _level_confidence(level, anatomy)
+        return _graded(target, axial[level].canal, anatomy.levels[level], image, sure)
+
+    return tuple(finding(target) for target in TARGETS)
+
+
+def structured_report(graded: GradedStudy, predecessor: Dataset | None = None) -> Dataset:
+    """The Structured Report of a graded study, with the same UID for the same input."""
+    return writer.write(
+        graded.report,
+        source_headers(graded.routed),
+        software_version=__version__,
+        fingerprint=fingerprint(graded.routed),
+        predecessor=predecessor,
+    )
+
+
+def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
+    """The SOP Instance UID that the report of a routed study has, known before grading."""
+    study = routed.study.study_instance_uid
+    return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256)
+
+
+def fingerprint(routed: RoutedStudy) -> str:
+    """The fingerprint of the instances that are graded; nothing else changes a result."""
+    return uids.fingerprint(_routed_images(routed))
+
+
+def source_headers(routed: RoutedStudy) -> list[Dataset]:
+    """The headers of every instance of the routed series, each once."""
+    sources = routed.study.sources
+    images = {(i.series_instance_uid, i.sop_instance_uid): None for i in _routed_images(routed)}
+    return [sources[key] for key in images]
+
+
+def _routed_images(routed: RoutedStudy) -> Iterator[ImageReference]:
+    for series in (s for role in routed.roles.values() for s in role):
+        for header in series.slices:
+            yield header.image
+
+
+def _between_foramina(
+    foramina: Mapping[tuple[Level, Side], LevelPoint],
+) -> dict[Level, Vector]:
+    """Without sagittal T2, a level lies between its two foramina, a little behind and below."""
+    return {
+        level: (foramina[level, Side.LEFT].position_mm + foramina[level, Side.RIGHT].position_mm)
+        / 2
+        + np.array([0.0, 5.0, -5.0])
+        for level in Level
+        if all((level, side) in foramina for side in Side)
+    }
+
+
+def _level_confidence(level: Level, anatomy: Anatomy) -> float:
+    if level in anatomy.levels:
+        return anatomy.levels[level].confidence
+    return min(anatomy.foramina[level, side].confidence for side in Side)
+
+
+def _graded(
+    target: Target,
+    probabilities: Probabilities,
+    point: LevelPoint,
+    graded_on: ImageReference,
+    level_confidence: float,
+) -> Finding:
+    if not point.volume.planes[point.index].contains(point.column, point.row):
+        return NotAssessed(target, NotAssessedReason.OUTSIDE_IMAGE)
+    certainty = probabilities.of(probabilities.severity) * min(1.0, level_confidence)
+    return Graded(target, probabilities, certainty, point.image_point, graded_on)
+
+
+def _why_no_foramen(volumes: Volumes) -> NotAssessedReason:
+    if not volumes.sagittal_t1:
+        return NotAssessedReason.NO_SAGITTAL_T1
+    return NotAssessedReason.FORAMEN_NOT_FOUND
+
+
+def _why_no_axial(level: Level, anatomy: Anatomy, volumes: Volumes) -> NotAssessedReason:
+    if not volumes.axial_t2:
+        return NotAssessedReason.NO_AXIAL_T2
+    if not volumes.sagittal_t2:
+        return NotAssessedReason.NO_SAGITTAL_T2
+    if level in anatomy.off_axis:
+        return NotAssessedReason.NO_AXIAL_SLICE
+    if level not in anatomy.levels:
+        return NotAssessedReason.LEVEL_NOT_FOUND
+    return NotAssessedReason.CANAL_NOT_FOUND

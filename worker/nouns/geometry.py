@@ -105,6 +105,17 @@ class Plane:
         return -0.5 <= column <= self.columns - 0.5 and -0.5 <= row <= self.rows - 0.5
 
     @property
-    def patient_left_is_right_of_image(self) -> bool:
-        """Whether +x (patient left) grows with the column index, the usual way for axial slices."""
-        return self.along_columns[0] > 0
+    def flips(self) -> tuple[bool, bool]:
+        """Whether (columns, rows) must be reversed for the usual view of the slice.
+
+        Usual is: patient left to the right, back to the right or below, head above. So
+        networks see every patient the same way round, however a slice was stored.
+        """
+        columns, rows = (_runs_against_view(d) for d in (self.along_columns, self.along_rows))
+        return columns, rows
+
+
+def _runs_against_view(direction: Triple) -> bool:
+    axis = int(np.argmax(np.abs(direction)))
+    # +x (left) and +y (back) grow in the usual view, +z (head) shrinks.
+    return (direction[axis] < 0) != (axis == 2)

@@ -57,7 +57,8 @@ class SliceHeader:
 class Acquisition:
     """The physics and the texts that routing looks at; None or empty where absent.
 
-    Times are in milliseconds, the flip angle in degrees.
+    Times are in milliseconds, the flip angle in degrees. `acquired` is date and time as
+    DICOM writes them, so that later sorts after earlier.
     """
 
     echo_time_ms: float | None = None
@@ -76,6 +77,8 @@ class Acquisition:
     body_part: str = ""
     modality: str = ""
     sop_class_uid: str = ""
+    study_description: str = ""
+    acquired: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class RepairKind(StrEnum):
     TYPE_2 = "type_2_attribute_filled_empty"
     FRAME_OF_REFERENCE = "frame_of_reference_differs"
     UNREADABLE = "object_unreadable"
+    DUPLICATE = "duplicate_slice_dropped"
 
 
 @dataclass(frozen=True)

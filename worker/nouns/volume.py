@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import ImageReference
 from worker.nouns.geometry import Orientation, Plane, Vector
-from worker.nouns.study import Role, SliceHeader
+from worker.nouns.study import Repair, Role, SliceHeader
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +67,30 @@ class Volume:
         distances = [abs(plane.distance_mm(position_mm)) for plane in self.planes]
         index = int(np.argmin(distances))
         return index, distances[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Volumes:
+    """The volumes of a study by role, best first, and what loading had to leave out.
+
+    A sagittal role holds the volumes of one series; `axial_t2` those of all axial series.
+    """
+
+    sagittal_t1: tuple[Volume, ...] = ()
+    sagittal_t2: tuple[Volume, ...] = ()
+    axial_t2: tuple[Volume, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+
+    def of(self, role: Role) -> tuple[Volume, ...]:
+        """The volumes of one role."""
+        by_role = {
+            Role.SAGITTAL_T1: self.sagittal_t1,
+            Role.SAGITTAL_T2: self.sagittal_t2,
+            Role.AXIAL_T2: self.axial_t2,
+        }
+        return by_role[role]
+
+    @property
+    def all(self) -> tuple[Volume, ...]:
+        """Every volume."""
+        return self.sagittal_t1 + self.sagittal_t2 + self.axial_t2

@@ -1,0 +1,1 @@
+"""Model bundles: a card, safetensors, and how they become networks in memory."""

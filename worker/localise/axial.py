@@ -1,0 +1,152 @@
+"""The axial slice of each level, and the canal and both lateral recesses on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dicom_sr.findings import Level, Side
+from worker.localise.heat import Peak, peaks
+from worker.localise.views import Networks
+from worker.localise.windows import (
+    AXIAL_POINTS,
+    AXIAL_SHAPE,
+    AXIAL_WIDTH_MM,
+    AxialPoint,
+    canal_window,
+)
+from worker.nouns.crop import Crop, cut
+from worker.nouns.geometry import Vector
+from worker.nouns.points import LevelPoint
+from worker.nouns.volume import Volume
+
+FARTHEST_MM: Final = 5.0
+"""A plane farther than this from the disc's canal point does not show that disc."""
+
+PASSES: Final = 2
+"""The second look starts from where the first found the canal."""
+
+_MIRRORED: Final = [
+    AXIAL_POINTS.index(name)
+    for name in (AxialPoint.CANAL, AxialPoint.RIGHT_RECESS, AxialPoint.LEFT_RECESS)
+]
+
+
+@dataclass(frozen=True, eq=False)
+class AxialLevel:
+    """One level on its axial slice: where to grade, and where to point.
+
+    `canal` is midway between the lateral recesses; `span_mm` is the distance between them.
+    """
+
+    canal: LevelPoint
+    recesses: Mapping[Side, LevelPoint]
+    span_mm: float
+
+
+def choose_slice(volumes: Sequence[Volume], position_mm: Vector) -> tuple[Volume, int] | None:
+    """The slice whose plane passes closest to a position that lies on its image.
+
+    Over all volumes, so over all orientation groups of all axial series; None when no
+    plane passes within `FARTHEST_MM`.
+    """
+    best: tuple[float, Volume, int] | None = None
+    for volume in volumes:
+        index, distance = volume.nearest_slice(position_mm)
+        plane = volume.planes[index]
+        if distance > FARTHEST_MM or not plane.contains(*plane.to_px(position_mm)):
+            continue
+        if best is None or distance < best[0]:
+            best = (distance, volume, index)
+    return None if best is None else best[1:]
+
+
+def find_canals(
+    chosen: Mapping[Level, tuple[Volume, int]],
+    positions_mm: Mapping[Level, Vector],
+    networks: Networks,
+) -> dict[Level, AxialLevel]:
+    """Find the canal and both recesses on the chosen slice of each level.
+
+    The search starts at the level's position projected onto the slice. Each window is
+    also looked at mirrored, so that a mirrored patient gives mirrored points. Levels
+    without a canal are left out.
+    """
+    guesses = {
+        level: volume.planes[index].to_px(positions_mm[level])
+        for level, (volume, index) in chosen.items()
+    }
+    found: dict[Level, AxialLevel] = {}
+    for _ in range(PASSES):
+        if not guesses:
+            break
+        found = _look(chosen, guesses, networks)
+        guesses = {level: (f.canal.column, f.canal.row) for level, f in found.items()}
+    return found
+
+
+def _look(
+    chosen: Mapping[Level, tuple[Volume, int]],
+    guesses: Mapping[Level, tuple[float, float]],
+    networks: Networks,
+) -> dict[Level, AxialLevel]:
+    crops = {}
+    for level, (column, row) in guesses.items():
+        volume, index = chosen[level]
+        plane = volume.planes[index]
+        flip_columns, flip_rows = plane.flips
+        window = canal_window(
+            column,
+            row,
+            AXIAL_WIDTH_MM,
+            (plane.column_spacing_mm, plane.row_spacing_mm),
+            flip_columns=flip_columns,
+            flip_rows=flip_rows,
+        )
+        crops[level] = cut(volume.pixels[index], window, AXIAL_SHAPE)
+    batch = torch.from_numpy(np.stack([crop.pixels for crop in crops.values()]))[:, None]
+    heat = torch.sigmoid(networks.run("axial_points", torch.cat([batch, batch.flip(-1)])))
+    straight, mirrored = heat.chunk(2)
+    heat = (straight + mirrored.flip(-1)[:, _MIRRORED]) / 2
+    places, scores = peaks(heat.flatten(0, 1), 1)
+    shape = (len(crops), len(AXIAL_POINTS))
+    found = {}
+    for (level, crop), place, score in zip(
+        crops.items(), places.view(*shape, 2).numpy(), scores.view(shape).numpy(), strict=True
+    ):
+        volume, index = chosen[level]
+        level_found = _axial_level(level, volume, index, crop, place, score)
+        if level_found is not None:
+            found[level] = level_found
+    return found
+
+
+def _axial_level(
+    level: Level,
+    volume: Volume,
+    index: int,
+    crop: Crop,
+    places: NDArray[np.float32],
+    scores: NDArray[np.float32],
+) -> AxialLevel | None:
+    named = {
+        name: Peak(float(p[0]), float(p[1]), float(s))
+        for name, p, s in zip(AXIAL_POINTS, places, scores, strict=True)
+    }
+    left, right = named[AxialPoint.LEFT_RECESS], named[AxialPoint.RIGHT_RECESS]
+    if min(left.heat, right.heat) <= 0 or left.column <= right.column:
+        return None
+    points = {
+        side: LevelPoint(level, side, volume, index, *crop.to_image_px(p.column, p.row), p.heat)
+        for side, p in ((Side.LEFT, left), (Side.RIGHT, right))
+    }
+    span = float(np.linalg.norm(points[Side.LEFT].position_mm - points[Side.RIGHT].position_mm))
+    centre = crop.to_image_px((left.column + right.column) / 2, (left.row + right.row) / 2)
+    confidence = max(named[AxialPoint.CANAL].heat, min(left.heat, right.heat))
+    canal = LevelPoint(level, None, volume, index, *centre, confidence)
+    return AxialLevel(canal, points, span)

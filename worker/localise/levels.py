@@ -1,0 +1,79 @@
+"""The five disc levels on sagittal T2: the middle of the canal at each disc."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_sr.findings import Level
+from worker.localise.heat import Peak, decode_levels, to_cell
+from worker.localise.views import Networks, SagittalView, look, upright
+from worker.localise.windows import Structure, channels
+from worker.nouns.points import LevelPoint
+from worker.nouns.volume import Volume
+
+OWN_WEIGHT: Final = 0.5
+"""How much a level's own slices count against the line through all levels."""
+
+
+def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
+    """The canal's middle at each disc level that could be found on a sagittal T2 volume.
+
+    The place in the slice comes from all slices together, the slice from where the canal
+    is brightest for the detector, steadied by a line through the levels: a spine bends
+    sideways slowly. Levels that are not found are left out.
+    """
+    if not upright(volume.planes[0]):
+        return {}
+    view = look(volume, networks)
+    heat = view.heat[:, channels(Structure.CANAL)]
+    found = decode_levels(heat.max(axis=0))
+    if not found:
+        return {}
+    seen = {level: _along_slices(heat[:, n], found[level]) for n, level in _numbered(found)}
+    own = {
+        level: float(np.average(_x_of_slices(view, peak), weights=seen[level]))
+        for level, peak in found.items()
+    }
+    steady = _steadied(own, found)
+    points = {}
+    for level, peak in found.items():
+        x_of_slices = _x_of_slices(view, peak)
+        index = int(np.argmin(np.abs(x_of_slices - steady[level])))
+        column, row = view.crop.to_image_px(peak.column, peak.row)
+        points[level] = LevelPoint(level, None, volume, index, column, row, min(peak.heat, 1.0))
+    return points
+
+
+def _numbered(found: dict[Level, Peak]) -> list[tuple[int, Level]]:
+    return [(n, level) for n, level in enumerate(Level) if level in found]
+
+
+def _along_slices(heat: NDArray[np.float32], peak: Peak) -> NDArray[np.float64]:
+    """The heat around a place on every slice; the faint half is left out, shape (slices,)."""
+    column, row = (round(v) for v in to_cell(peak.column, peak.row))
+    around = heat[:, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+    strength: NDArray[np.float64] = around.max(axis=(1, 2)).astype(np.float64)
+    strength[strength < strength.max() / 2] = 0
+    return strength
+
+
+def _x_of_slices(view: SagittalView, peak: Peak) -> NDArray[np.float64]:
+    """The patient x of one place of the view on every slice, shape (slices,)."""
+    slices = range(len(view.volume.slices))
+    return np.array([view.x_mm(index, peak.column, peak.row) for index in slices])
+
+
+def _steadied(own: dict[Level, float], found: dict[Level, Peak]) -> dict[Level, float]:
+    """Each level's x between its own and that of the line through all levels."""
+    if len(own) < 3:
+        return own
+    rows = np.array([found[level].row for level in own])
+    heats = np.array([found[level].heat for level in own])
+    line = np.polyfit(rows, np.array(list(own.values())), deg=1, w=heats)
+    return {
+        level: OWN_WEIGHT * x + (1 - OWN_WEIGHT) * float(np.polyval(line, found[level].row))
+        for level, x in own.items()
+    }

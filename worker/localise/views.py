@@ -1,0 +1,69 @@
+"""How a slice is turned before a detector sees it: to the back on the right, feet below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.localise.windows import SAGITTAL_SHAPE, whole_window
+from worker.nouns.crop import Crop, cut
+from worker.nouns.geometry import Plane
+from worker.nouns.volume import Volume
+
+
+class Networks(Protocol):
+    """What runs networks by name: a bundle, or a stand-in for tests."""
+
+    def run(self, network: str, crops: Tensor) -> Tensor:
+        """The logits of one network for crops of shape (batch, 1, height, width)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SagittalView:
+    """Every slice of a sagittal volume as the detector saw it, and what it drew.
+
+    `heat` has shape (slices, points, height, width) in 0..1. All slices share one window,
+    so a place in one crop is the same place in every other.
+    """
+
+    volume: Volume
+    crop: Crop
+    heat: NDArray[np.float32]
+
+    def x_mm(self, index: int, column: float, row: float) -> float:
+        """The patient x of a crop place on one slice."""
+        return float(self.volume.planes[index].to_mm(*self.crop.to_image_px(column, row))[0])
+
+    @property
+    def mm_per_px(self) -> float:
+        """The size of a crop pixel."""
+        plane = self.volume.planes[0]
+        return self.crop.window.width_px * plane.column_spacing_mm / self.crop.pixels.shape[1]
+
+
+def upright(plane: Plane) -> bool:
+    """Whether a sagittal slice's columns run front to back rather than head to feet."""
+    return abs(plane.along_columns[1]) > abs(plane.along_columns[2])
+
+
+def look(volume: Volume, networks: Networks) -> SagittalView:
+    """Draw the sagittal detector's heatmaps on every slice of a volume, in one batch."""
+    plane = volume.planes[0]
+    flip_columns, flip_rows = plane.flips
+    window = whole_window(
+        plane.rows,
+        plane.columns,
+        (plane.column_spacing_mm, plane.row_spacing_mm),
+        flip_columns=flip_columns,
+        flip_rows=flip_rows,
+    )
+    crops = [cut(pixels, window, SAGITTAL_SHAPE) for pixels in volume.pixels]
+    batch = torch.from_numpy(np.stack([crop.pixels for crop in crops]))[:, None]
+    heat = torch.sigmoid(networks.run("sagittal_points", batch)).numpy()
+    return SagittalView(volume, crops[0], heat)
