@@ -1,0 +1,145 @@
+"""A DICOM SR that `writer.write` wrote, as a `Report` again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydicom import Dataset
+from pydicom.uid import ComprehensiveSRStorage
+
+from dicom_sr import codes
+from dicom_sr.content import label
+from dicom_sr.document import bundle_of
+from dicom_sr.errors import ReportError
+from dicom_sr.findings import (
+    Graded,
+    ImagePoint,
+    ImageReference,
+    NotAssessed,
+    Probabilities,
+    Report,
+    Target,
+)
+from dicom_sr.items import child, children, fraction_of, point_of, value_code
+from dicom_sr.uids import CODING_SCHEME_UID
+
+
+def read(dataset: Dataset) -> Report:
+    """The report that an SR holds; `read(write(report, ...)) == report`.
+
+    Raises ReportError when the dataset is another system's SR, no SR at all, or one of
+    ours that is damaged or contradicts itself.
+    """
+    if not is_lumbar_report(dataset):
+        raise ReportError(
+            "this is not a lumbar report: it is no Comprehensive SR whose coding schemes "
+            f"include {codes.PRIVATE_SCHEME} of Orthanc Lumbar"
+        )
+    try:
+        return _report(dataset)
+    except ReportError as error:
+        raise ReportError(f"this lumbar report cannot be read: {error}") from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # What pydicom raises for attributes that are missing, empty or of another kind.
+        raise ReportError(f"this lumbar report is damaged ({type(error).__name__})") from error
+
+
+def is_lumbar_report(dataset: Dataset) -> bool:
+    """Whether an object's header claims to be an SR written by this library."""
+    schemes = dataset.get("CodingSchemeIdentificationSequence") or ()
+    return dataset.get("SOPClassUID") == ComprehensiveSRStorage and any(
+        scheme.get("CodingSchemeUID") == CODING_SCHEME_UID for scheme in schemes
+    )
+
+
+def _report(dataset: Dataset) -> Report:
+    series_of = _series_of_sop(dataset)
+    groups = children(
+        child(dataset, codes.IMAGING_MEASUREMENTS, "CONTAINER"),
+        codes.MEASUREMENT_GROUP,
+        "CONTAINER",
+    )
+    graded = [_graded(group, series_of) for group in groups]
+    not_assessed = [
+        _not_assessed(item)
+        for evaluations in children(dataset, codes.QUALITATIVE_EVALUATIONS, "CONTAINER")
+        for item in children(evaluations, codes.NOT_ASSESSED, "CODE")
+    ]
+    return Report(
+        study_instance_uid=str(dataset.StudyInstanceUID),
+        bundle=bundle_of(dataset),
+        findings=(*graded, *not_assessed),
+    )
+
+
+def _graded(group: Dataset, series_of: Mapping[str, str]) -> Graded:
+    certainty = child(group, codes.CERTAINTY, "NUM")
+    scoord = child(certainty, codes.SOURCE, "SCOORD")
+    shown = child(scoord, codes.SOURCE_OF_MEASUREMENT, "IMAGE")
+    graded_on = child(group, codes.SOURCE_OF_MEASUREMENT, "IMAGE")
+    finding = Graded(
+        target=_target(group),
+        probabilities=Probabilities(
+            **{
+                severity.value: fraction_of(child(group, name, "NUM"))
+                for severity, name in codes.PROBABILITIES.items()
+            }
+        ),
+        confidence=fraction_of(certainty),
+        point=ImagePoint(_image(shown, series_of), *point_of(scoord)),
+        graded_on=_image(graded_on, series_of),
+    )
+    _check_consistent(group, finding)
+    return finding
+
+
+def _check_consistent(group: Dataset, finding: Graded) -> None:
+    """What people read must say what the codes say: side, level and severity above all."""
+    severity = codes.noun_of(value_code(child(group, codes.SEVERITY, "CODE")), codes.SEVERITIES)
+    text = str(child(group, codes.COMMENT, "TEXT").TextValue)
+    if severity is not finding.severity or text != label(finding):
+        raise ReportError(
+            f"codes and probabilities say {label(finding)!r}, "
+            f"the label says {text!r}, the coded severity {severity.words!r}"
+        )
+
+
+def _not_assessed(item: Dataset) -> NotAssessed:
+    return NotAssessed(_target(item), codes.noun_of(value_code(item), codes.REASONS))
+
+
+def _target(parent: Dataset) -> Target:
+    site = child(parent, codes.FINDING_SITE, "CODE")
+    sides = [
+        codes.noun_of(value_code(item), codes.SIDES)
+        for item in children(site, codes.LATERALITY, "CODE")
+    ]
+    if len(sides) > 1:
+        raise ReportError("a finding site has more than one laterality")
+    return Target(
+        codes.noun_of(value_code(child(parent, codes.FINDING, "CODE")), codes.CONDITIONS),
+        codes.noun_of(value_code(site), codes.LEVELS),
+        sides[0] if sides else None,
+    )
+
+
+def _image(item: Dataset, series_of: Mapping[str, str]) -> ImageReference:
+    reference = item.ReferencedSOPSequence[0]
+    sop_instance_uid = str(reference.ReferencedSOPInstanceUID)
+    if sop_instance_uid not in series_of:
+        raise ReportError(f"image {sop_instance_uid} is not listed as evidence of one series")
+    frame = reference.get("ReferencedFrameNumber")
+    return ImageReference(
+        series_of[sop_instance_uid], sop_instance_uid, None if frame is None else int(frame)
+    )
+
+
+def _series_of_sop(dataset: Dataset) -> dict[str, str]:
+    """The series of every image listed as evidence, but for those listed in two of them."""
+    found: dict[str, set[str]] = {}
+    for study in dataset.CurrentRequestedProcedureEvidenceSequence:
+        for series in study.ReferencedSeriesSequence:
+            for instance in series.ReferencedSOPSequence:
+                sop = str(instance.ReferencedSOPInstanceUID)
+                found.setdefault(sop, set()).add(str(series.SeriesInstanceUID))
+    return {sop: series.pop() for sop, series in found.items() if len(series) == 1}

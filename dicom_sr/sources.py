@@ -1,0 +1,84 @@
+"""The source images of a report, found by reference and checked against its findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pydicom import Dataset
+
+from dicom_sr.errors import ReportError
+from dicom_sr.findings import Graded, ImageReference, Report, Target
+
+
+class Sources:
+    """The headers of all source images, in the order of their series and SOP Instance UIDs.
+
+    The order of the files that they came from never shows. Raises ReportError when there
+    is no source, or one lacks a UID.
+    """
+
+    def __init__(self, headers: Sequence[Dataset]) -> None:
+        if not headers:
+            raise ReportError("a report needs the headers of its source images, none was given")
+        for header in headers:
+            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+                if not header.get(keyword):
+                    raise ReportError(f"a source image has no {keyword}; repair the study first")
+            if not header.get("SOPClassUID"):
+                raise ReportError(
+                    f"source image {header.SOPInstanceUID} has no SOPClassUID; "
+                    "repair the study first"
+                )
+        by_key = {(str(h.SeriesInstanceUID), str(h.SOPInstanceUID)): h for h in headers}
+        self._by_key = dict(sorted(by_key.items()))
+        self._series_of_sop = Counter(sop for _, sop in by_key)
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter(self._by_key.values())
+
+    def __getitem__(self, image: ImageReference) -> Dataset:
+        """The header of a referenced image, of a report that `check` has passed."""
+        return self._by_key[image.series_instance_uid, image.sop_instance_uid]
+
+    def check(self, report: Report) -> None:
+        """Raise ReportError, naming the finding, when the report does not fit these images."""
+        for header in self:
+            if header.StudyInstanceUID != report.study_instance_uid:
+                raise ReportError(
+                    f"source image {header.SOPInstanceUID} belongs to study "
+                    f"{header.StudyInstanceUID}, the report to {report.study_instance_uid}"
+                )
+        for finding in report.graded:
+            self._check_image(finding.target, finding.graded_on)
+            self._check_image(finding.target, finding.point.image)
+            self._check_point(finding)
+
+    def _check_image(self, target: Target, image: ImageReference) -> None:
+        header = self._by_key.get((image.series_instance_uid, image.sop_instance_uid))
+        where = f"{target}: image {image.sop_instance_uid} of series {image.series_instance_uid}"
+        if header is None:
+            raise ReportError(f"{where} is not among the source images")
+        # An SR refers to images by SOP Instance UID alone, so a repeated one names no image.
+        if self._series_of_sop[image.sop_instance_uid] > 1:
+            raise ReportError(
+                f"{where} shares its SOP Instance UID with an image of another series; "
+                "repair the study first"
+            )
+        frames = header.get("NumberOfFrames")
+        if image.frame is None:
+            if frames is not None and int(frames) > 1:
+                raise ReportError(f"{where} has {frames} frames, and the finding names none")
+        elif not 1 <= image.frame <= int(frames or 1):
+            raise ReportError(f"{where} has no frame {image.frame}")
+
+    def _check_point(self, finding: Graded) -> None:
+        point, header = finding.point, self[finding.point.image]
+        rows, columns = header.get("Rows"), header.get("Columns")
+        if rows is None or columns is None:
+            raise ReportError(f"{finding.target}: its image has no Rows or Columns")
+        if not (-0.5 <= point.column <= columns - 0.5 and -0.5 <= point.row <= rows - 0.5):
+            raise ReportError(
+                f"{finding.target}: point (column {point.column:g}, row {point.row:g}) lies "
+                f"outside its image of {columns} columns x {rows} rows"
+            )

@@ -1,0 +1,76 @@
+"""Deterministic UIDs: the same study, images and models always give the same names.
+
+All UIDs lie under 2.25, the arc for UIDs derived from a UUID (DICOM PS3.5 B.2). The UUID
+is version 8 of RFC 9562: 122 bits of a SHA-256 digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from dicom_sr.findings import ImageReference, Target
+
+
+def derived_uid(*parts: str) -> str:
+    """A 2.25 UID that depends on every part and on where one part ends and the next begins."""
+    number = int.from_bytes(_digest(parts)[:16])
+    number = number & ~(0xF << 76) | 8 << 76  # version 8: vendor-defined
+    number = number & ~(0x3 << 62) | 2 << 62  # variant of RFC 9562
+    return f"2.25.{number}"
+
+
+def fingerprint(images: Iterable[ImageReference]) -> str:
+    """SHA-256, in hexadecimal, of the set of (series, SOP instance) of the routed series.
+
+    Order, repetition and frames do not matter: it changes when an image arrives or goes.
+    """
+    pairs = sorted({(i.series_instance_uid, i.sop_instance_uid) for i in images})
+    return _digest(uid for pair in pairs for uid in pair).hex()
+
+
+def sr_instance_uid(study_uid: str, fingerprint: str, bundle_sha256: str) -> str:
+    """The SOP Instance UID of the SR that this bundle writes about these images."""
+    return derived_uid("sr-instance", study_uid, fingerprint, bundle_sha256)
+
+
+def sr_series_uid(study_uid: str, fingerprint: str, bundle_sha256: str) -> str:
+    """The Series Instance UID of that SR: a series of its own for every run.
+
+    Viewers show only the newest instance of an SR series and append their own to it.
+    """
+    return derived_uid("sr-series", study_uid, fingerprint, bundle_sha256)
+
+
+def tracking_uid(sr_instance_uid: str, target: Target) -> str:
+    """The Tracking Unique Identifier of one target in one SR.
+
+    It differs between an SR and its revision, because a viewer that has restored the one
+    would take the other's points for the same annotations and keep the old ones.
+    """
+    return derived_uid("tracking", sr_instance_uid, str(target))
+
+
+def device_uid(bundle_sha256: str) -> str:
+    """The Device UID of a model bundle; it changes with every retraining."""
+    return derived_uid("device", bundle_sha256)
+
+
+def derived_instance_uid(series_uid: str, sop_uid: str) -> str:
+    """The SOP Instance UID given to an image whose own also occurs in another series."""
+    return derived_uid("instance", series_uid, sop_uid)
+
+
+def _digest(parts: Iterable[str]) -> bytes:
+    """SHA-256 over the parts, each behind its length, so that ("a", "bc") is not ("ab", "c")."""
+    hashed = sha256()
+    for part in parts:
+        encoded = part.encode()
+        hashed.update(len(encoded).to_bytes(8))
+        hashed.update(encoded)
+    return hashed.digest()
+
+
+IMPLEMENTATION_CLASS_UID: Final = derived_uid("implementation")
+CODING_SCHEME_UID: Final = derived_uid("coding-scheme", "99LUMBAR")

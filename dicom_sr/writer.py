@@ -1,0 +1,83 @@
+"""A `Report` as a DICOM Comprehensive SR; `reader.read` is the inverse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from pydicom import Dataset
+
+from dicom_sr import document, uids
+from dicom_sr.content import tree
+from dicom_sr.errors import ReportError
+from dicom_sr.findings import BundleIdentity, Report
+from dicom_sr.sources import Sources
+
+_LONG_STRING: Final = re.compile(r"(?! )[ -\[\]-}]{1,64}(?<! )")
+"""What value representation LO keeps as it is: 64 characters of ASCII, no outer spaces; no
+backslash and no tilde, which other character sets read otherwise."""
+_UID: Final = re.compile(r"[0-9.]{1,64}")
+
+
+def write(
+    report: Report,
+    sources: Sequence[Dataset],
+    *,
+    software_version: str,
+    fingerprint: str,
+    predecessor: Dataset | None = None,
+) -> Dataset:
+    """The report as a Comprehensive SR, TID 1500, Explicit VR Little Endian (PS3.3 A.35.3).
+
+    `sources` are the headers of every image of the routed series, in any order;
+    `fingerprint` is `uids.fingerprint` of these images; `predecessor` is the SR about the
+    same study that this one revises. The same arguments give the same bytes.
+
+    Raises ReportError, naming the finding, when a finding refers to an image that is not
+    among `sources`, its point lies outside that image, or a source is of another study.
+    """
+    images = Sources(sources)
+    images.check(report)
+    _check_texts(report.bundle, software_version)
+
+    names = (report.study_instance_uid, fingerprint, report.bundle.sha256)
+    instance_uid = uids.sr_instance_uid(*names)
+    if predecessor is not None and predecessor.SOPInstanceUID == instance_uid:
+        raise ReportError("this report says what its predecessor says; there is nothing to revise")
+
+    sr = document.patient_and_study(images)
+    series = document.sr_series(
+        images,
+        instance_uid=instance_uid,
+        series_uid=uids.sr_series_uid(*names),
+        version=software_version,
+        number=_series_number(predecessor),
+    )
+    sr.file_meta = series.file_meta
+    sr.update(series)
+    sr.update(document.sr_document(images, report.study_instance_uid, predecessor))
+    sr.ContributingEquipmentSequence = [document.contributing_equipment(report.bundle, images)]
+    sr.update(tree(report, images, instance_uid))
+    return sr
+
+
+def _series_number(predecessor: Dataset | None) -> int:
+    if predecessor is None or not predecessor.get("SeriesNumber"):
+        return document.FIRST_SERIES_NUMBER
+    return max(document.FIRST_SERIES_NUMBER, int(predecessor.SeriesNumber) + 1)
+
+
+def _check_texts(bundle: BundleIdentity, software_version: str) -> None:
+    """Refuse what DICOM would cut, trim or split, so that it would not be read back equal."""
+    for name, value in (
+        ("bundle name", bundle.name),
+        ("bundle version", bundle.version),
+        ("bundle sha256", bundle.sha256),
+        ("software version", software_version),
+        ("series description", f"Lumbar AI {software_version} (research)"),
+    ):
+        if not _LONG_STRING.fullmatch(value):
+            raise ReportError(f"{name} {value!r} is not 1 to 64 plain characters")
+    if not _UID.fullmatch(bundle.device_uid):
+        raise ReportError(f"bundle device UID {bundle.device_uid!r} is no UID")
