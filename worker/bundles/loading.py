@@ -111,7 +111,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise BadSettings(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadSettings(f"device {name!r} was asked for and there is no CUDA GPU: use auto or cpu")
+        raise BadSettings(
+            f"device {name!r} was asked for and there is no CUDA GPU: use auto or cpu"
+        )
     return device
 
 
@@ -132,4 +134,4 @@ def _network(folder: Path, entry: Mapping[str, Any], device: torch.device) -> nn
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
         raise BundleMismatch(f"{path} does not fit {entry['architecture']}") from error
-    return network.eval().to(device, memory_format=torch.channels_last)
+    return network.eval().to(device).to(memory_format=torch.channels_last)

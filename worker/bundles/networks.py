@@ -31,7 +31,8 @@ def standardise(crops: Tensor) -> Tensor:
     ).to(crops.dtype)
     low, high = (edge.view(-1, 1, 1, 1) for edge in edges)
     scaled = (crops - low) / (high - low).clamp_min(1e-6)
-    return (scaled.clamp(0, 1) - 0.4) / 0.25
+    standard: Tensor = (scaled.clamp(0, 1) - 0.4) / 0.25
+    return standard
 
 
 class Heatmaps(nn.Module):
@@ -46,7 +47,7 @@ class Heatmaps(nn.Module):
         self.encoder = timm.create_model(
             BACKBONE, pretrained=False, in_chans=1, features_only=True, out_indices=(1, 2, 3, 4)
         )
-        channels = self.encoder.feature_info.channels()
+        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator,union-attr]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(_smoothing(width) for _ in channels)
         self.head = nn.Conv2d(width, points, 1)
@@ -89,7 +90,8 @@ class Grades(nn.Module):
         self.targets = targets
         self.encoder = timm.create_model(BACKBONE, pretrained=False, in_chans=1, num_classes=0)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.encoder.num_features, targets * 3)
+        features: int = self.encoder.num_features  # type: ignore[assignment]
+        self.head = nn.Linear(features, targets * 3)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return the logits of every target's three grades."""

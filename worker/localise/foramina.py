@@ -101,11 +101,13 @@ def _offsets_mm(
         levels = list(canal)
         known = np.array([list(Level).index(level) for level in levels])
         midline = np.interp(np.arange(len(Level)), known, [canal[level][0] for level in levels])
-        return x_mm - midline[:, None]
+        from_midline: NDArray[np.float64] = x_mm - midline[:, None]
+        return from_midline
     # The foramina of both sides balance each other about the midline.
     weight = heat.max(axis=(2, 3)).sum(axis=1) + 1e-6
     middle = float(np.average(x_mm.mean(axis=0), weights=weight))
-    return x_mm - middle
+    offsets: NDArray[np.float64] = x_mm - middle
+    return offsets
 
 
 def _strength(heat: NDArray[np.float32], peak: Peak) -> NDArray[np.float32]:

@@ -38,7 +38,7 @@ def peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor]:
     (column, row) in crop pixels, each the centre of mass of its 3 x 3 cells, and their
     heat (maps, count), 0 where there are fewer maxima.
     """
-    maps, height, width = heat.shape
+    width = heat.shape[2]
     top = functional.max_pool2d(heat[:, None], 3, stride=1, padding=1)[:, 0]
     score, best = torch.where(heat == top, heat, 0).flatten(1).topk(count, dim=1)
     row, column = best // width, best % width
@@ -86,9 +86,7 @@ def decode_levels(heat: NDArray[np.float32]) -> dict[Level, Peak]:
         score = _plausibility(chosen)
         if score > best_score:
             best, best_score = chosen, score
-    return {
-        level: peak for level, peak in zip(Level, best, strict=True) if peak is not None
-    }
+    return {level: peak for level, peak in zip(Level, best, strict=True) if peak is not None}
 
 
 def _plausibility(chosen: tuple[Peak | None, ...]) -> float:

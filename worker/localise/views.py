@@ -44,7 +44,8 @@ class SagittalView:
     def mm_per_px(self) -> float:
         """The size of a crop pixel."""
         plane = self.volume.planes[0]
-        return self.crop.window.width_px * plane.column_spacing_mm / self.crop.pixels.shape[1]
+        width: int = self.crop.pixels.shape[1]
+        return self.crop.window.width_px * plane.column_spacing_mm / width
 
 
 def upright(plane: Plane) -> bool:

@@ -57,7 +57,8 @@ class Crop:
     def to_image_px(self, column: float, row: float) -> tuple[float, float]:
         """The image (column, row) of a crop pixel."""
         matrix = self.window.to_image(self._shape)
-        return tuple((matrix @ (column, row, 1.0)).tolist())
+        image_column, image_row = (matrix @ (column, row, 1.0)).tolist()
+        return image_column, image_row
 
     def to_crop_px(self, column: float, row: float) -> tuple[float, float]:
         """The crop (column, row) of an image pixel; the inverse of `to_image_px`."""

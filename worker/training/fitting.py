@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Trainer, seed_everything
@@ -67,10 +68,10 @@ def fit(
         raise ValueError("a fold without samples cannot be trained or validated")
     seed_everything(run.seed, workers=True, verbose=False)
     sampler = WeightedRandomSampler(training.shares.tolist(), run.samples_per_epoch)
-    loaders = [
+    train, validate = (
         DataLoader(_Batches(training), run.batch, sampler=sampler, collate_fn=_as_is),
         DataLoader(_Batches(validation), run.batch, collate_fn=_as_is),
-    ]
+    )
     checkpoint = ModelCheckpoint(run.folder, filename="last", save_last=False, save_top_k=1)
     trainer = Trainer(
         accelerator=run.device,
@@ -88,11 +89,9 @@ def fit(
     with warnings.catch_warnings():
         # Batches are sliced from memory: loader processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer.fit(
-            module, *loaders, ckpt_path=str(resume) if resume.exists() else None
-        )
+        trainer.fit(module, train, validate, ckpt_path=str(resume) if resume.exists() else None)
     return module.average.module
 
 
-def _as_is(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _as_is(batch: Any) -> Any:  # noqa: ANN401 - a batch comes out as it was sliced
     return batch

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -28,11 +29,14 @@ class _Fitted(LightningModule):
         super().__init__()
         self.network = ARCHITECTURES[architecture](outputs).to(memory_format=torch.channels_last)
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(decay),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         self.rate = rate
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW on one cycle: short runs on small networks want no more."""
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -46,6 +50,7 @@ class _Fitted(LightningModule):
         }
 
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's own signature
+        """Move the average towards the network."""
         self.average.update_parameters(self.network)
 
 
@@ -69,6 +74,7 @@ class PointModule(_Fitted):
         self.mirrored_points = mirrored_points
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """The loss of a moved and shaken batch."""
         images, points, states = batch
         moved = move(images, points, self.shape, self.geometry)
         where = moved.points
@@ -84,6 +90,7 @@ class PointModule(_Fitted):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Loss, median error in pixels and share within 4 % of the width, by the average."""
         images, points, states = batch
         moved = move(images, points, self.shape, None)
         logits = self.average(moved.crops)
@@ -119,6 +126,7 @@ class GradeModule(_Fitted):
         self.shape, self.geometry, self.intensity, self.sided = shape, geometry, intensity, sided
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss of a moved and shaken batch."""
         images, labels = batch
         nowhere = torch.zeros(len(images), 1, 2, device=images.device)
         moved = move(images, nowhere, self.shape, self.geometry)
@@ -128,6 +136,7 @@ class GradeModule(_Fitted):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Loss of the plain crops, and of their mirror images, by the average."""
         images, labels = batch
         nowhere = torch.zeros(len(images), 1, 2, device=images.device)
         crops = move(images, nowhere, self.shape, None).crops

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Severity, Side
 from worker.datasets.axial import AxialRow
@@ -26,6 +26,8 @@ from worker.training.samples import (
     UNKNOWN,
     GradeSet,
     PointSet,
+    grade_set,
+    point_set,
     to_grey,
 )
 
@@ -38,13 +40,9 @@ GRADE_CONTEXT: Final = 1.35
 POINT_CONTEXT: Final = 1.5
 """The same for the axial detector, which must find a canal far from the centre."""
 
-Progress = Callable[[Sequence[object], str], Iterable[object]]
-
 
 @lru_cache(maxsize=64)
 def _picture(path: str, original: tuple[float, float] | None) -> Picture:
-    from pathlib import Path
-
     return read_picture(Path(path), original)
 
 
@@ -87,7 +85,7 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
         points.append(point)
         states.append(state)
         studies.append(here[0].study_id)
-    return _point_set(images, points, states, studies)
+    return point_set(images, points, states, studies)
 
 
 def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
@@ -120,7 +118,7 @@ def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
         points.append(point)
         states.append(state)
         studies.append(item.study_id)
-    return _point_set(images, points, states, studies)
+    return point_set(images, points, states, studies)
 
 
 def canal_points(
@@ -165,7 +163,7 @@ def canal_points(
         images.append(to_grey(crop.pixels))
         studies.append(row.study_id)
     states = [np.full(len(AXIAL_POINTS), PRESENT, dtype=np.int8)] * len(images)
-    return _point_set(images, points, states, studies)
+    return point_set(images, points, states, studies)
 
 
 def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
@@ -194,7 +192,7 @@ def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
         images.append(to_grey(cut(picture.pixels, window, shape).pixels))
         labels.append([row.severity.rank])
         studies.append(row.study_id)
-    return _grade_set(images, labels, studies)
+    return grade_set(images, labels, studies)
 
 
 def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
@@ -215,34 +213,8 @@ def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
         images.append(to_grey(cut(picture.pixels, window, shape).pixels))
         labels.append([_rank(row.canal), _rank(row.left), _rank(row.right)])
         studies.append(row.study_id)
-    return _grade_set(images, labels, studies)
+    return grade_set(images, labels, studies)
 
 
 def _rank(severity: Severity | None) -> int:
     return MISSING if severity is None else severity.rank
-
-
-def _point_set(
-    images: Sequence[NDArray[np.uint8]],
-    points: Sequence[NDArray[np.float32]],
-    states: Sequence[NDArray[np.int8]],
-    studies: Sequence[str],
-) -> PointSet:
-    return PointSet(
-        np.stack(images),
-        np.stack(points),
-        np.stack(states),
-        tuple(studies),
-        np.ones(len(images), dtype=np.float32),
-    )
-
-
-def _grade_set(
-    images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]], studies: Sequence[str]
-) -> GradeSet:
-    return GradeSet(
-        np.stack(images),
-        np.array(labels, dtype=np.int8),
-        tuple(studies),
-        np.ones(len(images), dtype=np.float32),
-    )

@@ -70,6 +70,34 @@ class GradeSet:
         )
 
 
+def point_set(
+    images: Sequence[NDArray[np.uint8]],
+    points: Sequence[NDArray[np.float32]],
+    states: Sequence[NDArray[np.int8]],
+    studies: Sequence[str],
+) -> PointSet:
+    """A set of samples that are all drawn equally often."""
+    return PointSet(
+        np.stack(images),
+        np.stack(points).astype(np.float32),
+        np.stack(states),
+        tuple(studies),
+        np.ones(len(images), dtype=np.float32),
+    )
+
+
+def grade_set(
+    images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]], studies: Sequence[str]
+) -> GradeSet:
+    """A set of samples that are all drawn equally often."""
+    return GradeSet(
+        np.stack(images),
+        np.array(labels, dtype=np.int8),
+        tuple(studies),
+        np.ones(len(images), dtype=np.float32),
+    )
+
+
 def join_points(sets: Iterable[PointSet]) -> PointSet:
     """All samples of several sets of the same shape."""
     parts = list(sets)

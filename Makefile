@@ -1,0 +1,55 @@
+# Two commands do it all on a fresh Debian 12: `make demo` and `make test`.
+# Both set up what they need (system packages when run as root, a virtual environment in
+# .venv) and may be run again and on their own.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis python3-kombu dcmtk
+
+.PHONY: help demo test lint bench setup system clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: setup system ## A study arrives in a real Orthanc and comes back graded (STUDY=DIR, KEEP=1)
+	STUDY="$(STUDY)" KEEP="$(KEEP)" $(BIN)/python deploy/demo/run.py
+
+test: setup system ## All checks and tests
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+lint: setup ## Style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Time per step and peak memory on a phantom of 100 slices
+	$(BIN)/python tests/benchmarks/grade_phantom.py
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || $(MAKE) --no-print-directory system EXTRA=python3-venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+# Debian's packages: what the tests and the demo start for real.
+system:
+	@missing=; for package in $(SYSTEM) $(EXTRA); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing Debian packages:$$missing"; \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build *.egg-info demo-out

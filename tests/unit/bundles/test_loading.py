@@ -1,0 +1,70 @@
+"""A bundle loads only when it is exactly what its card says."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dicom_sr.findings import Condition
+from worker.bundles.loading import CARD, NETWORKS, Bundle, load_bundle
+from worker.errors import BadSettings, BundleMismatch, BundleMissing
+
+
+@pytest.fixture
+def folder(untrained_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(untrained_folder, tmp_path / "bundle"))
+
+
+def test_a_bundle_carries_its_identity_and_networks(untrained: Bundle) -> None:
+    """All four networks and all three temperatures are there, under one hash."""
+    assert set(untrained.networks) == set(NETWORKS)
+    assert set(untrained.temperatures) == set(Condition)
+    assert len(untrained.identity.sha256) == 64
+
+
+def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
+    """The error says which folder has no card."""
+    with pytest.raises(BundleMissing, match=r"card\.toml"):
+        load_bundle(tmp_path)
+
+
+def test_a_changed_weight_file_is_refused(folder: Path) -> None:
+    """One flipped byte stops the start and names the file."""
+    path = folder / "axial_grades.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleMismatch, match="axial_grades"):
+        load_bundle(folder)
+
+
+def test_a_missing_weight_file_is_named(folder: Path) -> None:
+    """A file that the card names and the folder lacks is an error, not a fallback."""
+    (folder / "sagittal_points.safetensors").unlink()
+    with pytest.raises(BundleMissing, match="sagittal_points"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[temperatures]", "[temperature]", "temperatures"),
+        ("grades_lite0", "grades_unknown", "architecture"),
+        ("outputs = 15", "outputs = 14", "does not fit"),
+        ('name = "untrained"', "name = untrained", "TOML"),
+    ],
+)
+def test_a_wrong_card_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
+    """Each way a card can be wrong has its own clear message."""
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert old in card
+    (folder / CARD).write_text(card.replace(old, new), encoding="utf-8")
+    with pytest.raises(BundleMismatch, match=says):
+        load_bundle(folder)
+
+
+def test_an_unknown_device_is_refused_before_anything_loads(untrained_folder: Path) -> None:
+    """A misspelt device is a setting to correct."""
+    with pytest.raises(BadSettings, match="cuda:N"):
+        load_bundle(untrained_folder, "gpu")

@@ -1,0 +1,90 @@
+"""Crops, calibration and mirroring in stage 2."""
+
+import numpy as np
+import pytest
+import torch
+
+from dicom_sr.findings import Level, Severity, Side
+from worker.bundles.loading import Bundle
+from worker.grade.graders import grade_axial, grade_foramina, posteriors
+from worker.grade.windows import (
+    AXIAL_SHAPE,
+    FORAMINAL_SHAPE,
+    axial_window,
+    foraminal_window,
+    level_spacing,
+)
+from worker.nouns.crop import Crop, Window
+
+
+def crops(shape: tuple[int, int], count: int) -> list[Crop]:
+    """Random crops."""
+    rng = np.random.default_rng(1)
+    window = Window(0, 0, 1, 1)
+    return [Crop(rng.random(shape, dtype=np.float32), window) for _ in range(count)]
+
+
+def test_training_weights_are_divided_out() -> None:
+    """Equal logits of a network trained with weights 1/2/4 mean posteriors of 4:2:1."""
+    (found,) = posteriors(torch.zeros(1, 3), 1.0)
+    assert (found.normal_mild, found.moderate, found.severe) == pytest.approx((4 / 7, 2 / 7, 1 / 7))
+    assert found.severity is Severity.NORMAL_MILD
+
+
+def test_a_high_temperature_takes_confidence_away() -> None:
+    """The same logits are less sure at a higher temperature, and as ordered."""
+    logits = torch.tensor([[0.0, 1.0, 4.0]])
+    sure, unsure = (posteriors(logits, t)[0] for t in (0.5, 2.0))
+    assert sure.severe > unsure.severe > 1 / 3
+    assert sure.severity is unsure.severity is Severity.SEVERE
+
+
+def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle) -> None:
+    """Left and right swap exactly, and the canal stays, when the crop is mirrored."""
+    crop = crops(AXIAL_SHAPE, 1)[0]
+    mirrored = Crop(np.ascontiguousarray(crop.pixels[:, ::-1]), crop.window)
+    one, other = grade_axial([crop], untrained)[0], grade_axial([mirrored], untrained)[0]
+    assert one.recesses[Side.LEFT].severe == pytest.approx(other.recesses[Side.RIGHT].severe)
+    assert one.recesses[Side.RIGHT].severe == pytest.approx(other.recesses[Side.LEFT].severe)
+    assert one.canal.severe == pytest.approx(other.canal.severe, abs=1e-5)
+    assert one.recesses[Side.LEFT] != one.recesses[Side.RIGHT]
+
+
+def test_a_batch_equals_its_elements(untrained: Bundle) -> None:
+    """Grading together or one by one gives the same probabilities."""
+    some = crops(FORAMINAL_SHAPE, 3)
+    together = grade_foramina(some, untrained)
+    alone = [grade_foramina([crop], untrained)[0] for crop in some]
+    for a, b in zip(together, alone, strict=True):
+        assert a.severe == pytest.approx(b.severe, abs=1e-5)
+    assert grade_foramina([], untrained) == []
+    assert grade_axial([], untrained) == []
+
+
+def test_brightness_and_contrast_do_not_matter(untrained: Bundle) -> None:
+    """A crop in 12-bit units and the same in 0..1 get the same grade."""
+    crop = crops(FORAMINAL_SHAPE, 1)[0]
+    scaled = Crop(crop.pixels * 1500 + 80, crop.window)
+    one, other = grade_foramina([crop, scaled], untrained)
+    assert one.severe == pytest.approx(other.severe, abs=1e-3)
+
+
+def test_level_spacing_bears_one_misplaced_level() -> None:
+    """The spacing comes from all pairs, so one level far off moves it little."""
+    depths = (0.0, 1.022, 2.069, 3.061, 4.0)
+    points = {
+        level: np.array([0.0, 30.0 * depth]) for level, depth in zip(Level, depths, strict=True)
+    }
+    assert level_spacing(points) == pytest.approx(30)
+    points[Level.L5_S1] = points[Level.L5_S1] + np.array([0.0, 25.0])
+    assert level_spacing(points) == pytest.approx(30, rel=0.15)
+    assert level_spacing({Level.L1_L2: np.zeros(2)}) is None
+
+
+def test_windows_keep_their_physical_size_for_non_square_pixels() -> None:
+    """The window covers the same millimetres both ways whatever the pixels' shape."""
+    window = foraminal_window(10, 20, 30.0, (0.5, 0.75))
+    assert window.width_px * 0.5 == pytest.approx(window.height_px * 0.75)
+    axial = axial_window(10, 20, 18.0, (0.4, 0.8))
+    ratio = (axial.width_px * 0.4) / (axial.height_px * 0.8)
+    assert ratio == pytest.approx(AXIAL_SHAPE[1] / AXIAL_SHAPE[0])

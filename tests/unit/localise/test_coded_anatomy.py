@@ -1,0 +1,182 @@
+"""Geometry of stage 1, with a stand-in network that reads painted codes.
+
+Each structure is painted as a disc of its own grey value; the stand-in draws heat exactly
+where it sees that value. What is tested is everything around the network: views, flips,
+sides by patient x, the choice of slices, projection.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dicom_sr.findings import ImageReference, Level, Side
+from worker.localise.axial import choose_slice, find_canals
+from worker.localise.foramina import find_foramina
+from worker.localise.levels import find_levels
+from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
+from worker.nouns.geometry import Plane
+from worker.nouns.study import Role, SliceHeader
+from worker.nouns.volume import Volume
+
+LEVELS = list(Level)
+CANAL = {level: np.array([3.0, 20.0 + 2 * n, 60.0 - 31 * n]) for n, level in enumerate(LEVELS)}
+FORAMEN = {
+    (level, side): CANAL[level] + [sign * (15 + n), -5.0, 5.0]
+    for n, level in enumerate(LEVELS)
+    for side, sign in ((Side.LEFT, 1), (Side.RIGHT, -1))
+}
+SPAN = 18.0
+
+
+class Coded:
+    """Draws heat where a crop shows a point's code."""
+
+    temperatures: dict = {}
+
+    def run(self, network: str, crops: Tensor) -> Tensor:
+        codes = range(1, 1 + len(SAGITTAL_POINTS if network == "sagittal_points" else AXIAL_POINTS))
+        heat = torch.cat([((crops - 100 * code).abs() < 30).float() for code in codes], dim=1)
+        # A painted disc is flat: blurred, it has its peak in the middle.
+        heat = functional.avg_pool2d(heat, 13, stride=1, padding=6)
+        return torch.logit(functional.avg_pool2d(heat, 4).clamp(1e-4, 1 - 1e-4))
+
+
+def code(structure: Structure, level: Level) -> float:
+    return 100.0 * (1 + SAGITTAL_POINTS.index((structure, level)))
+
+
+def paint(volume_pixels: np.ndarray, planes: list[Plane], where: np.ndarray, value: float) -> None:
+    """Paint a disc of 5 mm radius on the slices within 2.1 mm of a patient position."""
+    for pixels, plane in zip(volume_pixels, planes, strict=True):
+        if abs(plane.distance_mm(where)) > 2.1:
+            continue
+        column, row = plane.to_px(where)
+        ys, xs = np.mgrid[: plane.rows, : plane.columns]
+        dx, dy = (xs - column) * plane.column_spacing_mm, (ys - row) * plane.row_spacing_mm
+        pixels[dx**2 + dy**2 < 25] = value
+
+
+def volume(role: Role, planes: list[Plane], spots: list[tuple[np.ndarray, float]]) -> Volume:
+    normal = planes[0].normal
+    planes = sorted(planes, key=lambda plane: float(normal @ np.array(plane.position_mm)))
+    pixels = np.zeros((len(planes), planes[0].rows, planes[0].columns), dtype=np.float32)
+    for where, value in spots:
+        paint(pixels, planes, where, value)
+    slices = tuple(
+        SliceHeader(str(n), ImageReference(role.value, f"1.{n}"), n, plane)
+        for n, plane in enumerate(planes)
+    )
+    return Volume(role, pixels, slices)
+
+
+def sagittal_planes(from_left: bool, flipped: bool) -> list[Plane]:
+    """17 sagittal slices 4 mm apart; `flipped` stores them feet first and back to front."""
+    planes = []
+    for n in range(17):
+        x = (32.0 - 4 * n) if from_left else (-32.0 + 4 * n)
+        if flipped:
+            planes.append(Plane((x, 130.0, -150.0), (0, -1, 0), (0, 0, 1), 1.0, 1.0, 250, 240))
+        else:
+            planes.append(Plane((x, -110.0, 100.0), (0, 1, 0), (0, 0, -1), 1.0, 1.0, 250, 240))
+    return planes
+
+
+@pytest.mark.parametrize("from_left", [True, False])
+@pytest.mark.parametrize("flipped", [True, False])
+def test_sides_come_from_patient_x_however_slices_are_stored(
+    from_left: bool, flipped: bool
+) -> None:
+    """Every foramen is found on its side, level and slice, for any storage order."""
+    spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
+    t1 = volume(Role.SAGITTAL_T1, sagittal_planes(from_left, flipped), spots)
+    found = find_foramina(t1, Coded(), CANAL)
+    assert set(found) == set(FORAMEN)
+    for key, point in found.items():
+        offset = point.position_mm - FORAMEN[key]
+        assert abs(offset[0]) <= 2.1
+        assert np.hypot(*offset[1:]) < 2
+        assert (point.side is Side.LEFT) == (point.position_mm[0] > CANAL[key[0]][0])
+
+
+def test_sides_are_right_without_sagittal_t2() -> None:
+    """With no canal points the midline comes from the foramina themselves."""
+    spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
+    t1 = volume(Role.SAGITTAL_T1, sagittal_planes(True, False), spots)
+    found = find_foramina(t1, Coded(), {})
+    assert set(found) == set(FORAMEN)
+    for key, point in found.items():
+        assert np.linalg.norm(point.position_mm - FORAMEN[key]) < 4
+
+
+@pytest.mark.parametrize("flipped", [True, False])
+def test_levels_lie_on_the_canal_of_their_slice(flipped: bool) -> None:
+    """Each disc level's canal point is found within 2 mm in plane and half a slice across."""
+    spots = [(where, code(Structure.CANAL, level)) for level, where in CANAL.items()]
+    t2 = volume(Role.SAGITTAL_T2, sagittal_planes(False, flipped), spots)
+    found = find_levels(t2, Coded())
+    assert list(found) == LEVELS
+    for level, point in found.items():
+        assert np.linalg.norm((point.position_mm - CANAL[level])[1:]) < 2
+        assert abs(point.position_mm[0] - CANAL[level][0]) <= 2.1
+
+
+def test_a_volume_stored_on_its_side_is_not_guessed() -> None:
+    """Sagittal slices whose columns run head to feet give no levels rather than wrong ones."""
+    planes = [
+        Plane((4.0 * n, -110.0, 100.0), (0, 0, -1), (0, 1, 0), 1.0, 1.0, 240, 250)
+        for n in range(9)
+    ]
+    assert find_levels(volume(Role.SAGITTAL_T2, planes, []), Coded()) == {}
+    assert find_foramina(volume(Role.SAGITTAL_T1, planes, []), Coded(), CANAL) == {}
+
+
+def axial_planes(right_to_left: bool = True) -> list[Plane]:
+    """40 axial slices 4 mm apart, columns to the patient's left or, mirrored, to the right."""
+    sign = 1 if right_to_left else -1
+    return [
+        Plane((-90.0 * sign, -70.0, 70.0 - 4 * n), (sign, 0, 0), (0, 1, 0), 0.6, 0.6, 300, 300)
+        for n in range(40)
+    ]
+
+
+@pytest.mark.parametrize("right_to_left", [True, False])
+def test_recesses_keep_the_patients_side(right_to_left: bool) -> None:
+    """The left recess has the larger x, also in slices stored mirrored."""
+    axial_code = {name: 100.0 * (1 + n) for n, name in enumerate(AXIAL_POINTS)}
+    # A painted code is not symmetric, so the stand-in is asked only once per view: codes of
+    # both sides are painted where the network, trained on mirrored crops, would see them.
+    level = Level.L4_L5
+    spots = [
+        (CANAL[level] + [SPAN / 2, 0, 0], axial_code[AxialPoint.LEFT_RECESS]),
+        (CANAL[level] - [SPAN / 2, 0, 0], axial_code[AxialPoint.RIGHT_RECESS]),
+    ]
+    axial = volume(Role.AXIAL_T2, axial_planes(right_to_left), spots)
+    chosen = choose_slice([axial], CANAL[level])
+    assert chosen is not None
+    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded())[level]
+    for side, sign in ((Side.LEFT, 1), (Side.RIGHT, -1)):
+        offset = found.recesses[side].position_mm - (CANAL[level] + [sign * SPAN / 2, 0, 0])
+        assert np.linalg.norm(offset[:2]) < 1.5
+    assert found.span_mm == pytest.approx(SPAN, abs=1.5)
+
+
+class SidedCoded(Coded):
+    """As a trained network: in a mirrored crop it calls the other side left."""
+
+    def run(self, network: str, crops: Tensor) -> Tensor:
+        straight, mirrored = super().run(network, crops).chunk(2)
+        return torch.cat([straight, mirrored[:, [0, 2, 1]]])
+
+
+def test_the_slice_of_a_level_is_the_nearest_plane_or_none() -> None:
+    """The nearest plane within 5 mm over all stacks is taken, and nothing beyond."""
+    axial = volume(Role.AXIAL_T2, axial_planes(), [])
+    position = np.array([3.0, 20.0, 11.0])
+    chosen = choose_slice([axial], position)
+    assert chosen is not None
+    assert abs(chosen[0].planes[chosen[1]].distance_mm(position)) <= 2
+    assert choose_slice([axial], np.array([3.0, 20.0, 90.0])) is None
+    assert choose_slice([axial], np.array([300.0, 20.0, 11.0])) is None
+    assert choose_slice([], position) is None

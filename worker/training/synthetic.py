@@ -1,0 +1,233 @@
+"""Training samples from phantoms, cut by the same functions that serve the worker.
+
+Real pictures are foramina on T1 and crops on T2; phantoms add what they lack: whole axial
+slices, midline T1, both structures on one slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_sr.findings import Condition, Level, Side, Target
+from worker.grade import windows as grade_windows
+from worker.localise import windows as localise_windows
+from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
+from worker.nouns.crop import cut
+from worker.nouns.geometry import Plane, Vector
+from worker.nouns.study import Role
+from worker.phantom.anatomy import SEGMENT_OF, draw_anatomy
+from worker.phantom.lesions import Prevalence
+from worker.phantom.protocol import SliceCounts
+from worker.phantom.study import Phantom, PhantomSeries, make_phantom, target_places
+from worker.training.real import GRADE_CONTEXT, POINT_CONTEXT
+from worker.training.samples import (
+    ABSENT,
+    PRESENT,
+    UNKNOWN,
+    GradeSet,
+    PointSet,
+    grade_set,
+    join_grades,
+    join_points,
+    point_set,
+    to_grey,
+)
+
+SLICES: Final = SliceCounts(11, 9, 20)
+
+SEEN_MM: Final = {
+    Structure.DISC: (12.0, 30.0),
+    Structure.CANAL: (4.0, 11.0),
+    Structure.FORAMEN: (3.5, 9.0),
+}
+"""A structure shows on slices within the first distance, certainly not beyond the second."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomSamples:
+    """What one or many phantoms give to each network."""
+
+    sagittal_points: PointSet
+    axial_points: PointSet
+    foraminal_grades: GradeSet
+    axial_grades: GradeSet
+
+
+def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
+    """The samples of one phantom."""
+    phantom = make_phantom(seed, slices=SLICES, prevalence=prevalence)
+    places = target_places(draw_anatomy(seed))
+    study = f"phantom{seed}"
+    canals = {
+        target.level: place
+        for target, place in places.items()
+        if target.condition is Condition.SPINAL_CANAL_STENOSIS
+    }
+    recesses = {
+        level: {side: places[Target(Condition.SUBARTICULAR_STENOSIS, level, side)] for side in Side}
+        for level in Level
+    }
+    axial = [
+        _nearest(phantom.of(Role.AXIAL_T2), (both[Side.LEFT] + both[Side.RIGHT]) / 2)
+        for both in recesses.values()
+    ]
+    return PhantomSamples(
+        join_points(
+            _sagittal(phantom.of(role), places, seed, study)
+            for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+        ),
+        _axial_points(phantom.of(Role.AXIAL_T2), axial, list(recesses.values()), study),
+        _foraminal(phantom, grade_windows.level_spacing(canals), study),
+        _axial_grades(phantom, axial, recesses, study),
+    )
+
+
+def join_samples(parts: Iterable[PhantomSamples]) -> PhantomSamples:
+    """The samples of many phantoms."""
+    every = list(parts)
+    return PhantomSamples(
+        join_points(p.sagittal_points for p in every),
+        join_points(p.axial_points for p in every),
+        join_grades(p.foraminal_grades for p in every),
+        join_grades(p.axial_grades for p in every),
+    )
+
+
+def _nearest(series: PhantomSeries, position_mm: Vector) -> int:
+    return int(np.argmin([abs(plane.distance_mm(position_mm)) for plane in series.planes]))
+
+
+def _pixel(plane: Plane) -> tuple[float, float]:
+    return plane.column_spacing_mm, plane.row_spacing_mm
+
+
+def _sagittal(
+    series: PhantomSeries, places: dict[Target, Vector], seed: int, study: str
+) -> PointSet:
+    anatomy = draw_anatomy(seed)
+    images, points, states = [], [], []
+    for plane, pixels in zip(series.planes, series.pixels, strict=True):
+        flips = plane.flips
+        window = localise_windows.whole_window(
+            plane.rows, plane.columns, _pixel(plane), flip_columns=flips[0], flip_rows=flips[1]
+        )
+        crop = cut(pixels.astype(np.float32), window, localise_windows.SAGITTAL_SHAPE)
+        point = np.zeros((len(SAGITTAL_POINTS), 2), dtype=np.float32)
+        state = np.full(len(SAGITTAL_POINTS), UNKNOWN, dtype=np.int8)
+        for n, (structure, level) in enumerate(SAGITTAL_POINTS):
+            candidates = _places_of(structure, level, places)
+            if structure is Structure.DISC:
+                segment = SEGMENT_OF[level]
+                depth = float(anatomy.body_depth_mm[segment])
+                s_mm = float(anatomy.disc_s_mm[segment])
+                candidates = [anatomy.to_patient(0.0, -depth / 2, s_mm)]
+            nearest = min(candidates, key=lambda place: abs(plane.distance_mm(place)))
+            distance = abs(plane.distance_mm(nearest))
+            seen, gone = SEEN_MM[structure]
+            state[n] = PRESENT if distance <= seen else ABSENT if distance > gone else UNKNOWN
+            point[n] = crop.to_crop_px(*plane.to_px(nearest))
+        images.append(to_grey(crop.pixels))
+        points.append(point)
+        states.append(state)
+    return point_set(images, points, states, [study] * len(images))
+
+
+def _places_of(structure: Structure, level: Level, places: dict[Target, Vector]) -> list[Vector]:
+    condition = (
+        Condition.SPINAL_CANAL_STENOSIS
+        if structure is Structure.CANAL
+        else Condition.NEURAL_FORAMINAL_NARROWING
+    )
+    return [places[Target(condition, level, side)] for side in condition.sides]
+
+
+def _axial_points(
+    series: PhantomSeries,
+    slices: Sequence[int],
+    recesses: Sequence[dict[Side, Vector]],
+    study: str,
+) -> PointSet:
+    shape = grade_windows.widened(localise_windows.AXIAL_SHAPE, POINT_CONTEXT)
+    images, points = [], []
+    for index, both in zip(slices, recesses, strict=True):
+        plane = series.planes[index]
+        left, right = (plane.to_px(both[side]) for side in Side)
+        middle = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2)
+        flips = plane.flips
+        window = localise_windows.canal_window(
+            *middle,
+            localise_windows.AXIAL_WIDTH_MM * POINT_CONTEXT,
+            _pixel(plane),
+            flip_columns=flips[0],
+            flip_rows=flips[1],
+        )
+        crop = cut(series.pixels[index].astype(np.float32), window, shape)
+        named = {
+            AxialPoint.CANAL: middle,
+            AxialPoint.LEFT_RECESS: left,
+            AxialPoint.RIGHT_RECESS: right,
+        }
+        images.append(to_grey(crop.pixels))
+        points.append(np.array([crop.to_crop_px(*named[name]) for name in AXIAL_POINTS]))
+    states = [np.full(len(AXIAL_POINTS), PRESENT, dtype=np.int8)] * len(images)
+    return point_set(images, points, states, [study] * len(images))
+
+
+def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
+    series = phantom.of(Role.SAGITTAL_T1)
+    shape = grade_windows.widened(grade_windows.FORAMINAL_SHAPE, GRADE_CONTEXT)
+    images, labels = [], []
+    for target, truth in phantom.points.items():
+        if target.condition is not Condition.NEURAL_FORAMINAL_NARROWING:
+            continue
+        plane = series.planes[truth.index]
+        flips = plane.flips
+        window = grade_windows.foraminal_window(
+            truth.image_point.column,
+            truth.image_point.row,
+            spacing or grade_windows.NOMINAL_SPACING_MM,
+            _pixel(plane),
+            flip_columns=flips[0],
+            flip_rows=flips[1],
+            context=GRADE_CONTEXT,
+        )
+        images.append(to_grey(cut(_slice(series, truth.index), window, shape).pixels))
+        labels.append([phantom.severities[target].rank])
+    return grade_set(images, labels, [study] * len(images))
+
+
+def _axial_grades(
+    phantom: Phantom,
+    slices: Sequence[int],
+    recesses: dict[Level, dict[Side, Vector]],
+    study: str,
+) -> GradeSet:
+    series = phantom.of(Role.AXIAL_T2)
+    shape = grade_windows.widened(grade_windows.AXIAL_SHAPE, GRADE_CONTEXT)
+    images, labels = [], []
+    for (level, both), index in zip(recesses.items(), slices, strict=True):
+        plane = series.planes[index]
+        flips = plane.flips
+        window = grade_windows.axial_window(
+            *plane.to_px((both[Side.LEFT] + both[Side.RIGHT]) / 2),
+            float(np.linalg.norm(both[Side.LEFT] - both[Side.RIGHT])),
+            _pixel(plane),
+            flip_columns=flips[0],
+            flip_rows=flips[1],
+            context=GRADE_CONTEXT,
+        )
+        images.append(to_grey(cut(_slice(series, index), window, shape).pixels))
+        targets = [Target(Condition.SPINAL_CANAL_STENOSIS, level)]
+        targets += [Target(Condition.SUBARTICULAR_STENOSIS, level, side) for side in Side]
+        labels.append([phantom.severities[target].rank for target in targets])
+    return grade_set(images, labels, [study] * len(images))
+
+
+def _slice(series: PhantomSeries, index: int) -> NDArray[np.float32]:
+    pixels: NDArray[np.float32] = series.pixels[index].astype(np.float32)
+    return pixels
