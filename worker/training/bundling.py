@@ -24,6 +24,7 @@ from worker.evaluation.scores import constant_log_loss, severe_auc, weighted_log
 from worker.grade.graders import TRAINING_WEIGHTS
 from worker.grade.windows import AXIAL_SHAPE, FORAMINAL_SHAPE
 from worker.training.augment import move
+from worker.training.model_card import to_markdown
 from worker.training.recipe import (
     RealSamples,
     held_out,
@@ -77,6 +78,7 @@ def make_bundle(
     for network, file in files.items():
         copyfile(file, out / card["networks"][network]["file"])
     (out / CARD).write_text(to_toml(card), encoding="utf-8")
+    (out / "README.md").write_text(to_markdown(card), encoding="utf-8")
     return card
 
 

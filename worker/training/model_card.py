@@ -1,0 +1,76 @@
+"""The card that people read: a bundle's Markdown, written from its TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dicom_sr.findings import Condition
+
+_TEXT = """# Model card: {name} {version}
+
+**Non-commercial research use only.** The weights were trained on data under that limit
+(RSNA LumbarDISC, and SPIDER under CC BY 4.0); the program around them is Apache-2.0.
+Not a medical device: an unverified second reader for research.
+
+## What it does
+
+Four small networks (EfficientNet-Lite0 encoders) find the five lumbar disc levels on
+sagittal T2, the ten foramina on sagittal T1, the canal and both lateral recesses on axial
+T2, and grade each of 25 targets as Normal/Mild, Moderate or Severe. Levels are counted
+upward from the lowest disc; five lumbar vertebrae are assumed.
+
+## Data
+
+| network | trained on | kept out |
+|---|---|---|
+| sagittal_points | 6,501 sagittal T1 slices with foraminal points, 302 SPIDER T2 slices with masks, phantoms | one fifth of the studies |
+| axial_points, axial_grades | 2,485 axial T2 crops of 445 studies, phantoms | one third of the studies |
+| foraminal_grades | 15,478 graded foramina of 1,551 studies, phantoms | one third of the studies |
+
+Studies are split by the crc32 of their id, so one patient is never on both sides.
+
+## Measured on the real studies kept out
+
+| condition | targets | weighted log loss | best constant | AUC severe | temperature |
+|---|---|---|---|---|---|
+{rows}
+
+The loss is the challenge's (weights 1/2/4). The temperature was fitted on the same
+studies, and so was nothing else. Probabilities shown to people are posteriors: the
+training weights are divided out.
+
+## Do not use it for
+
+Post-operative or instrumented spines, fracture, tumour, infection, scoliosis surgery
+planning, patients under 18, contrast-enhanced series, transitional anatomy: none was
+labelled in the training data. No figure here says how it does on your scanner.
+
+## Files
+
+| file | sha256 |
+|---|---|
+{files}
+
+Device UID {device_uid}: a retraining gets another.
+"""
+
+
+def to_markdown(card: Mapping[str, Any]) -> str:
+    """The Markdown of a card that `bundling.describe` made."""
+    rows = []
+    for condition in Condition:
+        figures = card["figures"][condition.value]
+        rows.append(
+            f"| {condition.words} | {figures['held_out_targets']} "
+            f"| {figures['weighted_log_loss']:.3f} | {figures['constant_log_loss']:.3f} "
+            f"| {figures['severe_auc']:.3f} | {card['temperatures'][condition.value]:.2f} |"
+        )
+    files = [f"| {entry['file']} | `{entry['sha256']}` |" for entry in card["networks"].values()]
+    return _TEXT.format(
+        name=card["name"],
+        version=card["version"],
+        device_uid=card["device_uid"],
+        rows="\n".join(rows),
+        files="\n".join(files),
+    )
