@@ -27,8 +27,8 @@ def main() -> None:
     console = Console()
     begun = time.perf_counter()
     import torch
-    from worker.archive.folder import FolderArchive
 
+    from worker.archive.folder import FolderArchive
     from worker.bundles.loading import load_bundle
     from worker.phantom.study import make_phantom
     from worker.phantom.writing import write_phantom

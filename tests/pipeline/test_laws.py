@@ -67,7 +67,7 @@ def other_side(target: Target) -> Target:
 
 def position_mm(study: GradedStudy, target: Target) -> np.ndarray:
     point = finding(study.report, target).point
-    every = (s for v in study.volumes.every for s in v.slices)
+    every = (s for v in study.volumes.all for s in v.slices)
     plane = next(s.plane for s in every if s.image == point.image)
     return plane.to_mm(point.column, point.row)
 

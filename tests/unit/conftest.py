@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dicom_sr.findings import Condition
-from worker.bundles.loading import CARD, NETWORKS, Bundle, load_bundle
+from worker.bundles.loading import CARD, DETECTORS, NETWORKS, Bundle, load_bundle
 from worker.bundles.networks import ARCHITECTURES
 from worker.training.bundling import to_toml
 from worker.training.recipe import read_recipe, save_network
@@ -35,6 +35,7 @@ def untrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "version": "0",
         "device_uid": "2.25.1",
         "networks": networks,
+        "beliefs": {name: [1.0, 0.0] for name in DETECTORS},
         "temperatures": {condition.value: 1.0 for condition in Condition},
     }
     (folder / CARD).write_text(to_toml(card), encoding="utf-8")

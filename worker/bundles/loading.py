@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from worker.errors import BadSettings, BundleMismatch, BundleMissing
 
 DEFAULT: Final = Path(__file__).parent / "default"
 CARD: Final = "card.toml"
-NETWORKS: Final = ("sagittal_points", "axial_points", "foraminal_grades", "axial_grades")
+DETECTORS: Final = ("sagittal_points", "axial_points")
+GRADERS: Final = ("foraminal_grades", "axial_grades")
+NETWORKS: Final = DETECTORS + GRADERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,14 @@ class Bundle:
     """Four networks on one device, their identity and their calibration.
 
     `temperatures` divides the logits of each condition, after the training weights have
-    been taken out. `card` is the whole card as read.
+    been taken out. `beliefs` holds (slope, offset) for each detector, see `belief`. `card`
+    is the whole card as read.
     """
 
     identity: BundleIdentity
     networks: Mapping[str, nn.Module]
     temperatures: Mapping[Condition, float]
+    beliefs: Mapping[str, tuple[float, float]]
     device: torch.device
     card: Mapping[str, Any]
 
@@ -45,6 +50,15 @@ class Bundle:
                 crops.to(self.device, memory_format=torch.channels_last)
             )
             return logits.float().cpu()
+
+    def belief(self, network: str, heat: float) -> float:
+        """How probably a detector's point with this heat is right, both 0..1.
+
+        A logistic curve over the logit of the heat, fitted on studies kept out of training.
+        """
+        slope, offset = self.beliefs[network]
+        heat = min(max(heat, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-(slope * math.log(heat / (1 - heat)) + offset)))
 
 
 def read_card(folder: Path | None = None) -> dict[str, Any]:
@@ -62,10 +76,12 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
         raise BundleMismatch(f"{path} is not valid TOML: {error}") from error
     missing = [
         name
-        for name in ("name", "version", "device_uid", "networks", "temperatures")
+        for name in ("name", "version", "device_uid", "networks", "temperatures", "beliefs")
         if name not in card
     ]
     missing += [f"networks.{name}" for name in NETWORKS if name not in card.get("networks", {})]
+    missing += [f"beliefs.{name}" for name in DETECTORS if name not in card.get("beliefs", {})]
+    missing += [f"temperatures.{c}" for c in Condition if c not in card.get("temperatures", {})]
     if missing:
         raise BundleMismatch(f"{path} lacks {', '.join(missing)}")
     return card
@@ -97,6 +113,9 @@ def load_bundle(folder: Path | None = None, device: str = "auto") -> Bundle:
         identity=identity_of(card),
         networks=MappingProxyType(networks),
         temperatures=MappingProxyType({c: float(card["temperatures"][c]) for c in Condition}),
+        beliefs=MappingProxyType(
+            {n: (float(slope), float(offset)) for n, (slope, offset) in card["beliefs"].items()}
+        ),
         device=target,
         card=MappingProxyType(card),
     )

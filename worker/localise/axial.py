@@ -25,6 +25,9 @@ from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.volume import Volume
 
+AXIAL: Final = "axial_points"
+"""The network that draws the axial heatmaps."""
+
 FARTHEST_MM: Final = 5.0
 """A plane farther than this from the disc's canal point does not show that disc."""
 
@@ -110,7 +113,7 @@ def _look(
         )
         crops[level] = cut(volume.pixels[index], window, AXIAL_SHAPE)
     batch = torch.from_numpy(np.stack([crop.pixels for crop in crops.values()]))[:, None]
-    heat = torch.sigmoid(networks.run("axial_points", torch.cat([batch, batch.flip(-1)])))
+    heat = torch.sigmoid(networks.run(AXIAL, torch.cat([batch, batch.flip(-1)])))
     straight, mirrored = heat.chunk(2)
     heat = (straight + mirrored.flip(-1)[:, _MIRRORED]) / 2
     places, scores = peaks(heat.flatten(0, 1), 1)
@@ -120,7 +123,8 @@ def _look(
         crops.items(), places.view(*shape, 2).numpy(), scores.view(shape).numpy(), strict=True
     ):
         volume, index = chosen[level]
-        level_found = _axial_level(level, volume, index, crop, place, score)
+        sure = [networks.belief(AXIAL, float(s)) for s in score]
+        level_found = _axial_level(level, volume, index, crop, place, sure)
         if level_found is not None:
             found[level] = level_found
     return found
@@ -132,7 +136,7 @@ def _axial_level(
     index: int,
     crop: Crop,
     places: NDArray[np.float32],
-    scores: NDArray[np.float32],
+    scores: Sequence[float],
 ) -> AxialLevel | None:
     named = {
         name: Peak(float(p[0]), float(p[1]), float(s))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
 from worker.localise.heat import Peak, decode_levels, prior, to_cell, to_crop
-from worker.localise.views import Networks, SagittalView, look, upright
+from worker.localise.views import SAGITTAL, Networks, SagittalView, look, upright
 from worker.localise.windows import Structure, channels
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
@@ -62,8 +62,8 @@ def find_foramina(
             if strength[index] <= 0:
                 continue
             column, row = view.crop.to_image_px(*_on_slice(heat[index, n], peak))
-            confidence = float(_strength(heat[:, n], peak)[index])
-            points[level, side] = LevelPoint(level, side, volume, index, column, row, confidence)
+            sure = networks.belief(SAGITTAL, float(_strength(heat[:, n], peak)[index]))
+            points[level, side] = LevelPoint(level, side, volume, index, column, row, sure)
     return points
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
 from worker.localise.heat import Peak, decode_levels, to_cell
-from worker.localise.views import Networks, SagittalView, look, upright
+from worker.localise.views import SAGITTAL, Networks, SagittalView, look, upright
 from worker.localise.windows import Structure, channels
 from worker.nouns.points import LevelPoint
 from worker.nouns.volume import Volume
@@ -43,7 +43,8 @@ def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
         x_of_slices = _x_of_slices(view, peak)
         index = int(np.argmin(np.abs(x_of_slices - steady[level])))
         column, row = view.crop.to_image_px(peak.column, peak.row)
-        points[level] = LevelPoint(level, None, volume, index, column, row, min(peak.heat, 1.0))
+        sure = networks.belief(SAGITTAL, peak.heat)
+        points[level] = LevelPoint(level, None, volume, index, column, row, sure)
     return points
 
 

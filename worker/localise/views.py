@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -15,12 +15,19 @@ from worker.nouns.crop import Crop, cut
 from worker.nouns.geometry import Plane
 from worker.nouns.volume import Volume
 
+SAGITTAL: Final = "sagittal_points"
+"""The network that draws the sagittal heatmaps."""
+
 
 class Networks(Protocol):
     """What runs networks by name: a bundle, or a stand-in for tests."""
 
     def run(self, network: str, crops: Tensor) -> Tensor:
         """The logits of one network for crops of shape (batch, 1, height, width)."""
+        ...
+
+    def belief(self, network: str, heat: float) -> float:
+        """How probably a point with this heat is right, both 0..1."""
         ...
 
 
@@ -66,5 +73,5 @@ def look(volume: Volume, networks: Networks) -> SagittalView:
     )
     crops = [cut(pixels, window, SAGITTAL_SHAPE) for pixels in volume.pixels]
     batch = torch.from_numpy(np.stack([crop.pixels for crop in crops]))[:, None]
-    heat = torch.sigmoid(networks.run("sagittal_points", batch)).numpy()
+    heat = torch.sigmoid(networks.run(SAGITTAL, batch)).numpy()
     return SagittalView(volume, crops[0], heat)

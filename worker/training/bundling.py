@@ -15,6 +15,7 @@ import structlog
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from dicom_sr import uids
@@ -23,6 +24,9 @@ from worker.bundles.loading import CARD, NETWORKS
 from worker.evaluation.scores import constant_log_loss, severe_auc, weighted_log_loss
 from worker.grade.graders import TRAINING_WEIGHTS
 from worker.grade.windows import AXIAL_SHAPE, FORAMINAL_SHAPE
+from worker.localise.heat import peaks
+from worker.localise.windows import AXIAL_SHAPE as AXIAL_POINTS_SHAPE
+from worker.localise.windows import SAGITTAL_SHAPE
 from worker.training.augment import move
 from worker.training.model_card import to_markdown
 from worker.training.recipe import (
@@ -33,9 +37,12 @@ from worker.training.recipe import (
     read_real,
     train_network,
 )
-from worker.training.samples import MISSING, GradeSet
+from worker.training.samples import MISSING, PRESENT, GradeSet, join_points
 
 log = structlog.get_logger()
+
+RIGHT_WITHIN: Final = 0.04
+"""A point is right within this share of the image's width."""
 
 LICENCE: Final = "CC-BY-NC-4.0: non-commercial research use only, as the training data"
 
@@ -47,6 +54,14 @@ class Predictions:
     logits: NDArray[np.float64]
     labels: NDArray[np.int64]
     training_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Heat (n,) and error (n,), in image widths, of the points a detector should find."""
+
+    heats: NDArray[np.float64]
+    errors: NDArray[np.float64]
 
 
 def make_bundle(
@@ -73,7 +88,8 @@ def make_bundle(
         for network in NETWORKS
     }
     predictions = predict_held_out(samples, recipe, files)
-    card = describe(name, recipe, files, predictions)
+    detections = detect_held_out(samples, recipe, files)
+    card = describe(name, recipe, files, predictions, detections)
     out.mkdir(parents=True, exist_ok=True)
     for network, file in files.items():
         copyfile(file, out / card["networks"][network]["file"])
@@ -112,6 +128,46 @@ def predict_held_out(
     return found
 
 
+def detect_held_out(
+    samples: RealSamples, recipe: Mapping[str, Any], files: Mapping[str, Path]
+) -> dict[str, Detections]:
+    """The detectors' points on the real studies that they have not seen."""
+    sets = {
+        "sagittal_points": (
+            join_points([samples.foraminal_slices, samples.disc_slices]),
+            SAGITTAL_SHAPE,
+        ),
+        "axial_points": (samples.axial_points, AXIAL_POINTS_SHAPE),
+    }
+    found = {}
+    for name, (points, shape) in sets.items():
+        held = points.where(held_out(name, recipe))
+        network = load_network(recipe[name], files[name])
+        heats, errors = [], []
+        for start in range(0, len(held), 64):
+            part = slice(start, start + 64)
+            marked = torch.from_numpy(held.points[part])
+            moved = move(torch.from_numpy(held.images[part]), marked, shape, None)
+            places, heat = peaks(torch.sigmoid(run(network, moved.crops)).flatten(0, 1), 1)
+            error = (places[:, 0] - moved.points.flatten(0, 1)).norm(dim=1) / shape[1]
+            present = torch.from_numpy(held.states[part]).flatten() == PRESENT
+            heats.append(heat[present, 0])
+            errors.append(error[present])
+        found[name] = Detections(
+            torch.cat(heats).double().numpy(), torch.cat(errors).double().numpy()
+        )
+    return found
+
+
+def fit_belief(detections: Detections) -> list[float]:
+    """Slope and offset of the curve from a point's heat to its chance of being right."""
+    heat = np.clip(detections.heats, 1e-6, 1 - 1e-6)
+    logits = np.log(heat / (1 - heat))[:, None]
+    right = detections.errors < RIGHT_WITHIN
+    curve = LogisticRegression().fit(logits, right)
+    return [round(float(curve.coef_[0, 0]), 4), round(float(curve.intercept_[0]), 4)]
+
+
 def crops_of(samples: GradeSet, shape: tuple[int, int]) -> Tensor:
     """The plain central crops of samples, shape (n, 1, height, width)."""
     nowhere = torch.zeros(len(samples), 1, 2)
@@ -141,6 +197,7 @@ def describe(
     recipe: Mapping[str, Any],
     files: Mapping[str, Path],
     predictions: Mapping[Condition, Predictions],
+    detections: Mapping[str, Detections],
 ) -> dict[str, Any]:
     """The card: what the bundle is, its files and hashes, its calibration and its figures."""
     networks = {
@@ -162,12 +219,19 @@ def describe(
             "constant_log_loss": round(constant_log_loss(found.training_labels, found.labels), 4),
             "severe_auc": round(severe_auc(probabilities, found.labels), 4),
         }
+    for network, seen in detections.items():
+        figures[network] = {
+            "held_out_points": len(seen.errors),
+            "median_error_of_width": round(float(np.median(seen.errors)), 4),
+            "right_within_4_percent": round(float((seen.errors < RIGHT_WITHIN).mean()), 4),
+        }
     return {
         "name": name,
         "version": datetime.now(UTC).strftime("%Y.%m.%d"),
         "device_uid": uids.device_uid(digest),
         "licence": LICENCE,
         "networks": networks,
+        "beliefs": {network: fit_belief(d) for network, d in detections.items()},
         "temperatures": {c.value: fit_temperature(p) for c, p in predictions.items()},
         "figures": figures,
     }

@@ -82,7 +82,7 @@ def fit(
         callbacks=[checkpoint],
         enable_progress_bar=run.progress,
         enable_model_summary=False,
-        log_every_n_steps=10,
+        log_every_n_steps=1 if run.samples_per_epoch < 10 * run.batch else 10,
         gradient_clip_val=1.0,
     )
     resume = run.folder / "last.ckpt"

@@ -22,11 +22,11 @@ upward from the lowest disc; five lumbar vertebrae are assumed.
 
 ## Data
 
-| network | trained on | kept out |
+| network | trained on | studies kept out |
 |---|---|---|
-| sagittal_points | 6,501 sagittal T1 slices with foraminal points, 302 SPIDER T2 slices with masks, phantoms | one fifth of the studies |
-| axial_points, axial_grades | 2,485 axial T2 crops of 445 studies, phantoms | one third of the studies |
-| foraminal_grades | 15,478 graded foramina of 1,551 studies, phantoms | one third of the studies |
+| sagittal_points | 6,501 T1 slices with foraminal points, 302 SPIDER T2 masks, phantoms | a fifth |
+| axial_points, axial_grades | 2,485 axial T2 crops of 445 studies, phantoms | a third |
+| foraminal_grades | 15,478 graded foramina of 1,551 studies, phantoms | a third |
 
 Studies are split by the crc32 of their id, so one patient is never on both sides.
 
@@ -35,6 +35,10 @@ Studies are split by the crc32 of their id, so one patient is never on both side
 | condition | targets | weighted log loss | best constant | AUC severe | temperature |
 |---|---|---|---|---|---|
 {rows}
+
+| detector | points | median error (image width) | within 4 % of the width |
+|---|---|---|---|
+{detectors}
 
 The loss is the challenge's (weights 1/2/4). The temperature was fitted on the same
 studies, and so was nothing else. Probabilities shown to people are posteriors: the
@@ -66,11 +70,20 @@ def to_markdown(card: Mapping[str, Any]) -> str:
             f"| {figures['weighted_log_loss']:.3f} | {figures['constant_log_loss']:.3f} "
             f"| {figures['severe_auc']:.3f} | {card['temperatures'][condition.value]:.2f} |"
         )
+    detectors = []
+    for name in ("sagittal_points", "axial_points"):
+        figures = card["figures"][name]
+        detectors.append(
+            f"| {name} | {figures['held_out_points']} "
+            f"| {100 * figures['median_error_of_width']:.2f} % "
+            f"| {100 * figures['right_within_4_percent']:.1f} % |"
+        )
     files = [f"| {entry['file']} | `{entry['sha256']}` |" for entry in card["networks"].values()]
     return _TEXT.format(
         name=card["name"],
         version=card["version"],
         device_uid=card["device_uid"],
         rows="\n".join(rows),
+        detectors="\n".join(detectors),
         files="\n".join(files),
     )

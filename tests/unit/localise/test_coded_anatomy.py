@@ -33,7 +33,8 @@ SPAN = 18.0
 class Coded:
     """Draws heat where a crop shows a point's code."""
 
-    temperatures: dict = {}
+    def belief(self, network: str, heat: float) -> float:
+        return heat
 
     def run(self, network: str, crops: Tensor) -> Tensor:
         codes = range(1, 1 + len(SAGITTAL_POINTS if network == "sagittal_points" else AXIAL_POINTS))
@@ -125,8 +126,7 @@ def test_levels_lie_on_the_canal_of_their_slice(flipped: bool) -> None:
 def test_a_volume_stored_on_its_side_is_not_guessed() -> None:
     """Sagittal slices whose columns run head to feet give no levels rather than wrong ones."""
     planes = [
-        Plane((4.0 * n, -110.0, 100.0), (0, 0, -1), (0, 1, 0), 1.0, 1.0, 240, 250)
-        for n in range(9)
+        Plane((4.0 * n, -110.0, 100.0), (0, 0, -1), (0, 1, 0), 1.0, 1.0, 240, 250) for n in range(9)
     ]
     assert find_levels(volume(Role.SAGITTAL_T2, planes, []), Coded()) == {}
     assert find_foramina(volume(Role.SAGITTAL_T1, planes, []), Coded(), CANAL) == {}

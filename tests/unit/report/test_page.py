@@ -1,0 +1,202 @@
+"""The page that a person opens."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
+
+from dicom_sr.content import NOTICE
+from dicom_sr.findings import (
+    TARGETS,
+    Condition,
+    Level,
+    NotAssessed,
+    NotAssessedReason,
+    Severity,
+    Side,
+    Target,
+)
+from worker.nouns.study import Repair, RepairKind, Role
+from worker.report.page import page
+from worker.report.pictures import draw_pictures
+from worker.report.words import COLUMNS, mended, percent, summary
+from worker.report.writing import write_report
+
+
+class Outline(HTMLParser):
+    """Rows of the table of grades, and every link and image."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.rows, self.links, self.images, self.target = {}, [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.target = attrs.get("data-target")
+            if self.target:
+                self.cells[self.target] = ""
+                self.rows[-1].append(self.target)
+        if tag == "a":
+            self.links.append(attrs["href"])
+        if tag == "img":
+            self.images.append(attrs)
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self.target = None
+
+    def handle_data(self, data):
+        if self.target:
+            self.cells[self.target] += f" {data.strip()}"
+
+
+@pytest.fixture
+def drawn(outcome):
+    """The page and its outline."""
+    text = page(outcome, draw_pictures(outcome.report, outcome.volumes))
+    return text, Outline(text)
+
+
+def test_every_target_stands_in_its_cell(drawn, outcome):
+    """Rows are levels, columns the five places, each cell with its own grade in words."""
+    _, outline = drawn
+    rows = [row for row in outline.rows if row]
+    for level, row in zip(Level, rows, strict=True):
+        assert row == [str(Target(c, level, side)) for _, c, side in COLUMNS]
+    for finding in outcome.report.graded:
+        cell = outline.cells[str(finding.target)]
+        assert finding.severity.words in cell
+        assert f"confidence {percent(finding.confidence)}" in cell
+        others = {s.words for s in Severity} - {finding.severity.words}
+        assert not any(word in cell for word in others)
+
+
+@pytest.mark.parametrize("reason", NotAssessedReason)
+def test_a_reason_is_told_in_words(make, reason):
+    """Whatever the reason, the cell of a target without a grade says it."""
+    target = Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L2_L3, Side.RIGHT)
+    outcome = make({target: NotAssessed(target, reason)})
+    cell = Outline(page(outcome, ())).cells[str(target)]
+    assert "Not assessed" in cell
+    assert reason.words in cell
+
+
+def test_the_page_says_what_it_is(drawn, outcome):
+    """Notice, models, study and every series with its reason are on the page."""
+    text, _ = drawn
+    assert NOTICE in text
+    assert "default 0.1.0" in text
+    assert outcome.report.study_instance_uid in text
+    for decision in outcome.routed.decisions:
+        assert decision.series_instance_uid in text
+        assert decision.reason in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(drawn):
+    """No address of another machine, no script: what it shows travels with it."""
+    text, outline = drawn
+    assert not re.search(r"https?://|<script|@import|url\(", text)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in outline.images)
+    assert all(image["alt"] for image in outline.images)
+
+
+def test_free_text_of_a_header_cannot_become_markup(make):
+    """A series description with angle brackets is shown, not executed."""
+    outcome = make(descriptions={Role.AXIAL_T2: "<script>alert(1)</script>"})
+    text = page(outcome, ())
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_summary_names_the_worst_first(outcome):
+    """Severe findings stand before moderate ones, and what is not assessed is counted."""
+    text = summary(outcome.report)
+    assert text.index("Severe:") < text.index("Moderate:") < text.index("24 of 25")
+    assert "1 not assessed" in text
+
+
+def test_a_share_is_never_rounded_to_certainty():
+    """What is not certain is not shown as 0 % or 100 %."""
+    assert [percent(p) for p in (0.0, 0.004, 0.5, 0.996, 1.0)] == [
+        "0 %",
+        "<1 %",
+        "50 %",
+        ">99 %",
+        "100 %",
+    ]
+
+
+@pytest.fixture
+def structured_report():
+    """Any DICOM object will do here; the SR itself is tested where it is made."""
+    sr = Dataset()
+    sr.SOPClassUID, sr.SOPInstanceUID = ComprehensiveSRStorage, "1.2.3.99"
+    sr.PatientName = "Mustermann^Erika"
+    sr.file_meta = FileMetaDataset()
+    sr.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    sr.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
+    sr.file_meta.MediaStorageSOPInstanceUID = "1.2.3.99"
+    return sr
+
+
+def test_every_link_of_the_page_leads_to_a_file(outcome, structured_report, tmp_path):
+    """report.json, report.html, report.dcm and the linked slices/*.png are all written."""
+    written = write_report(outcome, structured_report, tmp_path)
+    links = Outline(written.page.read_text(encoding="utf-8")).links
+    assert len(links) == 24 + 4
+    assert {tmp_path / link for link in links} == set(written.pictures)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "report.dcm",
+        "report.html",
+        "report.json",
+        "slices",
+    ]
+    assert dcmread(written.structured_report).SOPInstanceUID == "1.2.3.99"
+
+
+def test_no_name_of_a_person_leaves_with_the_report(outcome, structured_report, tmp_path):
+    """Page, document and file names hold no patient's name even where the SR has one."""
+    written = write_report(outcome, structured_report, tmp_path)
+    for file in (written.page, written.document):
+        assert "Mustermann" not in file.read_text(encoding="utf-8")
+    assert not any("ustermann" in str(path) for path in tmp_path.rglob("*"))
+
+
+def test_a_picture_of_an_earlier_report_does_not_stay(make, outcome, structured_report, tmp_path):
+    """A target that is no longer graded loses its picture when the report is written anew."""
+    write_report(make(), structured_report, tmp_path)
+    again = write_report(outcome, structured_report, tmp_path)
+    assert set((tmp_path / "slices").iterdir()) == set(again.pictures)
+    assert not (tmp_path / "slices" / "l1-l2-spinal-canal-stenosis.png").exists()
+
+
+def test_a_report_without_any_grade_is_a_page_of_reasons(make):
+    """A study of which nothing could be graded still has its 25 reasons."""
+    nothing = {t: NotAssessed(t, NotAssessedReason.LEVEL_NOT_FOUND) for t in TARGETS}
+    outline = Outline(page(make(nothing), ()))
+    assert len(outline.cells) == 25
+    assert all("the disc level was not found" in cell for cell in outline.cells.values())
+
+
+def test_a_repair_made_in_every_series_is_told_once():
+    """Repairs of one kind are one line with their images added up and their details joined."""
+    kind = RepairKind.TYPE_2
+    made = [Repair(kind, "1.1", 18, "PatientSex, StudyID"), Repair(kind, "1.2", 42, "StudyID")]
+    told = mended([*made, Repair(RepairKind.UNREADABLE, None, 2)])
+    assert [(t.images, t.series, t.details) for t in told] == [
+        (60, 2, "PatientSex, StudyID"),
+        (2, 0, ""),
+    ]
+
+
+def test_every_kind_of_repair_has_words():
+    """No kind of repair falls through when it is shown."""
+    told = mended(Repair(kind, "1.1", 1) for kind in RepairKind)
+    assert len({t.what for t in told}) == len(RepairKind)

@@ -1,1 +1,0 @@
-"""The command `lumbar`: a thin shell, one function per verb."""

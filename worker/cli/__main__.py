@@ -1,0 +1,7 @@
+"""`python -m worker.cli`: the command without its entry point."""
+
+import sys
+
+from worker.cli import main
+
+sys.exit(main())

@@ -1,0 +1,69 @@
+"""What the verbs share: the application, common options, output and checks of paths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from worker.errors import BadSettings
+
+app = typer.Typer(
+    name="lumbar",
+    help="Grade lumbar-spine MRI: 25 targets, each with severity, probabilities and a point, or "
+    "the reason why it is not assessed. Research use only.",
+    epilog="Try it without a patient:\n\n"
+    "lumbar phantom DEMO --seed 1\n\n"
+    "lumbar grade DEMO/train_images --out REPORT\n\n"
+    "lumbar compare REPORT --truth DEMO",
+    rich_markup_mode="markdown",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Study = Annotated[
+    Path, typer.Argument(metavar="PATH", help="Folder with one study, subfolders included.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+BundleFolder = Annotated[
+    Path | None,
+    typer.Option("--bundle", metavar="DIR", help="Model bundle; the packaged one if not given."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def existing(path: Path) -> None:
+    """Raise BadSettings when there is nothing at a path."""
+    if not path.exists():
+        raise BadSettings(f"{path} does not exist")
+
+
+def writable(folder: Path) -> None:
+    """Make a folder before the long work begins, not after it; raise BadSettings."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print JSON alone."""
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_path(label: str, path: Path) -> None:
+    """Print a path that can be copied: on one line, however long."""
+    stdout().print(f"{label:10}{path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console()
+
+
+def stderr() -> Console:
+    """Where progress goes; nothing is drawn when that is no terminal."""
+    return Console(stderr=True)

@@ -1,0 +1,157 @@
+"""The verbs about one study: grade, route, repair, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from worker.cli.shell import (
+    AsJson,
+    BundleFolder,
+    Device,
+    Study,
+    app,
+    existing,
+    print_json,
+    print_path,
+    stderr,
+    stdout,
+    writable,
+)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "lumbar grade STUDY --out REPORT\n\n"
+    "lumbar grade STUDY --json | jq '.findings[] | select(.severity == \"severe\")'"
+)
+def grade(
+    path: Study,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write report.json, report.html, report.dcm and slices/*.png here."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    bundle: BundleFolder = None,
+    device: Device = "auto",
+) -> None:
+    """Grade one study and print the 5 x 5 table.
+
+    Missing series cost their targets, which are then "not assessed" with a reason; the
+    rest is graded.
+    """
+    existing(path)
+    if out is not None:
+        writable(out)
+    with stderr().status("loading the models") as status:
+        from worker import pipeline
+        from worker.archive.folder import FolderArchive
+        from worker.bundles.loading import load_bundle
+        from worker.report.document import document
+        from worker.report.tables import grades_table
+        from worker.report.writing import write_report
+
+        models = load_bundle(bundle, device)
+        graded = pipeline.grade(
+            str(path), FolderArchive(), models, observe=lambda step: status.update(step)
+        )
+        status.update("report")
+        written = None
+        if out is not None:
+            written = write_report(graded, pipeline.structured_report(graded), out)
+    if as_json:
+        print_json(document(graded))
+        return
+    stdout().print(grades_table(graded.report))
+    if written is not None:
+        print_path("page", written.page)
+        print_path("document", written.document)
+        print_path("SR", written.structured_report)
+        print_path("pictures", written.slices)
+
+
+@app.command(epilog="Example:  lumbar route STUDY --json | jq '.series[] | .role'")
+def route(path: Study, as_json: AsJson = False) -> None:
+    """Say which series of a study take which role, and why; pixels are not read.
+
+    Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none and the
+    reason.
+    """
+    existing(path)
+    from worker.archive.folder import FolderArchive
+    from worker.intake.headers import read_study
+    from worker.intake.routing import route as route_study
+    from worker.report.tables import series_table
+
+    with stderr().status("reading headers"):
+        routed = route_study(read_study(FolderArchive().headers(str(path))))
+    if as_json:
+        series = [
+            {
+                "series_instance_uid": decision.series_instance_uid,
+                "series_description": decision.series_description,
+                "role": decision.role,
+                "reason": decision.reason,
+            }
+            for decision in routed.decisions
+        ]
+        print_json({"series": series})
+    else:
+        stdout().print(series_table(routed.decisions))
+
+
+@app.command(epilog="Example:  lumbar repair EXPORT MENDED")
+def repair(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder with the study.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+) -> None:
+    """Write a copy of a study that archives accept, and say what was mended.
+
+    Pixels stay as they are. Only what the rest of the object proves is filled in.
+    """
+    existing(source)
+    from worker.intake.mended_copy import repair_folder
+    from worker.report.tables import repairs_table
+
+    console = stderr()
+    # Without a terminal rich would still end its display with an empty line.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("copying")
+        made = repair_folder(
+            source,
+            destination,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if made:
+        stdout().print(repairs_table(made))
+    print_path("mended" if made else "copied", destination)
+
+
+@app.command(epilog="Example:  lumbar compare REPORT --truth rsna_2024")
+def compare(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="A report.json, or the folder that holds it.")
+    ],
+    truth: Annotated[
+        Path,
+        typer.Option(metavar="RSNA_DIR", help="train.csv, train_label_coordinates.csv and images."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Compare a report with annotations: grades one by one, points in millimetres."""
+    existing(report)
+    existing(truth)
+    from worker.evaluation import compare as comparing
+    from worker.evaluation.comparison_table import comparison_table
+
+    with stderr().status("comparing"):
+        comparison = comparing.compare(comparing.read_report(report), truth)
+    if as_json:
+        print_json(comparing.as_json(comparison))
+    else:
+        stdout().print(comparison_table(comparison))

@@ -1,0 +1,106 @@
+"""The verbs beside the study: phantom, models, serve."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from worker.cli.shell import (
+    AsJson,
+    BundleFolder,
+    app,
+    print_json,
+    print_path,
+    stderr,
+    stdout,
+    writable,
+)
+from worker.errors import BundleMismatch
+
+
+class SliceSet(StrEnum):
+    """How many slices a phantom has."""
+
+    SMALL = "small"
+    STANDARD = "standard"
+
+
+@app.command(
+    epilog='Example:  lumbar phantom DEMO --seed 1 --lesion "L4/L5 left subarticular '
+    'stenosis=severe" --lesion "L3/L4 spinal canal stenosis=moderate"'
+)
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the study.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same study.")],
+    lesion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=SEVERITY",
+            help="Repeatable; every other target is then normal. Without any, severities are "
+            "drawn from the seed.",
+        ),
+    ] = None,
+    slices: Annotated[SliceSet, typer.Option(help="About 30 slices, or about 100.")] = (
+        SliceSet.STANDARD
+    ),
+) -> None:
+    """Write a synthetic study with its truth, in the layout of the RSNA 2024 challenge."""
+    from worker.phantom.lesions import parse_lesion
+    from worker.phantom.protocol import SMALL, STANDARD
+    from worker.phantom.study import make_phantom
+    from worker.phantom.writing import write_phantom
+
+    lesions = dict(parse_lesion(text) for text in lesion) if lesion else None
+    writable(out)
+    with stderr().status("painting"):
+        counts = {SliceSet.SMALL: SMALL, SliceSet.STANDARD: STANDARD}[slices]
+        made = make_phantom(seed, lesions, slices=counts)
+        write_phantom(made, out)
+    print_path("study", out / "train_images" / made.study_instance_uid)
+    print_path("truth", out / "truth.json")
+
+
+@app.command(epilog="Example:  LUMBAR_ORTHANC_URL=http://pacs:8042 lumbar serve")
+def serve(
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List the variables that configure it, and stop.")
+    ] = False,
+) -> None:
+    """Run the worker: take studies from the queue, grade them, store their reports.
+
+    It is configured by LUMBAR_* environment variables alone.
+    """
+    from worker.settings import PREFIX, Settings
+
+    if settings:
+        table = Table("Variable", "Default", "What it is", box=None)
+        for name, field in Settings.model_fields.items():
+            default = "" if field.default is None else str(field.default)
+            table.add_row(f"{PREFIX}{name.upper()}", default, field.description)
+        stdout().print(table)
+        return
+    from worker.service.app import serve as run
+
+    raise typer.Exit(run(Settings.load()))
+
+
+@app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")
+def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
+    """Show a model bundle: its networks, whether their files are intact, and its figures."""
+    from worker.bundles.inspection import inspect
+    from worker.report.tables import bundle_table
+
+    inspected = inspect(bundle)
+    if as_json:
+        print_json(dataclasses.asdict(inspected) | {"folder": str(inspected.folder)})
+    else:
+        stdout().print(bundle_table(inspected))
+    if broken := [network.file for network in inspected.networks if not network.intact]:
+        raise BundleMismatch(
+            f"missing or not the file of the card: {', '.join(broken)}; reinstall the bundle"
+        )

@@ -1,0 +1,132 @@
+"""What the challenge's tables and images say about one study."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from dicom_sr.findings import Condition, Severity, Target
+from worker.datasets.rsna import Coordinate, read_coordinates, read_severities
+from worker.errors import BadSettings, Rejected
+from worker.intake.decoding import read_header
+from worker.intake.files import dicom_files
+from worker.intake.headers import read_study
+from worker.intake.stacks import stacks
+from worker.nouns.geometry import Vector
+from worker.nouns.study import SliceHeader
+
+IMAGES: Final = ("train_images", "test_images")
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """An annotated point on its image; `spacing_mm` is that of the image's stack."""
+
+    header: SliceHeader
+    column: float
+    row: float
+    spacing_mm: float | None
+
+    @property
+    def position_mm(self) -> Vector:
+        """The patient position, shape (3,) LPS."""
+        return self.header.plane.to_mm(self.column, self.row)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The labels of one study: severities, points, and the images they were made on.
+
+    `problems` holds one line for whatever had to be left out.
+    """
+
+    study_id: str
+    severities: Mapping[Target, Severity]
+    points: Mapping[Target, Annotated]
+    images: Images
+    problems: tuple[str, ...]
+
+    def midline_x_mm(self, target: Target) -> float | None:
+        """Patient x midway between both annotated sides; else the canal's at that level."""
+        pair = [Target(target.condition, target.level, side) for side in target.condition.sides]
+        if target.side is not None and all(one in self.points for one in pair):
+            return float(np.mean([self.points[one].position_mm[0] for one in pair]))
+        canal = self.points.get(Target(Condition.SPINAL_CANAL_STENOSIS, target.level))
+        return None if canal is None else float(canal.position_mm[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The slices of one study by the challenge's names and by those of a report.
+
+    `named` maps (series folder, instance number), `reported` maps (Series Instance UID,
+    instance number, frame), `spacing_mm` the images of stacks with two slices or more.
+    """
+
+    named: dict[tuple[str, int], SliceHeader] = field(default_factory=dict)
+    reported: dict[tuple[str, int | None, int | None], SliceHeader] = field(default_factory=dict)
+    spacing_mm: dict[SliceHeader, float] = field(default_factory=dict)
+
+
+def read_truth(study_uid: str, folder: Path) -> Truth:
+    """Read the labels of a study from a folder in the layout of the RSNA 2024 challenge.
+
+    The study's number there is the Study Instance UID or its last part. Raises BadSettings
+    when the tables are missing or do not hold the study; missing images cost the points.
+    """
+    study_id, severities, rows = _labels(study_uid, folder)
+    images, problems = _images(study_id, folder)
+    points: dict[Target, Annotated] = {}
+    for row in rows:
+        header = images.named.get((row.series_id, row.instance_number))
+        if header is not None:
+            spacing = images.spacing_mm.get(header)
+            points.setdefault(row.target, Annotated(header, row.x, row.y, spacing))
+        elif images.named:
+            where = f"image {row.instance_number} of series {row.series_id}"
+            problems.append(f"{row.target}: {where} is missing")
+    return Truth(study_id, severities, points, images, tuple(problems))
+
+
+def _labels(
+    study_uid: str, folder: Path
+) -> tuple[str, Mapping[Target, Severity], tuple[Coordinate, ...]]:
+    try:
+        severities, coordinates = read_severities(folder), read_coordinates(folder)
+    except FileNotFoundError as error:
+        raise BadSettings(
+            f"{error.filename} is missing; name a folder in the layout of the RSNA 2024 challenge"
+        ) from error
+    for study_id in (study_uid, study_uid.rpartition(".")[2]):
+        rows = tuple(row for row in coordinates.rows if row.study_id == study_id)
+        if study_id in severities or rows:
+            return study_id, severities.get(study_id, {}), rows
+    raise BadSettings(f"study {study_uid} is not in the tables of {folder}")
+
+
+def _images(study_id: str, folder: Path) -> tuple[Images, list[str]]:
+    images = Images()
+    place = next((f for name in IMAGES if (f := folder / name / study_id).is_dir()), None)
+    if place is None:
+        return images, [f"no images of study {study_id}: distances are left out"]
+    try:
+        study = read_study([read_header(str(path), path) for path in dicom_files(place)])
+    except Rejected as error:
+        return images, [f"images of study {study_id}: {error}; distances are left out"]
+    for series in study.series:
+        for header in series.slices:
+            number = header.instance_number
+            images.reported[series.series_instance_uid, number, header.image.frame] = header
+            if number is not None:
+                images.named[Path(header.key).parent.name, number] = header
+        for stack in stacks(series.slices)[0]:
+            offsets = [stack[0].plane.distance_mm(header.plane.to_mm(0, 0)) for header in stack]
+            gaps = [gap for gap in np.diff(offsets) if gap > 0]
+            if gaps:
+                images.spacing_mm.update(dict.fromkeys(stack, float(statistics.median(gaps))))
+    return images, []

@@ -1,0 +1,96 @@
+"""report.html: the 5 x 5 table of grades with what explains it, on one page of its own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dicom_sr.content import NOTICE
+from dicom_sr.findings import Finding, Graded, Level, Severity, Target
+from worker.nouns.study import Routing
+from worker.report.outcome import Outcome
+from worker.report.pictures import Picture
+from worker.report.words import COLUMNS, ROLES, mended, percent, summary
+
+SLICES: Final = "slices"
+"""The folder of the pictures, beside the page."""
+
+_ENVIRONMENT: Final = Environment(
+    loader=PackageLoader("worker.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(outcome: Outcome, pictures: Sequence[Picture]) -> str:
+    """The page as HTML: style and thumbnails within, the larger pictures linked in `SLICES`.
+
+    It names the study by its UID alone. The same input gives the same page.
+    """
+    report = outcome.report
+    by_target: dict[Target, list[Picture]] = {}
+    for picture in pictures:
+        by_target.setdefault(picture.target, []).append(picture)
+    rows = [
+        {
+            "level": level.value,
+            "cells": [
+                _cell(report[target], by_target.get(target, []))
+                for target in (Target(condition, level, side) for _, condition, side in COLUMNS)
+            ],
+        }
+        for level in Level
+    ]
+    return _ENVIRONMENT.get_template("report.html.jinja").render(
+        notice=NOTICE,
+        report=report,
+        summary=summary(report),
+        columns=[name for name, _, _ in COLUMNS],
+        rows=rows,
+        severities=list(Severity),
+        series=[_series(decision) for decision in outcome.routed.decisions],
+        repairs=mended(outcome.repairs),
+        timings=[(step, f"{ms:.0f} ms") for step, ms in outcome.timings_ms.items()],
+        total=f"{sum(outcome.timings_ms.values()) / 1000:.1f} s",
+    )
+
+
+def _cell(finding: Finding, pictures: Sequence[Picture]) -> Mapping[str, Any]:
+    if not isinstance(finding, Graded):
+        return {"target": str(finding.target), "graded": False, "reason": finding.reason.words}
+    return {
+        "target": str(finding.target),
+        "graded": True,
+        "severity": finding.severity,
+        "confidence": percent(finding.confidence),
+        "shares": [
+            {
+                "severity": severity,
+                "text": percent(finding.probabilities.of(severity)),
+                "width": f"{finding.probabilities.of(severity) * 100:.1f}%",
+            }
+            for severity in Severity
+        ],
+        "pictures": [
+            {
+                "link": f"{SLICES}/{picture.name}",
+                "shows": picture.shows,
+                "source": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
+            }
+            for picture in pictures
+        ],
+    }
+
+
+def _series(decision: Routing) -> Mapping[str, Any]:
+    return {
+        "description": decision.series_description or "(no description)",
+        "uid": decision.series_instance_uid,
+        "role": None if decision.role is None else ROLES[decision.role],
+        "reason": "; ".join((decision.reason, *decision.flags)),
+    }

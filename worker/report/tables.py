@@ -1,0 +1,92 @@
+"""The same tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dicom_sr.content import NOTICE
+from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
+from worker.bundles.inspection import Inspected
+from worker.nouns.study import Repair, Routing
+from worker.report.words import COLUMNS, ROLES, mended, percent, summary
+
+STYLES: Final = {
+    Severity.NORMAL_MILD: "cyan",
+    Severity.MODERATE: "bold yellow",
+    Severity.SEVERE: "bold white on red",
+}
+
+
+def grades_table(report: Report) -> RenderableType:
+    """The 5 x 5 table of grades with their confidence, the summary below it."""
+    title = Text(f"Study {report.study_instance_uid}", style="bold")
+    # Narrow enough for 80 columns: no vertical lines, one word of a heading a line.
+    table = Table(box=box.HORIZONTALS, show_lines=True, padding=(0, 1, 0, 0))
+    table.add_column("Level", no_wrap=True)
+    for name, _, _ in COLUMNS:
+        table.add_column(name.replace(" ", "\n"), min_width=11)
+    for level in Level:
+        cells = (_cell(report[Target(condition, level, side)]) for _, condition, side in COLUMNS)
+        table.add_row(level.value, *cells)
+    bundle = f"Models {report.bundle.name} {report.bundle.version}. {NOTICE}."
+    return Group(title, table, Text(summary(report)), Text(bundle, style="dim"))
+
+
+def series_table(decisions: Iterable[Routing]) -> RenderableType:
+    """Which series are used for what, and why."""
+    table = Table("Series", "Used as", "Why")
+    table.add_column("Series Instance UID", overflow="fold")
+    for decision in decisions:
+        role = Text("not used", style="dim") if decision.role is None else ROLES[decision.role]
+        why = "; ".join((decision.reason, *decision.flags))
+        description = Text(decision.series_description or "(no description)")
+        table.add_row(description, role, Text(why), Text(decision.series_instance_uid, style="dim"))
+    return table
+
+
+def repairs_table(repairs: Iterable[Repair]) -> RenderableType:
+    """What was mended, on how many images of how many series."""
+    table = Table("Mended", "Images", "Series")
+    for kind in mended(repairs):
+        what = Text.assemble(kind.what, *([("\n" + kind.details, "dim")] if kind.details else []))
+        table.add_row(what, str(kind.images), str(kind.series or ""))
+    return table
+
+
+def bundle_table(bundle: Inspected) -> RenderableType:
+    """The networks of a bundle and whether their files are intact, then the card's figures."""
+    networks = Table("Network", "Architecture", "File", "Size", "sha256")
+    for network in bundle.networks:
+        size = "missing" if network.size is None else f"{network.size / 1e6:.1f} MB"
+        intact = Text("as the card", "green") if network.intact else Text("DIFFERS", "bold red")
+        networks.add_row(network.name, network.architecture, network.file, size, intact)
+    names = list(dict.fromkeys(name for figures in bundle.figures.values() for name in figures))
+    measured = Table("Condition", "temperature", *(name.replace("_", " ") for name in names))
+    for condition, temperature in bundle.temperatures.items():
+        figures = bundle.figures.get(condition, {})
+        cells = (str(figures.get(name, "")) for name in names)
+        measured.add_row(condition.replace("_", " "), str(temperature), *cells)
+    identity = bundle.identity
+    return Group(
+        Text(f"{identity.name} {identity.version}  {bundle.folder}", style="bold"),
+        Text(f"sha256 {identity.sha256}\nDevice UID {identity.device_uid}"),
+        networks,
+        measured,
+        Text(bundle.licence or "no licence is named", style="dim"),
+    )
+
+
+def _cell(finding: Finding) -> Text:
+    if not isinstance(finding, Graded):
+        return Text.assemble(("not assessed", "dim"), "\n", (finding.reason.words, "dim"))
+    return Text.assemble(
+        (finding.severity.words, STYLES[finding.severity]),
+        "\n",
+        (f"conf. {percent(finding.confidence)}", "dim"),
+    )

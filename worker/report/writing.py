@@ -1,0 +1,51 @@
+"""The files of a report, written into one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmwrite
+
+from worker.report.document import document, to_json
+from worker.report.outcome import Outcome
+from worker.report.page import SLICES, page
+from worker.report.pictures import draw_pictures
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the files of a report lie."""
+
+    document: Path
+    page: Path
+    structured_report: Path
+    slices: Path
+    pictures: tuple[Path, ...]
+
+
+def write_report(outcome: Outcome, structured_report: Dataset, folder: Path) -> Written:
+    """Write report.json, report.html, report.dcm and slices/*.png, replacing older ones.
+
+    `folder` is made where it does not exist; files of other names in it are left alone,
+    pictures of an earlier report are not. Raises OSError.
+    """
+    slices = folder / SLICES
+    slices.mkdir(parents=True, exist_ok=True)
+    # A target that is no longer graded must not keep its old picture.
+    for old in slices.glob("*.png"):
+        old.unlink()
+    pictures = draw_pictures(outcome.report, outcome.volumes)
+    for picture in pictures:
+        (slices / picture.name).write_bytes(picture.png)
+    written = Written(
+        document=folder / "report.json",
+        page=folder / "report.html",
+        structured_report=folder / "report.dcm",
+        slices=slices,
+        pictures=tuple(slices / picture.name for picture in pictures),
+    )
+    written.document.write_text(to_json(document(outcome)), encoding="utf-8")
+    written.page.write_text(page(outcome, pictures), encoding="utf-8")
+    dcmwrite(written.structured_report, structured_report, enforce_file_format=True)
+    return written
