@@ -37,9 +37,9 @@ from worker.grade.windows import level_spacing
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
-from worker.localise.axial import AxialLevel, choose_slice, find_canals
+from worker.localise.axial import AxialLevel, choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
-from worker.localise.levels import find_levels
+from worker.localise.levels import find_levels, onto_midline
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.study import Repair, RoutedStudy
@@ -53,7 +53,7 @@ Observer = Callable[[str], None]
 class Anatomy:
     """Where everything lies: what stage 1 hands to stage 2.
 
-    `positions` is the canal's middle at each level in patient millimetres.
+    `off_axis` holds the levels that no axial slice passes.
     """
 
     levels: Mapping[Level, LevelPoint]
@@ -115,10 +115,16 @@ def localise(volumes: Volumes, bundle: Bundle) -> Anatomy:
     foramina: Mapping[tuple[Level, Side], LevelPoint] = {}
     for volume in volumes.sagittal_t1:
         foramina = max(foramina, find_foramina(volume, bundle, canal), key=len)
-    positions = canal or _between_foramina(foramina)
+    positions = recess_heights(canal or _between_foramina(foramina))
     chosen = {level: choose_slice(volumes.axial_t2, where) for level, where in positions.items()}
     slices = {level: found for level, found in chosen.items() if found is not None}
     axial = find_canals(slices, positions, bundle)
+    levels = {
+        level: onto_midline(point, float(axial[level].canal.position_mm[0]))
+        if level in axial
+        else point
+        for level, point in levels.items()
+    }
     return Anatomy(levels, foramina, axial, frozenset(positions.keys() - slices.keys()))
 
 

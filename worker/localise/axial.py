@@ -40,6 +40,13 @@ _MIRRORED: Final = [
 ]
 
 
+RECESS_BELOW_MM: Final = 2.0
+"""How far below the disc's middle its lateral recesses are judged, along the canal.
+
+The subarticular zone reaches from the disc down to the pedicle of the vertebra below.
+"""
+
+
 @dataclass(frozen=True, eq=False)
 class AxialLevel:
     """One level on its axial slice: where to grade, and where to point.
@@ -50,6 +57,21 @@ class AxialLevel:
     canal: LevelPoint
     recesses: Mapping[Side, LevelPoint]
     span_mm: float
+
+
+def recess_heights(canal: Mapping[Level, Vector]) -> dict[Level, Vector]:
+    """Where along the canal each level is judged on axial slices, in patient millimetres.
+
+    `canal` holds the canal's middle at each disc; the canal runs towards the next level.
+    """
+    levels = [level for level in Level if level in canal]
+    heights = {}
+    for n, level in enumerate(levels):
+        above, below = canal[levels[max(0, n - 1)]], canal[levels[min(n + 1, len(levels) - 1)]]
+        length = float(np.linalg.norm(below - above))
+        down = (below - above) / length if length > 0 else np.zeros(3)
+        heights[level] = canal[level] + RECESS_BELOW_MM * down
+    return heights
 
 
 def choose_slice(volumes: Sequence[Volume], position_mm: Vector) -> tuple[Volume, int] | None:

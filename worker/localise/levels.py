@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,19 @@ def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
         sure = networks.belief(SAGITTAL, peak.heat)
         points[level] = LevelPoint(level, None, volume, index, column, row, sure)
     return points
+
+
+def onto_midline(point: LevelPoint, canal_x_mm: float) -> LevelPoint:
+    """The level's point on the sagittal slice that the axial series shows to be the midline.
+
+    `canal_x_mm` is the patient x of the canal's middle on the level's axial slice, where
+    left and right are seen and sagittal slices, 4 mm apart, can only guess between them.
+    """
+    where = point.position_mm
+    where[0] = canal_x_mm
+    index, _ = point.volume.nearest_slice(where)
+    column, row = point.volume.planes[index].to_px(where)
+    return replace(point, index=index, column=column, row=row)
 
 
 def _numbered(found: dict[Level, Peak]) -> list[tuple[int, Level]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dicom_sr.findings import ImageReference, Level, Side
-from worker.localise.axial import choose_slice, find_canals
+from worker.localise.axial import choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
@@ -180,3 +180,14 @@ def test_the_slice_of_a_level_is_the_nearest_plane_or_none() -> None:
     assert choose_slice([axial], np.array([3.0, 20.0, 90.0])) is None
     assert choose_slice([axial], np.array([300.0, 20.0, 11.0])) is None
     assert choose_slice([], position) is None
+
+
+def test_recesses_are_judged_a_little_below_the_disc() -> None:
+    """Each height lies 2 mm along the canal towards the next level, never beyond it."""
+    heights = recess_heights(CANAL)
+    for level, where in heights.items():
+        assert np.linalg.norm(where - CANAL[level]) == pytest.approx(2.0)
+        assert where[2] < CANAL[level][2]
+    assert recess_heights({}) == {}
+    alone = recess_heights({Level.L4_L5: CANAL[Level.L4_L5]})
+    np.testing.assert_array_equal(alone[Level.L4_L5], CANAL[Level.L4_L5])
