@@ -9,7 +9,7 @@ import pytest
 
 from dicom_sr.findings import Condition, NotAssessedReason
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle, load_bundle
+from worker.bundles.loading import Bundle
 from worker.errors import LumbarError, Rejected
 from worker.nouns.study import RepairKind, Role
 from worker.phantom import SMALL, make_phantom, write_phantom
@@ -17,12 +17,6 @@ from worker.phantom.study import Phantom
 from worker.pipeline import grade
 
 CANAL, FORAMINAL, RECESS = Condition
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    """The bundle that ships."""
-    return load_bundle(device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from dicom_sr.findings import TARGETS, Condition, Graded, Report, Severity, Side, Target
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle, load_bundle
+from worker.bundles.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.lesions import TRAINING
 from worker.phantom.study import Phantom
@@ -25,12 +25,6 @@ LESIONS = {
     "L3/L4 right subarticular stenosis": Severity.SEVERE,
 }
 ONE_SIDED = {Target.parse(text): severity for text, severity in LESIONS.items()}
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    """The bundle that ships."""
-    return load_bundle(device="cpu")
 
 
 def graded(phantom: Phantom, folder: Path, bundle: Bundle) -> GradedStudy:

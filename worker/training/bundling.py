@@ -30,6 +30,7 @@ from worker.localise.windows import SAGITTAL_SHAPE
 from worker.training.augment import move
 from worker.training.model_card import to_markdown
 from worker.training.recipe import (
+    GradedSamples,
     RealSamples,
     held_out,
     load_network,
@@ -99,7 +100,7 @@ def make_bundle(
 
 
 def predict_held_out(
-    samples: RealSamples, recipe: Mapping[str, Any], files: Mapping[str, Path]
+    samples: GradedSamples, recipe: Mapping[str, Any], files: Mapping[str, Path]
 ) -> dict[Condition, Predictions]:
     """The graders' logits on the real studies that they have not seen."""
     foraminal = load_network(recipe["foraminal_grades"], files["foraminal_grades"])
@@ -180,6 +181,12 @@ def run(network: nn.Module, crops: Tensor, batch: int = 128) -> Tensor:
         return torch.cat([network(part) for part in torch.split(crops, batch)])
 
 
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The network's own probabilities, weighted as in the challenge's score, shape (n, 3)."""
+    probabilities: NDArray[np.float64] = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    return probabilities
+
+
 def fit_temperature(predictions: Predictions) -> float:
     """The temperature that makes the posteriors most likely (Guo et al., arXiv 1706.04599)."""
     plain = torch.from_numpy(predictions.logits) - torch.tensor(TRAINING_WEIGHTS).log()
@@ -212,7 +219,7 @@ def describe(
     digest = hashlib.sha256("".join(n["sha256"] for n in networks.values()).encode()).hexdigest()
     figures = {}
     for condition, found in predictions.items():
-        probabilities = torch.softmax(torch.from_numpy(found.logits), dim=1).numpy()
+        probabilities = softmax(found.logits)
         figures[condition.value] = {
             "held_out_targets": len(found.labels),
             "weighted_log_loss": round(weighted_log_loss(probabilities, found.labels), 4),

@@ -44,14 +44,20 @@ PHANTOMS_HELD_OUT: Final = 20
 
 
 @dataclass(frozen=True, eq=False)
-class RealSamples:
+class GradedSamples:
+    """What the data folder gives to the graders, all studies."""
+
+    foraminal_grades: GradeSet
+    axial_grades: GradeSet
+
+
+@dataclass(frozen=True, eq=False)
+class RealSamples(GradedSamples):
     """What the data folder gives to each network, all studies."""
 
     foraminal_slices: PointSet
     disc_slices: PointSet
     axial_points: PointSet
-    foraminal_grades: GradeSet
-    axial_grades: GradeSet
 
 
 def read_recipe(path: Path = RECIPE) -> dict[str, Any]:
@@ -62,6 +68,14 @@ def read_recipe(path: Path = RECIPE) -> dict[str, Any]:
         raise BadSettings(f"{path} is no recipe: {error}") from error
 
 
+def read_graded(data: Path) -> GradedSamples:
+    """Read the crops with grades of a data folder; problems are logged by file and line."""
+    return GradedSamples(
+        real.foraminal_grades(_rows(read_foraminal(data / "sagittal_t1"))),
+        real.axial_grades(_rows(read_axial(data / "axial_t2_crops"))),
+    )
+
+
 def read_real(data: Path) -> RealSamples:
     """Read every training set of a data folder; problems are logged by file and line."""
     foraminal = _rows(read_foraminal(data / "sagittal_t1"))
@@ -69,11 +83,11 @@ def read_real(data: Path) -> RealSamples:
     masked = _rows(read_masked_slices(data / "sagittal_t2"))
     recesses = recess_points(read_coordinates(data / "rsna_2024"))
     return RealSamples(
-        real.foraminal_points(foraminal),
-        real.disc_slices(masked),
-        real.canal_points(axial, recesses),
-        real.foraminal_grades(foraminal),
-        real.axial_grades(axial),
+        foraminal_grades=real.foraminal_grades(foraminal),
+        axial_grades=real.axial_grades(axial),
+        foraminal_slices=real.foraminal_points(foraminal),
+        disc_slices=real.disc_slices(masked),
+        axial_points=real.canal_points(axial, recesses),
     )
 
 

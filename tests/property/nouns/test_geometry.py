@@ -1,0 +1,74 @@
+"""Laws of the geometry over random oblique planes, and agreement with highdicom."""
+
+import numpy as np
+import pytest
+from highdicom.spatial import ImageToReferenceTransformer, ReferenceToImageTransformer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.nouns.geometry import Orientation, Plane
+
+angles = st.floats(-np.pi, np.pi)
+spacings = st.floats(0.1, 5)
+places = st.floats(-500, 500)
+pixels = st.floats(-50, 1100)
+
+
+@st.composite
+def planes(draw):
+    """A plane at any angle (a product of three rotations), anywhere, with oblong pixels."""
+    turns = [draw(angles) for _ in range(3)]
+    (ca, cb, cc), (sa, sb, sc) = np.cos(turns), np.sin(turns)
+    about_x = np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
+    about_y = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
+    about_z = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
+    rotation = about_z @ about_y @ about_x
+    return Plane(
+        position_mm=tuple(draw(places) for _ in range(3)),
+        along_columns=tuple(rotation[:, 0]),
+        along_rows=tuple(rotation[:, 1]),
+        row_spacing_mm=draw(spacings),
+        column_spacing_mm=draw(spacings),
+        rows=draw(st.integers(1, 1024)),
+        columns=draw(st.integers(1, 1024)),
+    )
+
+
+@given(planes(), pixels, pixels)
+def test_pixels_to_millimetres_and_back(plane, column, row):
+    """to_px is the inverse of to_mm, and a point on the slice has no distance from it."""
+    position = plane.to_mm(column, row)
+    assert plane.to_px(position) == pytest.approx((column, row), abs=1e-6)
+    assert plane.distance_mm(position) == pytest.approx(0, abs=1e-6)
+
+
+@given(planes(), pixels, pixels, st.floats(-50, 50))
+def test_a_point_off_the_slice_projects_along_the_normal(plane, column, row, distance):
+    """Moving along the normal changes the distance by as much and the pixel not at all."""
+    position = plane.to_mm(column, row) + distance * plane.normal
+    assert plane.to_px(position) == pytest.approx((column, row), abs=1e-6)
+    assert plane.distance_mm(position) == pytest.approx(distance, abs=1e-6)
+
+
+@given(planes(), pixels, pixels)
+def test_highdicom_agrees(plane, column, row):
+    """An independent implementation gives the same millimetres and the same pixels."""
+    geometry = {
+        "image_position": plane.position_mm,
+        "image_orientation": (*plane.along_columns, *plane.along_rows),
+        "pixel_spacing": (plane.row_spacing_mm, plane.column_spacing_mm),
+    }
+    # highdicom's image coordinates have their origin in the corner of the first pixel.
+    corner = np.array([[column + 0.5, row + 0.5]])
+    (expected,) = ImageToReferenceTransformer(**geometry)(corner)
+    assert plane.to_mm(column, row) == pytest.approx(expected, abs=1e-6)
+    (back,) = ReferenceToImageTransformer(**geometry)(expected[None])
+    assert plane.to_px(expected) == pytest.approx(tuple(back[:2] - 0.5), abs=1e-6)
+
+
+@given(planes())
+def test_orientation_is_that_of_the_largest_normal_component(plane):
+    """However oblique, a slice is named after the axis its normal is closest to."""
+    axis = list(Orientation).index(plane.orientation)
+    assert abs(plane.normal[axis]) == pytest.approx(np.abs(plane.normal).max())
+    assert np.linalg.norm(plane.normal) == pytest.approx(1)

@@ -1,0 +1,1 @@
+"""From stored objects to volumes: decode, repair, read headers, route, load."""

@@ -1,0 +1,112 @@
+"""GDCM in a process of its own: it aborts or crashes on some malformed JPEG streams.
+
+`decode_apart` is the parent's side. Run as a module, this file is the child: it answers
+each DICOM file on its standard input with its stored pixels, until the input ends. Both
+directions carry an 8-byte length before each message; an empty answer is a failure.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import struct
+import subprocess
+import sys
+import threading
+from io import BytesIO
+from typing import IO, Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.pixels.utils import iter_pixels
+
+TIMEOUT_S: Final = 30.0
+"""What one object may take; a codec that runs longer hangs."""
+
+_LENGTH: Final = struct.Struct(">Q")
+_lock = threading.Lock()
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class CodecFailed(ValueError):
+    """The codec refused the stream, crashed or hung."""
+
+
+def decode_apart(content: bytes) -> NDArray[Any]:
+    """The stored pixels of a DICOM file in JPEG, shape (frames, rows, columns).
+
+    One child serves all threads of a process; one that died is replaced. Raises
+    CodecFailed.
+    """
+    with _lock:
+        child = _child()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        watchdog = threading.Timer(TIMEOUT_S, child.kill)
+        watchdog.start()
+        try:
+            _send(child.stdin, content)
+            answer = _receive(child.stdout)
+        except OSError as error:
+            raise CodecFailed from error
+        finally:
+            watchdog.cancel()
+    if not answer:
+        raise CodecFailed
+    pixels: NDArray[Any] = np.load(BytesIO(answer), allow_pickle=False)
+    return pixels
+
+
+def _child() -> subprocess.Popen[bytes]:
+    """The child of this very process: a fork must not share its parent's pipes."""
+    child = _children.get(os.getpid())
+    if child is None or child.poll() is not None:
+        child = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        _children[os.getpid()] = child
+        atexit.register(child.kill)
+    return child
+
+
+def _send(pipe: IO[bytes], message: bytes) -> None:
+    pipe.write(_LENGTH.pack(len(message)))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes] | BinaryIO) -> bytes:
+    """One message; empty where the other side is gone."""
+    head = pipe.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return b""
+    (length,) = _LENGTH.unpack(head)
+    message = pipe.read(length)
+    return message if len(message) == length else b""
+
+
+def _answer(content: bytes) -> bytes:
+    # Only exceptions arrive here; what GDCM does beyond them ends this process.
+    try:
+        frames = np.stack(list(iter_pixels(dcmread(BytesIO(content)), decoding_plugin="gdcm")))
+    except (ValueError, RuntimeError, AttributeError, TypeError, KeyError, OSError):
+        return b""
+    buffer = BytesIO()
+    np.save(buffer, frames, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _serve() -> None:
+    # GDCM writes to the standard output; the answers go to a copy of it.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    while content := _receive(sys.stdin.buffer):
+        _send(answers, _answer(content))
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,162 @@
+"""From stored objects to a `Study`: series, slices with their planes, and acquisitions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from pydicom import Dataset
+
+from dicom_sr.findings import ImageReference
+from worker.errors import BrokenStudy, NotLumbar
+from worker.intake.acquisition import read_acquisition
+from worker.intake.elements import integer, item, numbers, text, values
+from worker.intake.repair import repair_headers
+from worker.nouns.geometry import Plane
+from worker.nouns.study import (
+    Instance,
+    Repair,
+    RepairKind,
+    Series,
+    SliceHeader,
+    Study,
+    Unreadable,
+)
+
+
+def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
+    """The study that these objects make up, after repair, whatever order they come in.
+
+    An object met twice (same series and SOP Instance UID) is kept once. Raises NotLumbar
+    when there is no DICOM object at all, BrokenStudy when none can be read, or when they
+    belong to several studies: grading never crosses studies.
+    """
+    if not instances:
+        raise NotLumbar("there is no DICOM object; name the folder of one lumbar MRI study")
+    named = [i for i in instances if isinstance(i, Instance) and _has_identity(i.header)]
+    lost = len(instances) - len(named)
+    if not named:
+        raise BrokenStudy(f"none of the {lost} DICOM objects can be read; send the study again")
+    study_uid = _one_study(named)
+    repaired, repairs = repair_headers(named)
+    kept, duplicates = _without_duplicates(repaired)
+    by_series: defaultdict[str, list[Instance]] = defaultdict(list)
+    for instance in kept:
+        by_series[text(instance.header, "SeriesInstanceUID")].append(instance)
+    if lost:
+        lost_repair = Repair(RepairKind.UNREADABLE, None, lost, "left out")
+        repairs = (*repairs, lost_repair)
+    return Study(
+        study_instance_uid=study_uid,
+        series=tuple(_read_series(uid, by_series[uid]) for uid in sorted(by_series)),
+        repairs=repairs + duplicates,
+        sources={_identity(instance.header): instance.header for instance in kept},
+    )
+
+
+def _identity(header: Dataset) -> tuple[str, str]:
+    return text(header, "SeriesInstanceUID"), text(header, "SOPInstanceUID")
+
+
+def _has_identity(header: Dataset) -> bool:
+    return bool(text(header, "StudyInstanceUID")) and all(_identity(header))
+
+
+def _one_study(instances: Sequence[Instance]) -> str:
+    found = sorted({text(i.header, "StudyInstanceUID") for i in instances})
+    if len(found) > 1:
+        raise BrokenStudy(
+            f"these objects belong to {len(found)} studies; grade them one at a time "
+            f"(Study Instance UIDs {', '.join(found[:5])}{' ...' if len(found) > 5 else ''})"
+        )
+    return found[0]
+
+
+def _without_duplicates(
+    instances: Sequence[Instance],
+) -> tuple[list[Instance], tuple[Repair, ...]]:
+    kept: dict[tuple[str, str], Instance] = {}
+    dropped: Counter[str] = Counter()
+    for instance in sorted(instances, key=lambda i: (_identity(i.header), i.key)):
+        if kept.setdefault(_identity(instance.header), instance) is not instance:
+            dropped[text(instance.header, "SeriesInstanceUID")] += 1
+    return list(kept.values()), tuple(
+        Repair(RepairKind.DUPLICATE, uid, count, "the same object stored twice")
+        for uid, count in sorted(dropped.items())
+    )
+
+
+def _read_series(uid: str, instances: Sequence[Instance]) -> Series:
+    """One series; `instances` is not empty and ordered by SOP Instance UID."""
+    slices: list[SliceHeader] = []
+    unplaced = 0
+    representative: Dataset | None = None
+    for instance in instances:
+        found = list(_slices(instance))
+        slices += found
+        unplaced += not found
+        if found and representative is None:
+            representative = instance.header
+    header = representative if representative is not None else instances[0].header
+    return Series(
+        series_instance_uid=uid,
+        acquisition=read_acquisition(header),
+        slices=tuple(slices),
+        frame_of_reference_uid=text(header, "FrameOfReferenceUID") or None,
+        patient_position=text(header, "PatientPosition").upper(),
+        unplaced=unplaced,
+    )
+
+
+def _slices(instance: Instance) -> Iterator[SliceHeader]:
+    """The slices of one object: one, or one for each frame that has a plane."""
+    header = instance.header
+    frames = values(header, "PerFrameFunctionalGroupsSequence")
+    image = (text(header, "SeriesInstanceUID"), text(header, "SOPInstanceUID"))
+    instance_number = integer(header, "InstanceNumber")
+    if not frames:
+        plane = _plane(header, header, header, header)
+        # A multi-frame image without functional groups has no place for its frames.
+        if plane is not None and (integer(header, "NumberOfFrames") or 1) == 1:
+            yield SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
+        return
+    shared = item(header, "SharedFunctionalGroupsSequence")
+    for number, frame in enumerate(frames, start=1):
+        if not isinstance(frame, Dataset):
+            continue
+        groups = [
+            item(frame if values(frame, keyword) else shared, keyword)
+            for keyword in (
+                "PlanePositionSequence",
+                "PlaneOrientationSequence",
+                "PixelMeasuresSequence",
+            )
+        ]
+        plane = _plane(header, *groups)
+        if plane is not None:
+            reference = ImageReference(*image, frame=number)
+            yield SliceHeader(instance.key, reference, instance_number, plane)
+
+
+def _plane(
+    header: Dataset, position: Dataset, orientation: Dataset, measures: Dataset
+) -> Plane | None:
+    """The plane (PS3.3 C.7.6.2), or None where the header gives none that is sound."""
+    origin = numbers(position, "ImagePositionPatient", 3)
+    directions = numbers(orientation, "ImageOrientationPatient", 6)
+    spacing = numbers(measures, "PixelSpacing", 2)
+    rows, columns = integer(header, "Rows"), integer(header, "Columns")
+    if not (origin and directions and spacing and rows and columns):
+        return None
+    try:
+        return Plane(
+            position_mm=(origin[0], origin[1], origin[2]),
+            along_columns=(directions[0], directions[1], directions[2]),
+            along_rows=(directions[3], directions[4], directions[5]),
+            row_spacing_mm=spacing[0],
+            column_spacing_mm=spacing[1],
+            rows=rows,
+            columns=columns,
+        )
+    except ValueError:
+        return None

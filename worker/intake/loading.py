@@ -1,0 +1,175 @@
+"""The pixels of the routed series, as volumes ordered along their normals."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from worker.errors import BrokenStudy
+from worker.intake.decoding import Frames, decode
+from worker.intake.rules import MIN_SLICES
+from worker.intake.stacks import stacks
+from worker.nouns.study import (
+    Repair,
+    RepairKind,
+    Role,
+    RoutedStudy,
+    Series,
+    SliceHeader,
+    Unreadable,
+)
+from worker.nouns.volume import Volume, Volumes
+
+Fetch = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
+"""`Archive.fetch`: keys to (key, DICOM file), in any order."""
+
+DECODERS: Final = 2
+"""Threads that decode; the codecs release the interpreter lock."""
+
+_IN_FLIGHT: Final = 16
+"""Objects fetched and not yet decoded: a bound on memory, not on speed."""
+
+
+def load(
+    routed: RoutedStudy, fetch: Fetch, *, on_slice: Callable[[int], None] | None = None
+) -> Volumes:
+    """Read, decode and stack the series that the routing chose, and nothing else.
+
+    Of a sagittal role the best series is read, the next one where too few of its slices
+    can be decoded; of the axial role all are. Every object is decoded once. A slice that
+    cannot be decoded is left out and recorded, as is a second slice in the same place.
+    `on_slice` is called with the number of slices that each decoded object brought.
+    The result does not depend on the order in which `fetch` answers.
+
+    Raises BrokenStudy when nothing can be decoded.
+    """
+    wanted = [
+        *(routed.roles[role][0] for role in _SAGITTAL if routed.roles.get(role)),
+        *routed.roles.get(Role.AXIAL_T2, ()),
+    ]
+    reader = _Reader(fetch, on_slice)
+    reader.read(wanted)
+    found: dict[Role, tuple[Volume, ...]] = {}
+    for role in _SAGITTAL:
+        for series in routed.roles.get(role, ()):
+            reader.read([series])
+            volumes = reader.volumes(series, role)
+            if volumes and len(volumes[0].slices) >= MIN_SLICES:
+                found[role] = volumes
+                break
+    found[Role.AXIAL_T2] = tuple(
+        volume
+        for series in routed.roles.get(Role.AXIAL_T2, ())
+        for volume in reader.volumes(series, Role.AXIAL_T2)
+    )
+    if not any(found.values()):
+        raise BrokenStudy("no image of the routed series can be decoded; send the study again")
+    return Volumes(
+        sagittal_t1=found.get(Role.SAGITTAL_T1, ()),
+        sagittal_t2=found.get(Role.SAGITTAL_T2, ()),
+        axial_t2=found[Role.AXIAL_T2],
+        repairs=reader.repairs,
+    )
+
+
+_SAGITTAL: Final = (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+
+
+@dataclass
+class _Reader:
+    """Decoded objects by key, and what could not be used."""
+
+    fetch: Fetch
+    on_slice: Callable[[int], None] | None
+    _decoded: dict[str, Frames | Unreadable] = field(default_factory=dict)
+    _lost: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _repeated: Counter[str] = field(default_factory=Counter)
+
+    def read(self, series: Sequence[Series]) -> None:
+        """Fetch and decode the objects of these series that were not read yet."""
+        keys = {header.key for one in series for header in one.slices} - self._decoded.keys()
+        if not keys:
+            return
+        pending: dict[str, Future[Frames | Unreadable]] = {}
+        with ThreadPoolExecutor(DECODERS) as pool:
+            for key, content in self.fetch(sorted(keys)):
+                pending[key] = pool.submit(decode, key, content)
+                if len(pending) >= _IN_FLIGHT:
+                    self._keep(pending)
+            while pending:
+                self._keep(pending)
+        for key in keys - self._decoded.keys():
+            self._decoded[key] = Unreadable(key, "gone from the archive")
+
+    def _keep(self, pending: dict[str, Future[Frames | Unreadable]]) -> None:
+        """Wait for the oldest pending object."""
+        key = next(iter(pending))
+        result = pending.pop(key).result()
+        self._decoded[key] = result
+        if self.on_slice is not None and not isinstance(result, Unreadable):
+            self.on_slice(len(result))
+
+    def volumes(self, series: Series, role: Role) -> tuple[Volume, ...]:
+        """The volumes of one series that was read; its decoded objects are let go."""
+        lost: Counter[str] = Counter()
+        usable: list[SliceHeader] = []
+        for header in series.slices:
+            error = self._error(header)
+            if error is None:
+                usable.append(header)
+            else:
+                lost[error] += 1
+        found, repeated = stacks(usable)
+        volumes = tuple(
+            Volume(
+                role=role,
+                pixels=np.stack([self._pixels(header) for header in stack]),
+                slices=stack,
+                patient_position=series.patient_position,
+                frame_of_reference_uid=series.frame_of_reference_uid,
+            )
+            for stack in found
+        )
+        if lost:
+            self._lost[series.series_instance_uid] = lost
+        if repeated:
+            self._repeated[series.series_instance_uid] = len(repeated)
+        for header in series.slices:
+            self._decoded[header.key] = Unreadable(header.key, "used")
+        return volumes
+
+    def _error(self, header: SliceHeader) -> str | None:
+        """Why a slice cannot be used, None where it can."""
+        frames = self._decoded[header.key]
+        if isinstance(frames, Unreadable):
+            return frames.error
+        index = (header.image.frame or 1) - 1
+        if index >= len(frames) or frames.shape[1:] != (header.plane.rows, header.plane.columns):
+            return "pixels do not fit the header"
+        return None
+
+    def _pixels(self, header: SliceHeader) -> Frames:
+        frames = self._decoded[header.key]
+        assert not isinstance(frames, Unreadable)
+        pixels: Frames = frames[(header.image.frame or 1) - 1]
+        return pixels
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What was left out, by series."""
+        lost = [
+            Repair(
+                RepairKind.UNREADABLE, uid, errors.total(), f"left out: {', '.join(sorted(errors))}"
+            )
+            for uid, errors in sorted(self._lost.items())
+        ]
+        repeated = [
+            Repair(RepairKind.DUPLICATE, uid, count, "another slice lies in the same place")
+            for uid, count in sorted(self._repeated.items())
+        ]
+        return (*lost, *repeated)

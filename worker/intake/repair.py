@@ -1,0 +1,123 @@
+"""What intake mends in headers, recorded: nothing is invented that could be wrong.
+
+Only what the rest of the object proves is filled in; attributes that must hold a value
+which nobody can know (ImageType, ScanningSequence) stay absent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import empty_value_for_VR
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
+
+from dicom_sr.uids import derived_instance_uid
+from worker.intake.elements import text, values
+from worker.nouns.study import Instance, Repair, RepairKind
+
+LEGACY_ENHANCED_MR: Final = "1.2.840.10008.5.1.4.1.1.4.4"
+
+MR_IMAGE_CLASSES: Final = frozenset({MRImageStorage, EnhancedMRImageStorage, LEGACY_ENHANCED_MR})
+
+# Patient (PS3.3 C.7.1.1), General Study (C.7.2.1), General Series (C.7.3.1), Frame of
+# Reference (C.7.4.1), General Equipment (C.7.5.1).
+TYPE_2: Final = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
+    *("SeriesNumber", "PositionReferenceIndicator", "Manufacturer"),
+)
+"""Attributes that every image must have and that may be empty."""
+
+# General Image (C.7.6.1), Image Plane (C.7.6.2), MR Image (C.8.3.1).
+TYPE_2_MR: Final = (
+    *("InstanceNumber", "SliceThickness", "ScanOptions", "MRAcquisitionType"),
+    *("EchoTime", "EchoTrainLength"),
+    "RepetitionTime",  # 2C, on a condition that nobody can know without ScanningSequence
+)
+"""The same, of an MR Image Storage object."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A header after repair; `done` lists what was done, each with its detail."""
+
+    header: Dataset
+    done: tuple[tuple[RepairKind, str], ...] = ()
+
+
+def repair_headers(
+    instances: Sequence[Instance],
+) -> tuple[tuple[Instance, ...], tuple[Repair, ...]]:
+    """Mend every header that needs it; the given ones are not changed.
+
+    Returns the instances in the given order and the repairs, one for each series and
+    kind. Mending twice changes nothing more.
+    """
+    colliding = colliding_uids(instance.header for instance in instances)
+    mended = [mend(instance.header, colliding) for instance in instances]
+    repaired = tuple(Instance(i.key, m.header) for i, m in zip(instances, mended, strict=True))
+    return repaired, summary(mended)
+
+
+def colliding_uids(headers: Iterable[Dataset]) -> frozenset[str]:
+    """The SOP Instance UIDs that are met in more than one series."""
+    series: defaultdict[str, set[str]] = defaultdict(set)
+    for header in headers:
+        series[text(header, "SOPInstanceUID")].add(text(header, "SeriesInstanceUID"))
+    return frozenset(uid for uid, found in series.items() if uid and len(found) > 1)
+
+
+def mend(header: Dataset, colliding: Collection[str]) -> Mended:
+    """One data set after repair, a copy unless there was nothing to do.
+
+    `colliding` holds the SOP Instance UIDs met in several series of the study: every
+    instance with one of them gets a derived UID, so that none depends on file order.
+    """
+    changes: dict[str, object] = {}
+    done: list[tuple[RepairKind, str]] = []
+    sop_class, modality = text(header, "SOPClassUID"), text(header, "Modality")
+    frames, has_pixels = values(header, "NumberOfFrames"), values(header, "Rows")
+    if not sop_class and not frames and has_pixels and modality in ("", "MR"):
+        # Never from the file meta information: exports are seen to claim Enhanced MR there.
+        sop_class = str(MRImageStorage)
+        changes["SOPClassUID"] = MRImageStorage
+        done.append((RepairKind.SOP_CLASS, "SOPClassUID"))
+    if not modality and sop_class in MR_IMAGE_CLASSES:
+        changes["Modality"] = "MR"
+        done.append((RepairKind.MODALITY, "Modality"))
+    sop_uid = text(header, "SOPInstanceUID")
+    if sop_uid in colliding:
+        changes["SOPInstanceUID"] = derived_instance_uid(text(header, "SeriesInstanceUID"), sop_uid)
+        done.append((RepairKind.SOP_INSTANCE, "SOPInstanceUID"))
+    if sop_class in MR_IMAGE_CLASSES:
+        wanted = TYPE_2 + (TYPE_2_MR if sop_class == MRImageStorage else ())
+        missing = [keyword for keyword in wanted if keyword not in header]
+        changes |= {keyword: empty_value_for_VR(dictionary_VR(keyword)) for keyword in missing}
+        done += [(RepairKind.TYPE_2, keyword) for keyword in missing]
+    if not changes:
+        return Mended(header)
+    copy = Dataset()
+    copy.update(header)
+    for keyword, value in changes.items():
+        copy.add_new(keyword, dictionary_VR(keyword), value)
+    return Mended(copy, tuple(done))
+
+
+def summary(mended: Sequence[Mended]) -> tuple[Repair, ...]:
+    """One repair for each series and kind, with the number of instances it was made on."""
+    instances: Counter[tuple[str, RepairKind]] = Counter()
+    details: defaultdict[tuple[str, RepairKind], set[str]] = defaultdict(set)
+    for one in mended:
+        series = text(one.header, "SeriesInstanceUID")
+        instances.update({(series, kind) for kind, _ in one.done})
+        for kind, detail in one.done:
+            details[series, kind].add(detail)
+    return tuple(
+        Repair(kind, series or None, count, ", ".join(sorted(details[series, kind])))
+        for (series, kind), count in sorted(instances.items())
+    )

@@ -1,0 +1,238 @@
+"""Which series takes which role, with a reason for every series.
+
+Plane from the orientation, always; weighting from physics, then words; then the series
+that do not share the patient's space fall out. `routed | rejected == all`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from worker.errors import NotLumbar, NoUsableSeries
+from worker.intake import rules, words
+from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
+from worker.intake.weighting import Weighting, weigh
+from worker.nouns.geometry import Orientation
+from worker.nouns.study import Repair, RepairKind, Role, RoutedStudy, Routing, Series, Study
+
+ROLES: Final = {
+    (Orientation.SAGITTAL, Weighting.T1): Role.SAGITTAL_T1,
+    (Orientation.SAGITTAL, Weighting.T2): Role.SAGITTAL_T2,
+    (Orientation.SAGITTAL, Weighting.FAT_SUPPRESSED_T2): Role.SAGITTAL_T2,
+    (Orientation.SAGITTAL, Weighting.STIR): Role.SAGITTAL_T2,
+    (Orientation.AXIAL, Weighting.T2): Role.AXIAL_T2,
+    (Orientation.AXIAL, Weighting.FAT_SUPPRESSED_T2): Role.AXIAL_T2,
+}
+"""The role of a plane and a weighting; every other pair has none."""
+
+_PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
+_PLANE_WORDS: Final = {
+    Orientation.SAGITTAL: words.SAGITTAL,
+    Orientation.AXIAL: words.AXIAL,
+    Orientation.CORONAL: words.CORONAL,
+}
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What is decided about one series so far."""
+
+    series: Series
+    role: Role | None
+    reason: str
+    flags: tuple[str, ...] = ()
+    weighting: Weighting | None = None
+    rule: rules.Exclusion | None = None
+
+
+def route(study: Study) -> RoutedStudy:
+    """Give each series its role or the reason why it has none, and rank those that share one.
+
+    A frame of reference that differs from the sagittal series' is recorded as a repair.
+    Raises NotLumbar when there is no MR or every series shows another region,
+    NoUsableSeries when no series gets a role.
+    """
+    verdicts = _without_other_regions([_judge(series) for series in study.series])
+    reference = _reference(verdicts)
+    repairs: list[Repair] = []
+    if reference is not None:
+        verdicts = [_place(verdict, reference) for verdict in verdicts]
+        repairs = [
+            Repair(
+                RepairKind.FRAME_OF_REFERENCE,
+                v.series.series_instance_uid,
+                len(v.series.slices),
+                "taken to share the patient space of "
+                f"{reference.series_instance_uid}: same position, overlapping stacks",
+            )
+            for v in verdicts
+            if v.role is not None and not _is_or_names_frame_of(v.series, reference)
+        ]
+    if not any(verdict.role for verdict in verdicts):
+        _refuse(verdicts)
+    roles = _ranked(verdicts)
+    return RoutedStudy(
+        study=replace(study, repairs=study.repairs + tuple(repairs)),
+        roles=roles,
+        decisions=tuple(_decision(verdict, roles) for verdict in verdicts),
+    )
+
+
+def _judge(series: Series) -> _Verdict:
+    """Role by plane and weighting, for one series on its own."""
+    excluded = rules.exclude(series)
+    if excluded is not None:
+        rule, reason = excluded
+        return _Verdict(series, None, reason, rule=rule)
+    plane = series.slices[0].plane.orientation
+    decision = weigh(series.acquisition)
+    flags = decision.flags + _plane_conflict(series, plane)
+    if decision.weighting is None:
+        return _Verdict(series, None, f"{plane}, but {decision.reason}", flags)
+    role = ROLES.get((plane, decision.weighting))
+    if role is None:
+        reason = f"{plane} {decision.reason} is not used"
+        return _Verdict(series, None, reason, flags, decision.weighting)
+    reason = f"{plane} by orientation, {decision.reason}"
+    return _Verdict(series, role, reason, flags, decision.weighting)
+
+
+def _without_other_regions(verdicts: list[_Verdict]) -> list[_Verdict]:
+    """Without a sagittal series to confirm it, an axial one labelled as another region falls."""
+    if any(v.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2) for v in verdicts):
+        return verdicts
+    reason = "labelled as another region, and no sagittal series shows a lumbar spine"
+    return [
+        replace(v, role=None, reason=reason, rule=rules.other_region)
+        if v.role is not None and rules.labelled_elsewhere(v.series)
+        else v
+        for v in verdicts
+    ]
+
+
+def _plane_conflict(series: Series, plane: Orientation) -> tuple[str, ...]:
+    said = set(words.tokens(series.acquisition.series_description))
+    if said & _PLANE_WORDS[plane]:
+        return ()
+    for other, names in _PLANE_WORDS.items():
+        if said & names:
+            return (f"described as {other} but {plane} by orientation",)
+    return ()
+
+
+def _reference(verdicts: Sequence[_Verdict]) -> Series | None:
+    """The series whose space the study is read in.
+
+    The sagittal T2 (else T1, else an axial) that shares its space with most others: one
+    station of a whole spine, or one series after the patient moved, is the odd one out.
+    """
+    routed = [v for v in verdicts if v.role is not None]
+    for role in (Role.SAGITTAL_T2, Role.SAGITTAL_T1, Role.AXIAL_T2):
+        candidates = [v for v in routed if v.role is role]
+        if candidates:
+            return max(
+                candidates,
+                key=lambda c: (
+                    sum(same_space(c.series, v.series) for v in routed),
+                    sum(overlap(c.series.slices, v.series.slices) for v in routed),
+                    *_rank(c, routed),
+                ),
+            ).series
+    return None
+
+
+def _is_or_names_frame_of(series: Series, reference: Series) -> bool:
+    return series is reference or same_frame_of_reference(series, reference)
+
+
+def _place(verdict: _Verdict, reference: Series) -> _Verdict:
+    """Reject a routed series that the reference cannot be projected into; flag a doubt."""
+    series = verdict.series
+    if verdict.role is None or series is reference:
+        return verdict
+    if not same_space(series, reference):
+        moved = series.patient_position != reference.patient_position
+        why = "the patient position differs" if moved else "the stacks do not overlap"
+        reason = (
+            f"{verdict.reason}; does not share the patient space of "
+            f"{reference.series_instance_uid}: {why}"
+        )
+        return replace(verdict, role=None, reason=reason)
+    if not same_frame_of_reference(series, reference):
+        flag = "another frame of reference, but the same patient position and overlapping stacks"
+        return replace(verdict, flags=(*verdict.flags, flag))
+    return verdict
+
+
+def _ranked(verdicts: Sequence[_Verdict]) -> dict[Role, tuple[Series, ...]]:
+    routed = [v for v in verdicts if v.role is not None]
+    by_role: defaultdict[Role, list[_Verdict]] = defaultdict(list)
+    for verdict in routed:
+        if verdict.role is not None:
+            by_role[verdict.role].append(verdict)
+    return {
+        role: tuple(
+            v.series for v in sorted(by_role[role], key=lambda v: _rank(v, routed), reverse=True)
+        )
+        for role in Role
+        if by_role[role]
+    }
+
+
+def _rank(verdict: _Verdict, routed: Sequence[_Verdict]) -> tuple[float | str, ...]:
+    """Larger is better: T2 before STIR, coverage, resolution, recency, then the UID."""
+    series = verdict.series
+    preference = _PREFERENCE.index(verdict.weighting) if verdict.weighting in _PREFERENCE else 0
+    low, high = extent_mm(series.slices)
+    across, _, height = high - low
+    sagittal = series.slices[0].plane.orientation is Orientation.SAGITTAL
+    # An axial stack is planned on the levels that matter: a sagittal series covers them or not.
+    axials = [
+        header.plane.to_mm(header.plane.columns / 2, header.plane.rows / 2)[2]
+        for v in routed
+        if v.role is Role.AXIAL_T2
+        for header in v.series.slices
+    ]
+    covered = sum(low[2] <= z <= high[2] for z in axials) if sagittal else len(series.slices)
+    extent = across if sagittal else height
+    plane = series.slices[0].plane
+    resolution = -plane.row_spacing_mm * plane.column_spacing_mm
+    return (
+        -preference,
+        covered,
+        # In steps of a centimetre: a slice more or less is no better coverage.
+        round(extent / 10),
+        round(resolution, 3),
+        series.acquisition.acquired,
+        series.series_instance_uid,
+    )
+
+
+def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routing:
+    reason = verdict.reason
+    if verdict.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2):
+        place = roles[verdict.role].index(verdict.series)
+        if place:
+            reason += f"; in reserve, number {place + 1} of its role"
+    return Routing(
+        series_instance_uid=verdict.series.series_instance_uid,
+        series_description=verdict.series.acquisition.series_description,
+        role=verdict.role,
+        reason=reason,
+        flags=verdict.flags,
+    )
+
+
+def _refuse(verdicts: Sequence[_Verdict]) -> None:
+    """Say why a study without any role is refused."""
+    if all(v.rule in (rules.structured_report, rules.not_mr) for v in verdicts):
+        kinds = Counter(v.series.acquisition.modality or "unknown" for v in verdicts)
+        held = ", ".join(f"{kind} ({count} series)" for kind, count in sorted(kinds.items()))
+        raise NotLumbar(f"the study holds no MR images but {held}; send a lumbar MRI")
+    reasons = "; ".join(sorted({v.reason for v in verdicts})[:6])
+    if any(v.rule is rules.other_region for v in verdicts):
+        raise NotLumbar(f"no series shows the lumbar spine: {reasons}")
+    raise NoUsableSeries(f"none of the {len(verdicts)} series can be used: {reasons}")
