@@ -1,9 +1,7 @@
 """Tiny studies in memory: headers and files as scanners (and bad exports) write them."""
 
-import os
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest

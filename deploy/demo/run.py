@@ -1,0 +1,247 @@
+"""`make demo`: a study arrives in a real Orthanc and comes back graded.
+
+Starts Redis, Orthanc with the plugin and a worker on free loopback ports, sends a phantom
+(or STUDY=DIR, mended), waits for the Structured Report, reads it back from Orthanc and shows
+it. Leaves no process behind; KEEP=1 leaves everything running until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import arrival
+import pydicom
+import stack
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from dicom_sr import reader
+from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
+from worker.archive.orthanc import OrthancArchive
+from worker.errors import LumbarError
+from worker.intake.headers import read_study
+from worker.intake.loading import load
+from worker.intake.mended_copy import repair_folder
+from worker.intake.routing import route
+from worker.nouns.study import Repair, RoutedStudy
+from worker.nouns.volume import Volumes
+from worker.phantom import make_phantom, write_phantom
+from worker.report.tables import grades_table
+from worker.report.writing import Written, write_report
+
+OUT = stack.ROOT / "demo-out"
+SEED = 1
+LESIONS = {
+    Target(Condition.SPINAL_CANAL_STENOSIS, Level.L4_L5): Severity.MODERATE,
+    Target(Condition.SUBARTICULAR_STENOSIS, Level.L4_L5, Side.LEFT): Severity.SEVERE,
+    Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L5_S1, Side.RIGHT): Severity.SEVERE,
+}
+
+
+class NotGraded(Exception):
+    """The worker was through with the study and gave a reason instead of a report."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadBack:
+    """What came back from Orthanc, ready to be shown: the report, and the images it is about."""
+
+    report: Report
+    routed: RoutedStudy
+    volumes: Volumes
+    repairs: tuple[Repair, ...]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The three processes, all ready."""
+
+    redis: stack.RedisServer
+    orthanc: stack.OrthancServer
+    worker: stack.Process
+
+
+def main() -> int:
+    """Run the demo; the exit code is 0 when the report came back."""
+    options = _options()
+    console = Console()
+    # A polite end by `kill` takes the same way out as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="lumbar-demo-") as name:
+        folder = Path(name)
+        try:
+            demonstrate(options.study, folder, console, keep=options.keep)
+        except (LumbarError, stack.StackError, NotGraded) as error:
+            console.print(f"The demo stopped: {error}", style="red", markup=False, soft_wrap=True)
+            if _keep_logs(folder):
+                console.print(f"The logs lie in {OUT / 'logs'}", markup=False, soft_wrap=True)
+            return 2 if isinstance(error, LumbarError) else 1
+        except KeyboardInterrupt:
+            console.print("Stopped; everything that was started has ended.")
+            return 130
+    return 0
+
+
+def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: bool) -> None:
+    """The whole way of one study, told to the console."""
+    with console.status("making a phantom" if study is None else "mending the study"):
+        files, study_uid = prepare(study, folder / "study")
+    with ExitStack() as running:
+        with console.status("starting Redis, Orthanc and the worker"):
+            servers = start(folder, running)
+        console.print(
+            f"Running: Orthanc {servers.orthanc.url}, DICOM port {servers.orthanc.dicom_port}, "
+            f"Redis {servers.redis.url}",
+            soft_wrap=True,
+        )
+        began = time.monotonic()
+        orthanc_id = send_study(files, study_uid, servers, console)
+        with console.status("the study becomes stable") as status:
+            verdict = arrival.wait_for_verdict(
+                servers.worker, orthanc_id, on_step=lambda step: status.update(f"worker: {step}")
+            )
+        if verdict.event != "done":
+            raise NotGraded(verdict.reason)
+        console.print(f"The report came back {time.monotonic() - began:.1f} s after sending began")
+        with console.status("reading the report back from Orthanc"):
+            report, written = read_back(servers, orthanc_id, study_uid)
+        console.print(grades_table(report))
+        for label, path in (
+            ("page", written.page),
+            ("document", written.document),
+            ("SR", written.structured_report),
+            ("pictures", written.slices),
+        ):
+            console.print(f"{label:10}{path}", soft_wrap=True, highlight=False, markup=False)
+        if keep:
+            stay(servers, console)
+
+
+def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
+    """The files to send and their Study Instance UID: a phantom's, or a mended copy's."""
+    if study is None:
+        write_phantom(make_phantom(SEED, LESIONS), folder)
+    else:
+        repair_folder(study, folder)
+    files = sorted(folder.rglob("*.dcm"))
+    uids = {
+        str(pydicom.dcmread(file, specific_tags=["StudyInstanceUID"]).get("StudyInstanceUID"))
+        for file in files
+    }
+    if len(uids) != 1:
+        raise stack.StackError(f"{study} holds {len(uids)} studies; name the folder of one")
+    return files, uids.pop()
+
+
+def start(folder: Path, running: ExitStack) -> Servers:
+    """Start all three; `running` ends them."""
+    redis = running.enter_context(stack.redis_server(folder))
+    orthanc = running.enter_context(stack.orthanc_server(folder, redis.url))
+    worker = running.enter_context(stack.lumbar_worker(folder, redis.url, orthanc))
+    return Servers(redis, orthanc, worker)
+
+
+def send_study(files: Sequence[Path], study_uid: str, servers: Servers, console: Console) -> str:
+    """Send over DICOMweb with a progress bar; return Orthanc's id of the study."""
+    columns = (TextColumn("sending over DICOMweb"), BarColumn(), MofNCompleteColumn())
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        servers.orthanc.client() as client,
+    ):
+        bar = progress.add_task("", total=len(files))
+        arrival.send(client, files, lambda done: progress.update(bar, completed=done))
+        console.print(f"Sent {len(files)} images over DICOMweb")
+        return arrival.orthanc_study(client, study_uid)
+
+
+def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report, Written]:
+    """Read the SR from Orthanc, and write it to demo-out with its page and pictures.
+
+    Nothing is graded again: the page shows what the SR says, on the images in Orthanc.
+    """
+    orthanc = servers.orthanc
+    with orthanc.client() as client:
+        found = arrival.reports(client, study_uid)
+    if len(found) != 1:
+        raise stack.StackError(f"Orthanc holds {len(found)} reports of the study instead of one")
+    report = reader.read(found[0])
+    with OrthancArchive.connect(orthanc.url, orthanc.username, orthanc.password) as archive:
+        routed = route(read_study(archive.headers(orthanc_id)))
+        volumes = load(routed, archive.fetch)
+    repairs = (*routed.study.repairs, *volumes.repairs)
+    timings = step_times_ms(arrival.log_events(servers.worker, orthanc_id))
+    shown = ReadBack(report, routed, volumes, repairs, timings)
+    return report, write_report(shown, found[0], OUT)
+
+
+def step_times_ms(events: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """How long each step took in the worker, by the times in its log."""
+    times: dict[str, float] = {}
+    for event, following in pairwise(events):
+        if event["event"] == "step" and event["step"] not in times:
+            begun, ended = (datetime.fromisoformat(e["timestamp"]) for e in (event, following))
+            times[event["step"]] = (ended - begun).total_seconds() * 1000
+    return times
+
+
+def stay(servers: Servers, console: Console) -> None:
+    """Leave everything running until Ctrl-C."""
+    orthanc = servers.orthanc
+    console.print(
+        f"\nStill running; Ctrl-C ends it.\n"
+        f"  Orthanc   {orthanc.url}  (user {orthanc.username}, password {orthanc.password})\n"
+        f"  DICOMweb  {orthanc.url}/dicom-web\n"
+        f"  C-STORE   ORTHANC@{stack.LOOPBACK}:{orthanc.dicom_port}\n"
+        f"  Log       {servers.worker.log}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    try:
+        while True:
+            for process in (servers.redis.process, orthanc.process, servers.worker):
+                process.check()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("Ending")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    study = os.environ.get("STUDY") or None
+    parser.add_argument(
+        "--study", type=Path, default=study and Path(study), help="folder of a study to send"
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        default=os.environ.get("KEEP", "") not in ("", "0"),
+        help="leave everything running until Ctrl-C",
+    )
+    return parser.parse_args()
+
+
+def _keep_logs(folder: Path) -> bool:
+    """Copy the servers' logs out of the folder that goes; whether there were any."""
+    logs = list(folder.glob("*/*.log"))
+    for log in logs:
+        (OUT / "logs").mkdir(parents=True, exist_ok=True)
+        shutil.copy(log, OUT / "logs")
+    return bool(logs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

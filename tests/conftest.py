@@ -1,0 +1,53 @@
+"""Fixtures for all: real data where it is, and real servers.
+
+Where a server is not installed, CI fails and others skip.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stack
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real studies, outside the repository; skipped where it is absent."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("LUMBAR_TEST_DATA", root.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set LUMBAR_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def servers_installed() -> None:
+    """Redis and Orthanc with its plugins are there, or this test cannot say anything."""
+    if lacking := stack.missing():
+        message = f"{', '.join(lacking)} missing: apt-get install {stack.PACKAGES}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared servers keep their files."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers_installed: None, servers_folder: Path) -> Iterator[stack.RedisServer]:
+    """A Redis for the whole session."""
+    with stack.redis_server(servers_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def orthanc_server(
+    redis_server: stack.RedisServer, servers_folder: Path
+) -> Iterator[stack.OrthancServer]:
+    """An Orthanc with the plugin for the whole session; its studies go to `redis_server`."""
+    with stack.orthanc_server(servers_folder, redis_server.url, stable_age_s=1) as server:
+        yield server

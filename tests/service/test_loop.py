@@ -1,0 +1,119 @@
+"""The whole loop with real servers: a study arrives, its report comes back, once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import arrival
+import httpx
+import pydicom
+import pytest
+import stack
+
+from dicom_sr import reader, uids
+from dicom_sr.findings import ImageReference
+from worker.archive.orthanc import OrthancArchive
+from worker.bundles.loading import load_bundle
+from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
+from worker.pipeline import grade
+
+SEED = 42
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A phantom that was sent to running servers and has been dealt with."""
+
+    phantom: Phantom
+    files: list[Path]
+    orthanc: stack.OrthancServer
+    client: httpx.Client
+    worker: stack.Process
+    study: str
+    verdict: arrival.Verdict
+
+    def reports(self) -> list[pydicom.Dataset]:
+        return arrival.reports(self.client, self.phantom.study_instance_uid)
+
+    def verdicts(self) -> int:
+        events = arrival.log_events(self.worker, self.study)
+        return sum(event["event"] in ("done", "not graded") for event in events)
+
+
+@pytest.fixture(scope="module")
+def loop(
+    redis_server: stack.RedisServer,
+    orthanc_server: stack.OrthancServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Loop]:
+    """A small phantom after its way from DICOMweb through plugin, queue and worker."""
+    folder = tmp_path_factory.mktemp("loop")
+    phantom = make_phantom(SEED, slices=SMALL)
+    write_phantom(phantom, folder / "phantom")
+    files = sorted((folder / "phantom").rglob("*.dcm"))
+    with (
+        stack.lumbar_worker(folder, redis_server.url, orthanc_server) as worker,
+        orthanc_server.client() as client,
+    ):
+        arrival.send(client, files)
+        study = arrival.orthanc_study(client, phantom.study_instance_uid)
+        verdict = arrival.wait_for_verdict(worker, study)
+        yield Loop(phantom, files, orthanc_server, client, worker, study, verdict)
+
+
+def test_one_report_comes_back_and_says_what_the_pipeline_says(loop):
+    """Exactly one SR is in the archive; read back it equals the report of the same study."""
+    assert loop.verdict == arrival.Verdict("done", "graded", None)
+    (stored,) = loop.reports()
+    orthanc = loop.orthanc
+    with OrthancArchive.connect(orthanc.url, orthanc.username, orthanc.password) as archive:
+        expected = grade(loop.study, archive, load_bundle()).report
+    got = reader.read(stored)
+    assert got.bundle == expected.bundle
+    assert [f.target for f in got.graded] == [f.target for f in expected.graded]
+    for ours, theirs in zip(got.graded, expected.graded, strict=True):
+        # Another process may sum in another order; more than that would be another report.
+        assert ours.point.image == theirs.point.image
+        assert ours.probabilities.severe == pytest.approx(theirs.probabilities.severe, abs=1e-3)
+
+
+def test_the_report_has_its_deterministic_uid(loop):
+    """The UID follows from study, images and bundle alone, so that the archive can be judge."""
+    (stored,) = loop.reports()
+    images = [
+        ImageReference(series.series_instance_uid, uid)
+        for series in loop.phantom.series
+        for uid in series.sop_instance_uids
+    ]
+    study, bundle = loop.phantom.study_instance_uid, load_bundle().identity
+    assert stored.SOPInstanceUID == uids.sr_instance_uid(
+        study, uids.fingerprint(images), bundle.sha256
+    )
+
+
+def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
+    """The SR's own arrival and the study sent again are each looked at and found done."""
+    (before,) = loop.reports()
+    own = arrival.wait_for_verdict(loop.worker, loop.study, after=1)
+    assert own.outcome == "nothing_new"
+
+    # Orthanc reports a study stable again only when an instance is new to it.
+    uid = loop.phantom.series[0].sop_instance_uids[0]
+    (match,) = loop.client.post("/tools/lookup", content=uid).json()
+    loop.client.delete(match["Path"]).raise_for_status()
+    seen = loop.verdicts()
+    arrival.send(loop.client, loop.files)
+    again = arrival.wait_for_verdict(loop.worker, loop.study, after=seen)
+    assert again.outcome == "nothing_new"
+    (after,) = loop.reports()
+    assert after == before
+
+
+def test_no_patient_data_in_logs(loop):
+    """Name, id and birth date of the patient are in no line that worker or Orthanc logged."""
+    patient = pydicom.dcmread(loop.files[0], stop_before_pixels=True)
+    logs = loop.worker.log.read_text() + loop.orthanc.process.log.read_text()
+    assert "graded" in logs
+    for value in (str(patient.PatientName), patient.PatientID, patient.PatientBirthDate):
+        assert value
+        assert value not in logs

@@ -1,0 +1,108 @@
+"""The Orthanc adapter's promises about answers and errors; a transport stands in for Orthanc."""
+
+import httpx
+import pytest
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from worker.archive.orthanc import OrthancArchive
+from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
+
+CALLS = {
+    "check": lambda archive: archive.check(),
+    "headers": lambda archive: archive.headers("study"),
+    "fetch": lambda archive: list(archive.fetch(["a", "b", "c", "d", "e"])),
+    "store": lambda archive: archive.store(small_object()),
+    "stored": lambda archive: archive.stored("study", "1.2"),
+}
+
+
+def small_object() -> Dataset:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, "1.2.3"
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def archive(answer) -> OrthancArchive:
+    return OrthancArchive.connect("http://orthanc", transport=httpx.MockTransport(answer))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [500, 502, 503, 507, 408, 429])
+def test_a_server_in_trouble_is_unavailable(call, status):
+    """Whatever is asked, an answer that may be better later is ArchiveUnavailable."""
+    with pytest.raises(ArchiveUnavailable, match=str(status)):
+        CALLS[call](archive(lambda _: httpx.Response(status)))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "error",
+    [httpx.ConnectError, httpx.ReadTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError],
+)
+def test_a_broken_connection_is_unavailable(call, error):
+    """Whatever is asked, no or half an answer is ArchiveUnavailable."""
+
+    def answer(request):
+        raise error("half a body", request=request)
+
+    with pytest.raises(ArchiveUnavailable, match=error.__name__):
+        CALLS[call](archive(answer))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_closed_door_names_the_variables(call, status):
+    """Whatever is asked, refused credentials say which variables to set."""
+    with pytest.raises(BadSettings, match="LUMBAR_ORTHANC_PASSWORD"):
+        CALLS[call](archive(lambda _: httpx.Response(status)))
+
+
+@pytest.mark.parametrize("call", ["check", "headers", "stored"])
+@pytest.mark.parametrize(
+    "response",
+    [httpx.Response(302), httpx.Response(405), httpx.Response(200, text="<html>welcome</html>")],
+)
+def test_something_else_than_orthanc_names_the_variable(call, response):
+    """A redirect, a refusal or a web page instead of JSON says that the address is wrong."""
+    with pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"):
+        CALLS[call](archive(lambda _: response))
+
+
+def test_an_address_without_scheme_names_the_variable():
+    """An address that is none is no network trouble."""
+    with (
+        OrthancArchive.connect("orthanc:8042") as wrong,
+        pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"),
+    ):
+        wrong.check()
+
+
+def test_a_study_that_is_not_there_is_gone():
+    """Headers of an unknown study raise StudyGone, as the protocol asks."""
+    with pytest.raises(StudyGone, match="study"):
+        archive(lambda _: httpx.Response(404)).headers("study")
+
+
+def test_an_instance_that_has_gone_is_left_out():
+    """A key whose object was deleted meanwhile is missing from what is fetched, and no error."""
+
+    def answer(request):
+        gone = "/b/" in request.url.path
+        return httpx.Response(404) if gone else httpx.Response(200, content=request.url.path)
+
+    fetched = dict(archive(answer).fetch(["a", "b", "c"]))
+    assert fetched == {"a": b"/instances/a/file", "c": b"/instances/c/file"}
+
+
+def test_a_report_of_another_study_is_not_this_ones():
+    """The same SOP Instance UID in another study does not count as stored."""
+
+    def answer(request):
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[{"Type": "Instance", "ID": "i"}])
+        return httpx.Response(200, json={"ID": "another"})
+
+    assert archive(answer).stored("study", "1.2") is None
