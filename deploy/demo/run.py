@@ -44,7 +44,7 @@ from worker.report.writing import Written, write_report
 OUT = stack.ROOT / "demo-out"
 SEED = 1
 LESIONS = {
-    Target(Condition.SPINAL_CANAL_STENOSIS, Level.L4_L5): Severity.MODERATE,
+    Target(Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4): Severity.SEVERE,
     Target(Condition.SUBARTICULAR_STENOSIS, Level.L4_L5, Side.LEFT): Severity.SEVERE,
     Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L5_S1, Side.RIGHT): Severity.SEVERE,
 }
