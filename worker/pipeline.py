@@ -49,6 +49,22 @@ Observer = Callable[[str], None]
 """Told the name of each step as it begins."""
 
 
+class Steps:
+    """The steps of one study: told to an observer as they begin, timed as they end."""
+
+    def __init__(self, observe: Observer = lambda _: None) -> None:
+        self._observe = observe
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Run the body as the step of this name."""
+        self._observe(name)
+        begun = time.perf_counter()
+        yield
+        self.timings_ms[name] = (time.perf_counter() - begun) * 1000
+
+
 @dataclass(frozen=True, eq=False)
 class Anatomy:
     """Where everything lies: what stage 1 hands to stage 2.
@@ -76,34 +92,43 @@ class GradedStudy:
 def grade(
     study: str, archive: Archive, bundle: Bundle, *, observe: Observer = lambda _: None
 ) -> GradedStudy:
-    """Grade one study of an archive.
+    """Grade one study of an archive: look at its headers, then grade what they route.
+
+    Raises what `look` and `grade_routed` raise.
+    """
+    steps = Steps(observe)
+    return grade_routed(look(study, archive, steps), archive, bundle, steps)
+
+
+def look(study: str, archive: Archive, steps: Steps) -> RoutedStudy:
+    """Route a study by its headers; no pixel is read.
 
     Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
-    archive does not answer. Whatever cannot be graded within a lumbar study becomes "not
-    assessed" with its reason.
+    archive does not answer.
     """
-    timings: dict[str, float] = {}
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        observe(name)
-        begun = time.perf_counter()
-        yield
-        timings[name] = (time.perf_counter() - begun) * 1000
-
-    with step("headers"):
+    with steps.step("headers"):
         instances = archive.headers(study)
-    with step("route"):
-        routed = route(read_study(instances))
-    with step("pixels"):
+    with steps.step("route"):
+        return route(read_study(instances))
+
+
+def grade_routed(
+    routed: RoutedStudy, archive: Archive, bundle: Bundle, steps: Steps
+) -> GradedStudy:
+    """Read the routed series' pixels, find every target and grade it.
+
+    Whatever cannot be graded becomes "not assessed" with its reason. Raises
+    `ArchiveUnavailable` when the archive does not answer.
+    """
+    with steps.step("pixels"):
         volumes = load(routed, archive.fetch)
-    with step("localise"):
+    with steps.step("localise"):
         anatomy = localise(volumes, bundle)
-    with step("grade"):
+    with steps.step("grade"):
         findings = assess(anatomy, volumes, bundle)
     report = Report(routed.study.study_instance_uid, bundle.identity, findings)
     repairs = (*routed.study.repairs, *volumes.repairs)
-    return GradedStudy(report, routed, volumes, repairs, timings)
+    return GradedStudy(report, routed, volumes, repairs, steps.timings_ms)
 
 
 def localise(volumes: Volumes, bundle: Bundle) -> Anatomy:

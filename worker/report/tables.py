@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,9 +12,11 @@ from rich.text import Text
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
-from worker.bundles.inspection import Inspected
 from worker.nouns.study import Repair, Routing
 from worker.report.words import COLUMNS, ROLES, mended, percent, summary
+
+if TYPE_CHECKING:
+    from worker.bundles.inspection import Inspected
 
 STYLES: Final = {
     Severity.NORMAL_MILD: "cyan",

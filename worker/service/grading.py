@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from dicom_sr import reader
 from dicom_sr.errors import ReportError
 from worker.errors import ArchiveUnavailable, BrokenStudy
-from worker.intake.headers import read_study
-from worker.intake.routing import route
-from worker.pipeline import Observer, expected_sr_uid, grade, structured_report
+from worker.pipeline import (
+    Observer,
+    Steps,
+    expected_sr_uid,
+    grade_routed,
+    look,
+    structured_report,
+)
 
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
@@ -32,16 +37,16 @@ def grade_and_store(
 
     The archive is the judge: its headers tell the report's deterministic UID, and where a
     report is stored under that UID already (ours came back, the study was sent again)
-    nothing is done. Raises what `pipeline.grade` raises; `ArchiveUnavailable` when the
+    nothing is done. Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the
     report is not there after it was stored or says something else; `BrokenStudy` when
     something that is no report occupies its UID.
     """
-    observe("check")
-    routed = route(read_study(archive.headers(study)))
+    steps = Steps(observe)
+    routed = look(study, archive, steps)
     if _stored_report(study, archive, expected_sr_uid(routed, bundle.identity)) is not None:
         return Outcome.NOTHING_NEW
 
-    graded = grade(study, archive, bundle, observe=observe)
+    graded = grade_routed(routed, archive, bundle, steps)
     observe("store")
     document = structured_report(graded)
     archive.store(document)

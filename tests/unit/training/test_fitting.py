@@ -22,13 +22,13 @@ def samples() -> PhantomSamples:
 def improves(
     module: PointModule | GradeModule, samples: PointSet | GradeSet, folder: Path, epochs: int
 ) -> bool:
-    """Whether the training loss falls by a fifth from the first steps to the last."""
+    """Whether the loss of the plain crops, by the averaged network, falls by a fifth."""
     run = Run(folder, epochs, len(samples), batch=16, device="cpu", progress=False)
     fit(module, samples, samples, run)
     lines = (folder / "metrics.csv").read_text().splitlines()
-    column = lines[0].split(",").index("train_loss")
+    column = lines[0].split(",").index("val_loss")
     losses = [float(v) for line in lines[1:] if (v := line.split(",")[column])]
-    return sum(losses[-2:]) < sum(losses[:2]) * 0.8
+    return losses[-1] < losses[0] * 0.8
 
 
 @pytest.mark.slow
@@ -43,7 +43,10 @@ def test_a_detector_learns(samples: PhantomSamples, tmp_path: Path) -> None:
 def test_a_grader_learns(samples: PhantomSamples, tmp_path: Path) -> None:
     """The grading loss falls within a minute."""
     torch.manual_seed(0)
-    module = GradeModule(1, (80, 80), Geometry((2, 2)), Intensity(), sided=False, decay=0.8)
+    module = GradeModule(
+        1, (80, 80), Geometry((2, 2)), Intensity(), sided=False, rate=3e-3, decay=0.8
+    )
+    module.network.dropout.p = 0.0  # forty crops are for learning by heart
     assert improves(module, samples.foraminal_grades, tmp_path, epochs=16)
 
 
