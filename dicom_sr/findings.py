@@ -9,7 +9,6 @@ round trip through a Structured Report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -273,13 +272,3 @@ class Report:
     def not_assessed(self) -> tuple[NotAssessed, ...]:
         """The findings that carry none, in the order of `TARGETS`."""
         return tuple(f for f in self.findings if isinstance(f, NotAssessed))
-
-    def referenced_images(self) -> tuple[ImageReference, ...]:
-        """Every image that a finding points at or was graded on, each once, in order."""
-        return tuple(dict.fromkeys(_images_of(self.graded)))
-
-
-def _images_of(findings: Iterable[Graded]) -> Iterable[ImageReference]:
-    for finding in findings:
-        yield finding.point.image
-        yield finding.graded_on

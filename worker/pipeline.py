@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from pydicom import Dataset
 
 from dicom_sr import uids, writer
+from dicom_sr.errors import ReportError
 from dicom_sr.findings import (
     TARGETS,
     BundleIdentity,
@@ -32,6 +34,7 @@ from dicom_sr.findings import (
 from worker import __version__
 from worker.archive import Archive
 from worker.bundles.loading import Bundle
+from worker.errors import BrokenStudy
 from worker.grade.graders import axial_crop, foraminal_crop, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
 from worker.intake.headers import read_study
@@ -42,8 +45,11 @@ from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels, onto_midline
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
-from worker.nouns.study import Repair, RoutedStudy
+from worker.nouns.study import Repair, Role, RoutedStudy
 from worker.nouns.volume import Volumes
+
+SURE: Final = 0.5
+"""An axial canal less believed than this does not move the level's sagittal slice."""
 
 Observer = Callable[[str], None]
 """Told the name of each step as it begins."""
@@ -69,12 +75,14 @@ class Steps:
 class Anatomy:
     """Where everything lies: what stage 1 hands to stage 2.
 
+    `positions` is where each level is looked for on axial slices, in patient millimetres;
     `off_axis` holds the levels that no axial slice passes.
     """
 
     levels: Mapping[Level, LevelPoint]
     foramina: Mapping[tuple[Level, Side], LevelPoint]
     axial: Mapping[Level, AxialLevel]
+    positions: Mapping[Level, Vector]
     off_axis: frozenset[Level]
 
 
@@ -125,7 +133,7 @@ def grade_routed(
     with steps.step("localise"):
         anatomy = localise(volumes, bundle)
     with steps.step("grade"):
-        findings = assess(anatomy, volumes, bundle)
+        findings = assess(anatomy, volumes, bundle, routed.elsewhere)
     report = Report(routed.study.study_instance_uid, bundle.identity, findings)
     repairs = (*routed.study.repairs, *volumes.repairs)
     return GradedStudy(report, routed, volumes, repairs, steps.timings_ms)
@@ -137,25 +145,36 @@ def localise(volumes: Volumes, bundle: Bundle) -> Anatomy:
     for volume in volumes.sagittal_t2:
         levels = max(levels, find_levels(volume, bundle), key=len)
     canal = {level: point.position_mm for level, point in levels.items()}
-    foramina: Mapping[tuple[Level, Side], LevelPoint] = {}
+    foramina: dict[tuple[Level, Side], LevelPoint] = {}
     for volume in volumes.sagittal_t1:
-        foramina = max(foramina, find_foramina(volume, bundle, canal), key=len)
+        for key, point in find_foramina(volume, bundle, canal).items():
+            if key not in foramina or point.confidence > foramina[key].confidence:
+                foramina[key] = point
     positions = recess_heights(canal or _between_foramina(foramina))
     chosen = {level: choose_slice(volumes.axial_t2, where) for level, where in positions.items()}
     slices = {level: found for level, found in chosen.items() if found is not None}
     axial = find_canals(slices, positions, bundle)
     levels = {
         level: onto_midline(point, float(axial[level].canal.position_mm[0]))
-        if level in axial
+        if level in axial and axial[level].canal.confidence > SURE
         else point
         for level, point in levels.items()
     }
-    return Anatomy(levels, foramina, axial, frozenset(positions.keys() - slices.keys()))
+    off_axis = frozenset(positions.keys() - slices.keys())
+    return Anatomy(levels, foramina, axial, positions, off_axis)
 
 
-def assess(anatomy: Anatomy, volumes: Volumes, bundle: Bundle) -> tuple[Finding, ...]:
-    """Stage 2: a grade for every target that stage 1 found, a reason for every other."""
-    spacing = level_spacing({lv: point.position_mm for lv, point in anatomy.levels.items()})
+def assess(
+    anatomy: Anatomy,
+    volumes: Volumes,
+    bundle: Bundle,
+    elsewhere: frozenset[Role] = frozenset(),
+) -> tuple[Finding, ...]:
+    """Stage 2: a grade for every target that stage 1 found, a reason for every other.
+
+    `elsewhere` holds the roles of series that lie in another patient space.
+    """
+    spacing = _level_spacing_mm(anatomy)
     foramina = list(anatomy.foramina.values())
     foraminal = dict(
         zip(
@@ -171,19 +190,19 @@ def assess(anatomy: Anatomy, volumes: Volumes, bundle: Bundle) -> tuple[Finding,
         level, side = target.level, target.side
         if target.condition is Condition.NEURAL_FORAMINAL_NARROWING and side is not None:
             if (level, side) not in foraminal:
-                return NotAssessed(target, _why_no_foramen(volumes))
+                return NotAssessed(target, _why_no_foramen(volumes, elsewhere))
             point = anatomy.foramina[level, side]
             image = point.image_point.image
             return _graded(target, foraminal[level, side], point, image, point.confidence)
         if level not in axial:
-            return NotAssessed(target, _why_no_axial(level, anatomy, volumes))
+            return NotAssessed(target, _why_no_axial(target, anatomy, volumes, elsewhere))
         found = anatomy.axial[level]
         image = found.canal.image_point.image
         if side is not None:
             sure = found.canal.confidence * _level_confidence(level, anatomy)
             return _graded(target, axial[level].recesses[side], found.recesses[side], image, sure)
         if level not in anatomy.levels:
-            return NotAssessed(target, _why_no_axial(level, anatomy, volumes))
+            return NotAssessed(target, _why_no_axial(target, anatomy, volumes, elsewhere))
         sure = found.canal.confidence * _level_confidence(level, anatomy)
         return _graded(target, axial[level].canal, anatomy.levels[level], image, sure)
 
@@ -191,14 +210,20 @@ def assess(anatomy: Anatomy, volumes: Volumes, bundle: Bundle) -> tuple[Finding,
 
 
 def structured_report(graded: GradedStudy, predecessor: Dataset | None = None) -> Dataset:
-    """The Structured Report of a graded study, with the same UID for the same input."""
-    return writer.write(
-        graded.report,
-        source_headers(graded.routed),
-        software_version=__version__,
-        fingerprint=fingerprint(graded.routed),
-        predecessor=predecessor,
-    )
+    """The Structured Report of a graded study, with the same UID for the same input.
+
+    Raises `BrokenStudy` when the study's own headers cannot be put into one.
+    """
+    try:
+        return writer.write(
+            graded.report,
+            source_headers(graded.routed),
+            software_version=__version__,
+            fingerprint=fingerprint(graded.routed),
+            predecessor=predecessor,
+        )
+    except ReportError as error:
+        raise BrokenStudy(f"no report can be written: {error}") from error
 
 
 def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
@@ -208,7 +233,7 @@ def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
 
 
 def fingerprint(routed: RoutedStudy) -> str:
-    """The fingerprint of the instances that are graded; nothing else changes a result."""
+    """The fingerprint of the routed series' instances; no other instance changes a result."""
     return uids.fingerprint(_routed_images(routed))
 
 
@@ -238,6 +263,16 @@ def _between_foramina(
     }
 
 
+def _level_spacing_mm(anatomy: Anatomy) -> float | None:
+    """The level spacing from the canal, else from the foramina of either side."""
+    canal = {level: point.position_mm for level, point in anatomy.levels.items()}
+    by_side = [
+        {level: p.position_mm for (level, s), p in anatomy.foramina.items() if s is side}
+        for side in Side
+    ]
+    return next(filter(None, map(level_spacing, (canal, *by_side))), None)
+
+
 def _level_confidence(level: Level, anatomy: Anatomy) -> float:
     if level in anatomy.levels:
         return anatomy.levels[level].confidence
@@ -257,19 +292,27 @@ def _graded(
     return Graded(target, probabilities, certainty, point.image_point, graded_on)
 
 
-def _why_no_foramen(volumes: Volumes) -> NotAssessedReason:
-    if not volumes.sagittal_t1:
-        return NotAssessedReason.NO_SAGITTAL_T1
-    return NotAssessedReason.FORAMEN_NOT_FOUND
+def _why_no_foramen(volumes: Volumes, elsewhere: frozenset[Role]) -> NotAssessedReason:
+    if volumes.sagittal_t1:
+        return NotAssessedReason.FORAMEN_NOT_FOUND
+    if Role.SAGITTAL_T1 in elsewhere:
+        return NotAssessedReason.NOT_SAME_SPACE
+    return NotAssessedReason.NO_SAGITTAL_T1
 
 
-def _why_no_axial(level: Level, anatomy: Anatomy, volumes: Volumes) -> NotAssessedReason:
-    if not volumes.axial_t2:
-        return NotAssessedReason.NO_AXIAL_T2
-    if not volumes.sagittal_t2:
-        return NotAssessedReason.NO_SAGITTAL_T2
-    if level in anatomy.off_axis:
+def _why_no_axial(
+    target: Target, anatomy: Anatomy, volumes: Volumes, elsewhere: frozenset[Role]
+) -> NotAssessedReason:
+    for role, reason in (
+        (Role.AXIAL_T2, NotAssessedReason.NO_AXIAL_T2),
+        (Role.SAGITTAL_T2, NotAssessedReason.NO_SAGITTAL_T2),
+    ):
+        # Without sagittal T2 the recesses are looked for where T1 puts the levels.
+        needed = role is Role.AXIAL_T2 or target.side is None
+        if needed and not volumes.of(role):
+            return NotAssessedReason.NOT_SAME_SPACE if role in elsewhere else reason
+    if target.level in anatomy.off_axis:
         return NotAssessedReason.NO_AXIAL_SLICE
-    if level not in anatomy.levels:
+    if target.level not in anatomy.positions:
         return NotAssessedReason.LEVEL_NOT_FOUND
     return NotAssessedReason.CANAL_NOT_FOUND

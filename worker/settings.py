@@ -38,6 +38,13 @@ def _starts_with(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _without_credentials(url: str) -> str:
+    # The address stands in messages and logs.
+    if "@" in url:
+        raise ValueError("must hold no user and password: they have variables of their own")
+    return url
+
+
 class Settings(BaseSettings):
     """Everything that an installation can change; each field is LUMBAR_<FIELD> in capitals.
 
@@ -56,9 +63,9 @@ class Settings(BaseSettings):
         pattern=r"^[\w.-]+$",
         description="Name of the queue; the plugin's must be equal.",
     )
-    orthanc_url: Annotated[str, _starts_with("http://", "https://")] = Field(
-        default="http://127.0.0.1:8042", description="Root of Orthanc's REST API."
-    )
+    orthanc_url: Annotated[
+        str, _starts_with("http://", "https://"), AfterValidator(_without_credentials)
+    ] = Field(default="http://127.0.0.1:8042", description="Root of Orthanc's REST API.")
     orthanc_username: str | None = Field(
         default=None, description="A user of Orthanc, if it asks for one."
     )
@@ -68,11 +75,11 @@ class Settings(BaseSettings):
     )
     bundle: str | None = Field(
         default=None,
-        description="Name or path of the model bundle; the packaged one where not set.",
+        description="Folder of the model bundle; the packaged one where not set.",
     )
     device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="Where to compute: auto, cpu, cuda or cuda:N.",
     )
     concurrency: int = Field(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from dicom_sr.findings import Condition, NotAssessedReason
 from worker.archive.folder import FolderArchive
@@ -63,6 +64,21 @@ def test_a_missing_series_costs_only_its_targets(
         assert finding.reason is reasons[finding.target.condition]
     assert {f.target.condition for f in report.not_assessed} == set(reasons)
     assert {f.target.condition for f in report.graded} == set(Condition) - set(reasons)
+
+
+def test_a_series_of_another_space_is_said_to_be_so(
+    folder: Path, phantom: Phantom, bundle: Bundle
+) -> None:
+    """Axial slices half a metre away are no missing series: the reason tells them apart."""
+    (series,) = folder.rglob(phantom.of(Role.AXIAL_T2).series_instance_uid)
+    for file in series.iterdir():
+        dataset = dcmread(file)
+        dataset.FrameOfReferenceUID = "2.25.5"
+        dataset.ImagePositionPatient[2] += 500
+        dataset.save_as(file)
+    report = grade(str(folder), FolderArchive(), bundle).report
+    assert {f.reason for f in report.not_assessed} == {NotAssessedReason.NOT_SAME_SPACE}
+    assert {f.target.condition for f in report.graded} == {FORAMINAL}
 
 
 def test_one_corrupt_slice_is_told_and_the_rest_graded(

@@ -20,12 +20,18 @@ from pydicom.errors import InvalidDicomError
 from pyorthanc import Orthanc
 
 from worker.archive.orthanc_tags import header_from_tags
-from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
 from worker.nouns.study import Instance, Unreadable
 
 _PARALLEL: Final = 4
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
 _BUSY: Final = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+_REFUSED: Final = (
+    httpx.codes.BAD_REQUEST,
+    httpx.codes.CONFLICT,
+    httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+    httpx.codes.UNPROCESSABLE_ENTITY,
+)
 _NO_ENTRY: Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
@@ -35,7 +41,8 @@ class OrthancArchive:
     One pooled client serves all threads. Make it after a fork, never before.
 
     Every method raises `ArchiveUnavailable` when Orthanc cannot be reached, is too slow
-    or answers with a server error, and `BadSettings` when it lets nobody in or is not
+    or answers with a server error, `BrokenStudy` when
+    it refuses an object, and `BadSettings` when it lets nobody in or is not
     Orthanc.
     """
 
@@ -187,6 +194,11 @@ class OrthancArchive:
         if response.is_server_error or response.status_code in _BUSY:
             raise ArchiveUnavailable(
                 f"Orthanc at {self._client.url} answers HTTP {response.status_code}"
+            )
+        if response.status_code in _REFUSED:
+            raise BrokenStudy(
+                f"Orthanc at {self._client.url} refuses an object (HTTP {response.status_code}); "
+                "its log says why"
             )
         raise self._not_orthanc(f"it answers HTTP {response.status_code} to {method} {route}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,10 @@ from torch import Tensor, nn
 
 from dicom_sr.findings import BundleIdentity, Condition
 from worker.bundles.networks import ARCHITECTURES
-from worker.errors import BadSettings, BundleMismatch, BundleMissing
+from worker.errors import BadSettings, BundleMismatch, BundleMissing, DeviceBusy
+
+LARGEST_BATCH: Final = 32
+"""More crops at once are no faster on two cores and cost memory."""
 
 DEFAULT: Final = Path(__file__).parent / "default"
 CARD: Final = "card.toml"
@@ -44,12 +49,20 @@ class Bundle:
     card: Mapping[str, Any]
 
     def run(self, network: str, crops: Tensor) -> Tensor:
-        """The logits of one network for crops (batch, 1, height, width), on the CPU as float32."""
-        with torch.inference_mode():
-            logits: Tensor = self.networks[network](
-                crops.to(self.device, memory_format=torch.channels_last)
-            )
-            return logits.float().cpu()
+        """The logits of one network for crops (batch, 1, height, width), on the CPU as float32.
+
+        Raises `DeviceBusy` when the device is out of memory.
+        """
+        ready = crops.to(memory_format=torch.channels_last)
+        try:
+            with torch.inference_mode():
+                parts = [
+                    self.networks[network](part.to(self.device)).float().cpu()
+                    for part in torch.split(ready, LARGEST_BATCH)
+                ]
+        except torch.OutOfMemoryError as error:
+            raise DeviceBusy(f"{self.device} is out of memory") from error
+        return torch.cat(parts)
 
     def belief(self, network: str, heat: float) -> float:
         """How probably a detector's point with this heat is right, both 0..1.
@@ -84,18 +97,44 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
     missing += [f"temperatures.{c}" for c in Condition if c not in card.get("temperatures", {})]
     if missing:
         raise BundleMismatch(f"{path} lacks {', '.join(missing)}")
+    try:
+        _check_values(card)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleMismatch(f"{path} cannot be used: {error}") from error
     return card
 
 
+def _check_values(card: Mapping[str, Any]) -> None:
+    """Raise for a value that would fail only later, in the middle of a study."""
+    for name in ("name", "version"):
+        # What the SR keeps: VR LO in any character set (PS3.5 6.2).
+        if not re.fullmatch(r"[!-\[\]-}]([ -\[\]-}]{0,62}[!-\[\]-}])?", card[name]):
+            raise ValueError(f"{name} must be 1 to 64 plain characters")
+    if not re.fullmatch(r"2\.25\.\d{1,39}", card["device_uid"]):
+        raise ValueError("device_uid must be a 2.25 UID")
+    for condition in Condition:
+        if not 0.05 < float(card["temperatures"][condition]) < 20:
+            raise ValueError(f"temperatures.{condition} is out of range")
+    for detector in DETECTORS:
+        slope, offset = card["beliefs"][detector]
+        if not math.isfinite(slope) or not math.isfinite(offset):
+            raise ValueError(f"beliefs.{detector} must be two numbers")
+
+
 def identity_of(card: Mapping[str, Any]) -> BundleIdentity:
-    """The identity that a report carries: its hash covers every tensor file."""
-    hashes = "\n".join(f"{n} {card['networks'][n]['sha256']}" for n in NETWORKS)
+    """The identity that a report carries."""
     return BundleIdentity(
         name=card["name"],
         version=card["version"],
-        sha256=hashlib.sha256(hashes.encode()).hexdigest(),
+        sha256=content_hash(card),
         device_uid=card["device_uid"],
     )
+
+
+def content_hash(card: Mapping[str, Any]) -> str:
+    """The hash of all that changes a grade: every tensor file, and the calibration."""
+    decisive = {name: card[name] for name in ("networks", "temperatures", "beliefs")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def load_bundle(folder: Path | None = None, device: str = "auto") -> Bundle:
@@ -125,14 +164,12 @@ def choose_device(name: str) -> torch.device:
     """The torch device of a name; auto takes a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadSettings(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadSettings(
-            f"device {name!r} was asked for and there is no CUDA GPU: use auto or cpu"
-        )
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise BadSettings(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise BadSettings(f"device {name!r} was asked for among {count} CUDA GPUs: use auto or cpu")
     return device
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
-WEIGHTS: Final = np.array([1.0, 2.0, 4.0])
+from worker.grade.graders import TRAINING_WEIGHTS
+
+WEIGHTS: Final = np.array(TRAINING_WEIGHTS)
 """Sample weight by true severity."""
 
 Probabilities = NDArray[np.float64]

@@ -46,6 +46,7 @@ class _Verdict:
     flags: tuple[str, ...] = ()
     weighting: Weighting | None = None
     rule: rules.Exclusion | None = None
+    elsewhere: Role | None = None
 
 
 def route(study: Study) -> RoutedStudy:
@@ -160,7 +161,7 @@ def _place(verdict: _Verdict, reference: Series) -> _Verdict:
             f"{verdict.reason}; does not share the patient space of "
             f"{reference.series_instance_uid}: {why}"
         )
-        return replace(verdict, role=None, reason=reason)
+        return replace(verdict, role=None, reason=reason, elsewhere=verdict.role)
     if not same_frame_of_reference(series, reference):
         flag = "another frame of reference, but the same patient position and overlapping stacks"
         return replace(verdict, flags=(*verdict.flags, flag))
@@ -223,6 +224,7 @@ def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routi
         role=verdict.role,
         reason=reason,
         flags=verdict.flags,
+        elsewhere=verdict.elsewhere,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
-from worker.localise.heat import Peak, peaks
+from worker.localise.heat import FAINTEST, Peak, peaks
 from worker.localise.views import Networks
 from worker.localise.windows import (
     AXIAL_POINTS,
@@ -21,7 +21,7 @@ from worker.localise.windows import (
     canal_window,
 )
 from worker.nouns.crop import Crop, cut
-from worker.nouns.geometry import Vector
+from worker.nouns.geometry import Plane, Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.volume import Volume
 
@@ -29,11 +29,26 @@ AXIAL: Final = "axial_points"
 """The network that draws the axial heatmaps."""
 
 FARTHEST_MM: Final = 5.0
-"""A plane farther than this from the disc's canal point does not show that disc."""
+"""A plane farther than this from where a level is judged does not show that level."""
+
+FARTHEST_IN_PLANE_MM: Final = 12.0
+"""A canal found farther than this from where sagittal T2 puts it is another structure."""
+
+SPAN_MM: Final = (10.0, 32.0)
+"""The distance between lateral recesses that a spine can have; most lie at 15 to 23 mm."""
+
+MOSTLY_ACROSS: Final = 0.7
+"""The left recess lies to the patient's left of the right one, tilted by at most 45 degrees."""
+
+SAME_MM: Final = 2.0
+"""A worse-ranked series must pass this much closer to be preferred."""
 
 PASSES: Final = 2
 """The second look starts from where the first found the canal."""
 
+_RECESSES: Final = [
+    AXIAL_POINTS.index(name) for name in (AxialPoint.LEFT_RECESS, AxialPoint.RIGHT_RECESS)
+]
 _MIRRORED: Final = [
     AXIAL_POINTS.index(name)
     for name in (AxialPoint.CANAL, AxialPoint.RIGHT_RECESS, AxialPoint.LEFT_RECESS)
@@ -77,18 +92,29 @@ def recess_heights(canal: Mapping[Level, Vector]) -> dict[Level, Vector]:
 def choose_slice(volumes: Sequence[Volume], position_mm: Vector) -> tuple[Volume, int] | None:
     """The slice whose plane passes closest to a position that lies on its image.
 
-    Over all volumes, so over all orientation groups of all axial series; None when no
-    plane passes within `FARTHEST_MM`.
+    Over all volumes, so over all orientation groups of all axial series, the series in
+    the order of their rank; None when no plane passes within `FARTHEST_MM`.
     """
+    ranks: dict[str, int] = {}
     best: tuple[float, Volume, int] | None = None
     for volume in volumes:
-        index, distance = volume.nearest_slice(position_mm)
-        plane = volume.planes[index]
-        if distance > FARTHEST_MM or not plane.contains(*plane.to_px(position_mm)):
-            continue
-        if best is None or distance < best[0]:
-            best = (distance, volume, index)
+        handicap = SAME_MM * ranks.setdefault(volume.series_instance_uid, len(ranks))
+        for index, plane in enumerate(volume.planes):
+            distance = abs(plane.distance_mm(position_mm))
+            if distance > FARTHEST_MM or not _shows(plane, position_mm):
+                continue
+            if best is None or distance + handicap < best[0]:
+                best = (distance + handicap, volume, index)
     return None if best is None else best[1:]
+
+
+def _shows(plane: Plane, position_mm: Vector) -> bool:
+    """Whether a position lies on an image whose columns run across the patient.
+
+    Left and right are read along the columns: a slice stored on its side is not guessed.
+    """
+    across = abs(plane.along_columns[0]) > abs(plane.along_columns[1])
+    return across and plane.contains(*plane.to_px(position_mm))
 
 
 def find_canals(
@@ -112,7 +138,18 @@ def find_canals(
             break
         found = _look(chosen, guesses, networks)
         guesses = {level: (f.canal.column, f.canal.row) for level, f in found.items()}
-    return found
+    return {
+        level: here
+        for level, here in found.items()
+        if _in_plane_mm(here.canal, positions_mm[level]) <= FARTHEST_IN_PLANE_MM
+    }
+
+
+def _in_plane_mm(point: LevelPoint, position_mm: Vector) -> float:
+    """How far a point lies from a position projected onto its slice."""
+    plane = point.volume.planes[point.index]
+    projected = plane.to_mm(*plane.to_px(position_mm))
+    return float(np.linalg.norm(point.position_mm - projected))
 
 
 def _look(
@@ -145,6 +182,8 @@ def _look(
         crops.items(), places.view(*shape, 2).numpy(), scores.view(shape).numpy(), strict=True
     ):
         volume, index = chosen[level]
+        if min(score[_RECESSES]) < FAINTEST:
+            continue
         sure = [networks.belief(AXIAL, float(s)) for s in score]
         level_found = _axial_level(level, volume, index, crop, place, sure)
         if level_found is not None:
@@ -165,14 +204,14 @@ def _axial_level(
         for name, p, s in zip(AXIAL_POINTS, places, scores, strict=True)
     }
     left, right = named[AxialPoint.LEFT_RECESS], named[AxialPoint.RIGHT_RECESS]
-    if min(left.heat, right.heat) <= 0 or left.column <= right.column:
-        return None
     points = {
         side: LevelPoint(level, side, volume, index, *crop.to_image_px(p.column, p.row), p.heat)
         for side, p in ((Side.LEFT, left), (Side.RIGHT, right))
     }
-    span = float(np.linalg.norm(points[Side.LEFT].position_mm - points[Side.RIGHT].position_mm))
+    between = points[Side.LEFT].position_mm - points[Side.RIGHT].position_mm
+    span = float(np.linalg.norm(between))
+    if not SPAN_MM[0] <= span <= SPAN_MM[1] or between[0] < MOSTLY_ACROSS * span:
+        return None
     centre = crop.to_image_px((left.column + right.column) / 2, (left.row + right.row) / 2)
-    confidence = max(named[AxialPoint.CANAL].heat, min(left.heat, right.heat))
-    canal = LevelPoint(level, None, volume, index, *centre, confidence)
+    canal = LevelPoint(level, None, volume, index, *centre, min(left.heat, right.heat))
     return AxialLevel(canal, points, span)

@@ -22,6 +22,12 @@ OFFSET_MM: Final = (-5.0, 5.0)
 OFFSET_SIGMA_MM: Final = 9.0
 LATERAL_MM: Final = dict(zip(Level, (15.0, 16.0, 17.0, 18.0, 19.0), strict=True))
 LATERAL_SIGMA_MM: Final = 4.0
+BETWEEN_SIDES_MM: Final = (20.0, 55.0)
+"""Left and right foramina lie this far apart; anything else shows no midline."""
+
+SIDES_LEVEL_MM: Final = 15.0
+"""Both foramina of a level lie within this height of each other."""
+
 NEAREST_MM: Final = 6.0
 FARTHEST_MM: Final = 30.0
 
@@ -42,6 +48,8 @@ def find_foramina(
     heat = view.heat[:, channels(Structure.FORAMEN)]
     anchors = _anchors(view, canal)
     offsets = _offsets_mm(view, canal, heat)
+    if offsets is None:
+        return {}
     points: dict[tuple[Level, Side], LevelPoint] = {}
     for side, sign in ((Side.LEFT, 1.0), (Side.RIGHT, -1.0)):
         lateral = offsets * sign
@@ -64,7 +72,20 @@ def find_foramina(
             column, row = view.crop.to_image_px(*_on_slice(heat[index, n], peak))
             sure = networks.belief(SAGITTAL, float(_strength(heat[:, n], peak)[index]))
             points[level, side] = LevelPoint(level, side, volume, index, column, row, sure)
-    return points
+    return points if canal else _agreeing(points)
+
+
+def _agreeing(
+    points: dict[tuple[Level, Side], LevelPoint],
+) -> dict[tuple[Level, Side], LevelPoint]:
+    """Without sagittal T2 to name the levels, only those that both sides name alike."""
+    heights = {key: point.position_mm[2] for key, point in points.items()}
+    return {
+        (level, side): point
+        for (level, side), point in points.items()
+        if all((level, other) in heights for other in Side)
+        and abs(heights[level, Side.LEFT] - heights[level, Side.RIGHT]) <= SIDES_LEVEL_MM
+    }
 
 
 def _anchors(view: SagittalView, canal: Mapping[Level, Vector]) -> NDArray[np.float32]:
@@ -87,8 +108,11 @@ def _anchors(view: SagittalView, canal: Mapping[Level, Vector]) -> NDArray[np.fl
 
 def _offsets_mm(
     view: SagittalView, canal: Mapping[Level, Vector], heat: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """How far each slice lies to the patient's left of the midline, shape (5, slices)."""
+) -> NDArray[np.float64] | None:
+    """How far each slice lies to the patient's left of the midline, shape (5, slices).
+
+    None where nothing shows where the midline is.
+    """
     height, width = view.crop.pixels.shape
     rows = []
     for level in Level:
@@ -103,11 +127,27 @@ def _offsets_mm(
         midline = np.interp(np.arange(len(Level)), known, [canal[level][0] for level in levels])
         from_midline: NDArray[np.float64] = x_mm - midline[:, None]
         return from_midline
-    # The foramina of both sides balance each other about the midline.
-    weight = heat.max(axis=(2, 3)).sum(axis=1) + 1e-6
-    middle = float(np.average(x_mm.mean(axis=0), weights=weight))
+    middle = _middle_of_foramina(x_mm.mean(axis=0), heat.max(axis=(2, 3)).sum(axis=1))
+    if middle is None:
+        return None
     offsets: NDArray[np.float64] = x_mm - middle
     return offsets
+
+
+def _middle_of_foramina(x_mm: NDArray[np.float64], weight: NDArray[np.float32]) -> float | None:
+    """The x midway between the foramina of both sides, from the heat of each slice.
+
+    None unless the heat lies in two clusters as far apart as the two sides are: a stack
+    that shows one side alone has no midline, and a guess would swap sides.
+    """
+    strong = np.where(weight >= weight.max() / 3, weight, 0) + 1e-9
+    middle = float(np.average(x_mm, weights=strong))
+    left = x_mm > middle
+    if not left.any() or left.all():
+        return None
+    centres = [float(np.average(x_mm[part], weights=strong[part])) for part in (left, ~left)]
+    nearest, farthest = BETWEEN_SIDES_MM
+    return sum(centres) / 2 if nearest <= centres[0] - centres[1] <= farthest else None
 
 
 def _strength(heat: NDArray[np.float32], peak: Peak) -> NDArray[np.float32]:

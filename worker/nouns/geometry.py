@@ -38,8 +38,8 @@ class Plane:
     `row_spacing_mm` is the distance between rows (first value of PixelSpacing),
     `column_spacing_mm` that between columns.
 
-    Raises ValueError when the directions are not unit length and perpendicular, or a
-    spacing or size is not positive.
+    Directions are made exactly orthonormal. Raises ValueError when they are farther than
+    1 % from it, or a spacing or size is not positive.
     """
 
     position_mm: Triple
@@ -62,6 +62,13 @@ class Plane:
             raise ValueError("pixel spacing is not positive")
         if self.rows < 1 or self.columns < 1:
             raise ValueError("the image has no pixels")
+        # Headers round directions to a few decimals; both ways of the map need them exact.
+        across = across / lengths[0]
+        down = down - across * float(across @ down)
+        down = down / np.linalg.norm(down)
+        for name, exact in (("along_columns", across), ("along_rows", down)):
+            if not np.allclose(getattr(self, name), exact, atol=1e-9, rtol=0):
+                object.__setattr__(self, name, tuple(exact.tolist()))
 
     @cached_property
     def normal(self) -> Vector:

@@ -141,6 +141,8 @@ class Routing:
     role: Role | None
     reason: str
     flags: tuple[str, ...] = ()
+    elsewhere: Role | None = None
+    """The role it would have had, if it shared the study's patient space."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ class RoutedStudy:
     def rejected(self) -> tuple[Routing, ...]:
         """The decisions that gave no role."""
         return tuple(d for d in self.decisions if d.role is None)
+
+    @property
+    def elsewhere(self) -> frozenset[Role]:
+        """The roles of series that lie in another patient space."""
+        return frozenset(d.elsewhere for d in self.decisions if d.elsewhere is not None)
 
     @property
     def routed(self) -> tuple[Routing, ...]:

@@ -57,7 +57,10 @@ def grade_and_store(
             "the archive took the report but does not hold it: look for a filter or a full disk"
         )
     if back != graded.report:
-        raise ArchiveUnavailable("the archive gave back a report that says something else")
+        # Another try would only find this report and take it for the result.
+        raise BrokenStudy(
+            f"the archive holds another report under {document.SOPInstanceUID}: look there"
+        )
     return Outcome.GRADED
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dicom_sr import uids
 from dicom_sr.findings import Condition
-from worker.bundles.loading import CARD, NETWORKS
+from worker.bundles.loading import CARD, NETWORKS, content_hash
 from worker.evaluation.scores import constant_log_loss, severe_auc, weighted_log_loss
 from worker.grade.graders import TRAINING_WEIGHTS
 from worker.grade.windows import AXIAL_SHAPE, FORAMINAL_SHAPE
@@ -216,7 +216,6 @@ def describe(
         }
         for network, file in files.items()
     }
-    digest = hashlib.sha256("".join(n["sha256"] for n in networks.values()).encode()).hexdigest()
     figures = {}
     for condition, found in predictions.items():
         probabilities = softmax(found.logits)
@@ -232,16 +231,16 @@ def describe(
             "median_error_of_width": round(float(np.median(seen.errors)), 4),
             "right_within_4_percent": round(float((seen.errors < RIGHT_WITHIN).mean()), 4),
         }
-    return {
+    card = {
         "name": name,
         "version": datetime.now(UTC).strftime("%Y.%m.%d"),
-        "device_uid": uids.device_uid(digest),
         "licence": LICENCE,
         "networks": networks,
         "beliefs": {network: fit_belief(d) for network, d in detections.items()},
         "temperatures": {c.value: fit_temperature(p) for c, p in predictions.items()},
         "figures": figures,
     }
+    return card | {"device_uid": uids.device_uid(content_hash(card))}
 
 
 def to_toml(card: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ upward from the lowest disc; five lumbar vertebrae are assumed.
 | axial_points, axial_grades | 2,485 axial T2 crops of 445 studies, phantoms | a third |
 | foraminal_grades | 15,478 graded foramina of 1,551 studies, phantoms | a third |
 
-Studies are split by the crc32 of their id, so one patient is never on both sides.
+Whole studies are split by the crc32 of their id.
 
 ## Measured on the real studies kept out
 
@@ -40,9 +40,11 @@ Studies are split by the crc32 of their id, so one patient is never on both side
 |---|---|---|---|
 {detectors}
 
-The loss is the challenge's (weights 1/2/4). The temperature was fitted on the same
-studies, and so was nothing else. Probabilities shown to people are posteriors: the
-training weights are divided out.
+The loss is the challenge's (weights 1/2/4). The temperature of each
+condition and the curve from a detector's heat to its confidence were fitted on the same
+studies. Graders were measured on crops at annotated places, and the axial detector on
+windows centred on the canal; the sagittal detector saw whole slices. Probabilities shown
+to people are posteriors: the training weights are divided out.
 
 ## Do not use it for
 

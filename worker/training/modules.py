@@ -12,12 +12,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from worker.bundles.networks import ARCHITECTURES
+from worker.grade.graders import TRAINING_WEIGHTS
 from worker.localise.heat import STRIDE, peaks
 from worker.training.augment import Geometry, Intensity, move, shake
 from worker.training.samples import ABSENT, MISSING, PRESENT
-
-GRADE_WEIGHTS: Final = (1.0, 2.0, 4.0)
-"""Sample weight by true severity, as the challenge's score has it."""
 
 HEATMAP_SIGMA: Final = 1.5
 
@@ -159,7 +157,7 @@ def grade_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Normalised by the weights' sum; missing labels are not scored.
     """
-    weight = torch.tensor(GRADE_WEIGHTS, device=logits.device)
+    weight = torch.tensor(TRAINING_WEIGHTS, device=logits.device)
     return functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten().long(), weight=weight, ignore_index=MISSING
     )

@@ -46,6 +46,15 @@ def test_a_missing_weight_file_is_named(folder: Path) -> None:
         load_bundle(folder)
 
 
+def test_recalibration_is_another_bundle(folder: Path) -> None:
+    """The hash in every report's UID covers the calibration, not the weights alone."""
+    before = load_bundle(folder, "cpu").identity.sha256
+    card = (folder / CARD).read_text(encoding="utf-8")
+    changed = card.replace("subarticular_stenosis = 1.0", "subarticular_stenosis = 1.2")
+    (folder / CARD).write_text(changed, encoding="utf-8")
+    assert load_bundle(folder, "cpu").identity.sha256 != before
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -53,6 +62,10 @@ def test_a_missing_weight_file_is_named(folder: Path) -> None:
         ("grades_lite0", "grades_unknown", "architecture"),
         ("outputs = 15", "outputs = 14", "does not fit"),
         ('name = "untrained"', "name = untrained", "TOML"),
+        ('name = "untrained"', 'name = "Wirbels\\u00e4ule"', "plain characters"),
+        ('version = "0"', "version = 0", "cannot be used"),
+        ("sagittal_points = [1.0, 0.0]", "sagittal_points = [1.0]", "cannot be used"),
+        ("subarticular_stenosis = 1.0", "subarticular_stenosis = -1.0", "out of range"),
     ],
 )
 def test_a_wrong_card_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
@@ -64,7 +77,10 @@ def test_a_wrong_card_says_what_is_wrong(folder: Path, old: str, new: str, says:
         load_bundle(folder)
 
 
-def test_an_unknown_device_is_refused_before_anything_loads(untrained_folder: Path) -> None:
-    """A misspelt device is a setting to correct."""
-    with pytest.raises(BadSettings, match="cuda:N"):
-        load_bundle(untrained_folder, "gpu")
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:99"])
+def test_an_unknown_device_is_refused_before_anything_loads(
+    untrained_folder: Path, device: str
+) -> None:
+    """A device that is misspelt, not supported or not there is a setting to correct."""
+    with pytest.raises(BadSettings, match="use auto"):
+        load_bundle(untrained_folder, device)

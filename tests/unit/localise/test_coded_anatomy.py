@@ -5,6 +5,8 @@ where it sees that value. What is tested is everything around the network: views
 sides by patient x, the choice of slices, projection.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -191,3 +193,50 @@ def test_recesses_are_judged_a_little_below_the_disc() -> None:
     assert recess_heights({}) == {}
     alone = recess_heights({Level.L4_L5: CANAL[Level.L4_L5]})
     np.testing.assert_array_equal(alone[Level.L4_L5], CANAL[Level.L4_L5])
+
+
+def test_axial_slices_stored_on_their_side_are_not_guessed() -> None:
+    """Axial slices whose columns run front to back show no level: sides would be guessed."""
+    planes = [
+        Plane((-90.0, -70.0, 70.0 - 4 * n), (0, 1, 0), (1, 0, 0), 0.6, 0.6, 300, 300)
+        for n in range(40)
+    ]
+    assert choose_slice([volume(Role.AXIAL_T2, planes, [])], CANAL[Level.L4_L5]) is None
+
+
+@pytest.mark.parametrize("moved", [[0, 0, 0], [16, 0, 0]], ids=["nothing there", "far away"])
+def test_a_canal_that_is_not_there_is_not_found(moved: list[float]) -> None:
+    """An empty slice, or recesses far from where T2 puts the canal, give no axial level."""
+    level = Level.L4_L5
+    axial_code = {name: 100.0 * (1 + n) for n, name in enumerate(AXIAL_POINTS)}
+    spots = [
+        (CANAL[level] + moved + [SPAN / 2, 0, 0], axial_code[AxialPoint.LEFT_RECESS]),
+        (CANAL[level] + moved - [SPAN / 2, 0, 0], axial_code[AxialPoint.RIGHT_RECESS]),
+    ]
+    axial = volume(Role.AXIAL_T2, axial_planes(), spots if any(moved) else [])
+    chosen = choose_slice([axial], CANAL[level])
+    assert chosen is not None
+    assert find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded()) == {}
+
+
+def test_one_side_alone_shows_no_midline() -> None:
+    """A T1 stack of the right half, without T2, gives no foramina rather than wrong sides."""
+    spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
+    right_half = [p for p in sagittal_planes(True, False) if p.position_mm[0] < 8]
+    assert find_foramina(volume(Role.SAGITTAL_T1, right_half, spots), Coded(), {}) == {}
+
+
+def test_the_better_ranked_axial_series_is_preferred() -> None:
+    """A second series must pass 2 mm closer: contrasts do not alternate between levels."""
+    position = np.array([3.0, 20.0, 11.0])
+    first = volume(Role.AXIAL_T2, axial_planes(), [])
+    shifted = [replace(p, position_mm=(-90.0, -70.0, p.position_mm[2] + 1)) for p in axial_planes()]
+    other = volume(Role.AXIAL_T2, shifted, [])
+    other = replace(
+        other,
+        slices=tuple(replace(s, image=ImageReference("other", "2.1")) for s in other.slices),
+    )
+    assert abs(first.nearest_slice(position)[1]) > abs(other.nearest_slice(position)[1])
+    chosen = choose_slice([first, other], position)
+    assert chosen is not None
+    assert chosen[0] is first
