@@ -24,6 +24,7 @@ from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGon
 from worker.nouns.study import Instance, Unreadable
 
 _PARALLEL: Final = 4
+_LOT: Final = 32
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
 _BUSY: Final = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 _REFUSED: Final = (
@@ -110,11 +111,14 @@ class OrthancArchive:
         """The whole objects with these keys, four at a time and in any order."""
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch") as pool:
             try:
-                # as_completed lets go of every future it yields, and so of its bytes.
-                for done in as_completed([pool.submit(self._file, key) for key in keys]):
-                    key, content = done.result()
-                    if content is not None:
-                        yield key, content
+                # In lots, so that no more than one lot of files waits for a slow decoder.
+                for start in range(0, len(keys), _LOT):
+                    lot = [pool.submit(self._file, key) for key in keys[start : start + _LOT]]
+                    # as_completed lets go of every future it yields, and so of its bytes.
+                    for done in as_completed(lot):
+                        key, content = done.result()
+                        if content is not None:
+                            yield key, content
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 

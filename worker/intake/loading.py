@@ -59,7 +59,7 @@ def load(
         for series in routed.roles.get(role, ()):
             reader.read([series])
             volumes = reader.volumes(series, role)
-            if volumes and len(volumes[0].slices) >= MIN_SLICES:
+            if sum(len(volume.slices) for volume in volumes) >= MIN_SLICES:
                 found[role] = volumes
                 break
     found[Role.AXIAL_T2] = tuple(

@@ -41,9 +41,12 @@ def same_space(one: Placed, other: Placed) -> bool:
     series its own) when PatientPosition agrees and the stacks overlap. A PatientPosition
     that contradicts the other says that the patient was moved.
     """
-    if one.patient_position != other.patient_position:
+    here, there = one.patient_position, other.patient_position
+    if here and there and here != there:
         return False
-    return same_frame_of_reference(one, other) or overlap(one.slices, other.slices)
+    if same_frame_of_reference(one, other):
+        return True
+    return here == there and overlap(one.slices, other.slices)
 
 
 def same_frame_of_reference(one: Placed, other: Placed) -> bool:

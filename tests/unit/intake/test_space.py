@@ -27,6 +27,7 @@ def series(make_series):
         ({"FrameOfReferenceUID": None}, 0, True),
         ({"FrameOfReferenceUID": "1.8"}, 250, False),  # the next station of a whole spine
         ({"PatientPosition": "HFP"}, 0, False),
+        ({"PatientPosition": None}, 0, True),  # unknown contradicts nothing
         ({"PatientPosition": None, "FrameOfReferenceUID": "1.8"}, 0, False),
     ],
 )
