@@ -38,8 +38,8 @@ def grade_and_store(
     The archive is the judge: its headers tell the report's deterministic UID, and where a
     report is stored under that UID already (ours came back, the study was sent again)
     nothing is done. Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the
-    report is not there after it was stored or says something else; `BrokenStudy` when
-    something that is no report occupies its UID.
+    report is not there after it was stored; `BrokenStudy` when another report, or
+    something that is none, occupies its UID.
     """
     steps = Steps(observe)
     routed = look(study, archive, steps)
