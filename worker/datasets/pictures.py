@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.nouns.crop import Grid
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Grey values, shape (rows, columns), with the relative size of a pixel each way.
+    """Grey values, shape (rows, columns), and how their pixels lie.
 
-    `column_spacing` and `row_spacing` are in the same unit; which one is unknown. A
-    picture that was squashed to a square has them unequal.
+    The grid's unit is unknown. A picture that was squashed to a square has unequal
+    spacings.
     """
 
     pixels: NDArray[np.float32]
-    column_spacing: float = 1.0
-    row_spacing: float = 1.0
+    grid: Grid
 
 
 def read_picture(path: Path, original: tuple[float, float] | None = None) -> Picture:
@@ -31,6 +32,6 @@ def read_picture(path: Path, original: tuple[float, float] | None = None) -> Pic
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("L"), dtype=np.float32)
     if original is None:
-        return Picture(pixels)
+        return Picture(pixels, Grid())
     height, width = original
-    return Picture(pixels, width / pixels.shape[1], height / pixels.shape[0])
+    return Picture(pixels, Grid(width / pixels.shape[1], height / pixels.shape[0]))

@@ -61,15 +61,8 @@ def posteriors(logits: Tensor, temperature: float) -> list[Probabilities]:
 def foraminal_crop(point: LevelPoint, spacing_mm: float | None) -> Crop:
     """What the foraminal grader sees: the foramen of either side looks the same."""
     plane = point.volume.planes[point.index]
-    flip_columns, flip_rows = plane.flips
-    window = foraminal_window(
-        point.column,
-        point.row,
-        spacing_mm or NOMINAL_SPACING_MM,
-        (plane.column_spacing_mm, plane.row_spacing_mm),
-        flip_columns=flip_columns,
-        flip_rows=flip_rows,
-    )
+    spacing = spacing_mm or NOMINAL_SPACING_MM
+    window = foraminal_window(point.column, point.row, spacing, plane.grid)
     return cut(point.volume.pixels[point.index], window, FORAMINAL_SHAPE)
 
 
@@ -78,15 +71,7 @@ def axial_crop(canal: LevelPoint, span_mm: float) -> Crop:
     plane = canal.volume.planes[canal.index]
     # A recess marked wrongly must not change the scale of what is seen beyond belief.
     span = float(np.clip(span_mm, 0.8 * NOMINAL_SPAN_MM, 1.3 * NOMINAL_SPAN_MM))
-    flip_columns, flip_rows = plane.flips
-    window = axial_window(
-        canal.column,
-        canal.row,
-        span,
-        (plane.column_spacing_mm, plane.row_spacing_mm),
-        flip_columns=flip_columns,
-        flip_rows=flip_rows,
-    )
+    window = axial_window(canal.column, canal.row, span, plane.grid)
     return cut(canal.volume.pixels[canal.index], window, AXIAL_SHAPE)
 
 

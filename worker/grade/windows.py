@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
-from worker.nouns.crop import Window
+from worker.nouns.crop import Grid, Window
 
 FORAMINAL_SHAPE: Final = (80, 80)
 FORAMINAL_SPACINGS: Final = 2.0
@@ -49,43 +49,27 @@ def level_spacing(points: Mapping[Level, NDArray[np.float64]]) -> float | None:
 
 
 def foraminal_window(
-    column: float,
-    row: float,
-    spacing: float,
-    pixel: tuple[float, float],
-    *,
-    flip_columns: bool = False,
-    flip_rows: bool = False,
-    context: float = 1.0,
+    column: float, row: float, spacing: float, grid: Grid, context: float = 1.0
 ) -> Window:
     """The window around a foramen on a sagittal slice.
 
-    `spacing` is the level spacing and `pixel` the (column, row) spacing, in one unit.
-    `context` above 1 widens it, for training samples that will be moved.
+    `spacing` is the level spacing, in the grid's unit. `context` above 1 widens it, for
+    training samples that will be moved.
     """
     side = FORAMINAL_SPACINGS * spacing * context
-    return Window(column, row, side / pixel[0], side / pixel[1], flip_columns, flip_rows)
+    return grid.window(column, row, side, side)
 
 
 def axial_window(
-    column: float,
-    row: float,
-    span: float,
-    pixel: tuple[float, float],
-    *,
-    flip_columns: bool = False,
-    flip_rows: bool = False,
-    context: float = 1.0,
+    column: float, row: float, span: float, grid: Grid, context: float = 1.0
 ) -> Window:
     """The window around the canal on an axial slice; `span` is the recess span.
 
-    Units and `context` as for `foraminal_window`. Flip the columns of a slice whose
-    columns run to the patient's right, and once more to mirror the patient.
+    Unit and `context` as for `foraminal_window`.
     """
     height, width = AXIAL_SHAPE
     across = AXIAL_SPANS * span * context
-    down = across * height / width
-    return Window(column, row, across / pixel[0], down / pixel[1], flip_columns, flip_rows)
+    return grid.window(column, row, across, across * height / width)
 
 
 def widened(shape: tuple[int, int], context: float) -> tuple[int, int]:

@@ -161,15 +161,7 @@ def _look(
     for level, (column, row) in guesses.items():
         volume, index = chosen[level]
         plane = volume.planes[index]
-        flip_columns, flip_rows = plane.flips
-        window = canal_window(
-            column,
-            row,
-            AXIAL_WIDTH_MM,
-            (plane.column_spacing_mm, plane.row_spacing_mm),
-            flip_columns=flip_columns,
-            flip_rows=flip_rows,
-        )
+        window = canal_window(column, row, AXIAL_WIDTH_MM, plane.grid)
         crops[level] = cut(volume.pixels[index], window, AXIAL_SHAPE)
     batch = torch.from_numpy(np.stack([crop.pixels for crop in crops.values()]))[:, None]
     heat = torch.sigmoid(networks.run(AXIAL, torch.cat([batch, batch.flip(-1)])))

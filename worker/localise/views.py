@@ -63,14 +63,7 @@ def upright(plane: Plane) -> bool:
 def look(volume: Volume, networks: Networks) -> SagittalView:
     """Draw the sagittal detector's heatmaps on every slice of a volume, in one batch."""
     plane = volume.planes[0]
-    flip_columns, flip_rows = plane.flips
-    window = whole_window(
-        plane.rows,
-        plane.columns,
-        (plane.column_spacing_mm, plane.row_spacing_mm),
-        flip_columns=flip_columns,
-        flip_rows=flip_rows,
-    )
+    window = whole_window(plane.rows, plane.columns, plane.grid)
     crops = [cut(pixels, window, SAGITTAL_SHAPE) for pixels in volume.pixels]
     batch = torch.from_numpy(np.stack([crop.pixels for crop in crops]))[:, None]
     heat = torch.sigmoid(networks.run(SAGITTAL, batch)).numpy()

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from dicom_sr.findings import Level
-from worker.nouns.crop import Window
+from worker.nouns.crop import Grid, Window
 
 SAGITTAL_SHAPE: Final = (256, 256)
 AXIAL_SHAPE: Final = (96, 128)
@@ -47,34 +47,15 @@ def channels(structure: Structure) -> slice:
     return slice(first, first + len(Level))
 
 
-def whole_window(
-    rows: int,
-    columns: int,
-    pixel: tuple[float, float],
-    *,
-    flip_columns: bool = False,
-    flip_rows: bool = False,
-) -> Window:
-    """The window around a whole slice, square in physical size.
+def whole_window(rows: int, columns: int, grid: Grid) -> Window:
+    """The window around a whole slice, square in physical size."""
+    side = max(columns * grid.column_spacing, rows * grid.row_spacing)
+    return grid.window((columns - 1) / 2, (rows - 1) / 2, side, side)
 
-    `pixel` is the (column, row) spacing in any one unit. Flip a slice whose columns do
-    not run to the back or whose rows do not run to the feet.
+
+def canal_window(column: float, row: float, width: float, grid: Grid) -> Window:
+    """The window in which the canal is looked for on an axial slice, around a first guess.
+
+    `width` is in the grid's unit.
     """
-    side = max(columns * pixel[0], rows * pixel[1])
-    return Window(
-        (columns - 1) / 2, (rows - 1) / 2, side / pixel[0], side / pixel[1], flip_columns, flip_rows
-    )
-
-
-def canal_window(
-    column: float,
-    row: float,
-    width: float,
-    pixel: tuple[float, float],
-    *,
-    flip_columns: bool = False,
-    flip_rows: bool = False,
-) -> Window:
-    """The window in which the canal is looked for on an axial slice, around a first guess."""
-    height = width * AXIAL_SHAPE[0] / AXIAL_SHAPE[1]
-    return Window(column, row, width / pixel[0], height / pixel[1], flip_columns, flip_rows)
+    return grid.window(column, row, width, width * AXIAL_SHAPE[0] / AXIAL_SHAPE[1])

@@ -44,6 +44,30 @@ class Window:
         )
 
 
+@dataclass(frozen=True)
+class Grid:
+    """How an image's pixels lie: their size, in any one unit, and which way they run.
+
+    A flip says that columns or rows run against the usual view, see `Plane.flips`.
+    """
+
+    column_spacing: float = 1.0
+    row_spacing: float = 1.0
+    flip_columns: bool = False
+    flip_rows: bool = False
+
+    def window(self, column: float, row: float, across: float, down: float) -> Window:
+        """The window of a physical size, in the grid's unit, around a pixel."""
+        return Window(
+            column,
+            row,
+            across / self.column_spacing,
+            down / self.row_spacing,
+            self.flip_columns,
+            self.flip_rows,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Crop:
     """A window's pixels, shape (height, width) float32, in the image's own intensities.

@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.nouns.crop import Grid
+
 Vector = NDArray[np.float64]
 """A point or direction in patient space, shape (3,), LPS, millimetres."""
 
@@ -110,6 +112,11 @@ class Plane:
     def contains(self, column: float, row: float) -> bool:
         """Whether a pixel position lies on the image, half a pixel of border included."""
         return -0.5 <= column <= self.columns - 0.5 and -0.5 <= row <= self.rows - 0.5
+
+    @property
+    def grid(self) -> Grid:
+        """The size of the pixels in millimetres, and which way they run."""
+        return Grid(self.column_spacing_mm, self.row_spacing_mm, *self.flips)
 
     @property
     def flips(self) -> tuple[bool, bool]:

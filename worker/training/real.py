@@ -61,10 +61,9 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
     for path, here in sorted(by_slice.items()):
         picture = _picture(path, here[0].original)
         shape = picture.pixels.shape
-        pixel = (picture.column_spacing, picture.row_spacing)
         crop = cut(
             picture.pixels,
-            localise_windows.whole_window(shape[0], shape[1], pixel),
+            localise_windows.whole_window(shape[0], shape[1], picture.grid),
             localise_windows.SAGITTAL_SHAPE,
         )
         point = np.zeros((names, 2), dtype=np.float32)
@@ -100,7 +99,7 @@ def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
         shape = picture.pixels.shape
         crop = cut(
             picture.pixels,
-            localise_windows.whole_window(shape[0], shape[1], (1.0, 1.0)),
+            localise_windows.whole_window(shape[0], shape[1], picture.grid),
             localise_windows.SAGITTAL_SHAPE,
         )
         point = np.zeros((names, 2), dtype=np.float32)
@@ -139,7 +138,7 @@ def canal_points(
         middle = ((x_min + x_max) / 2 - corner[0], (y_min + y_max) / 2 - corner[1])
         span = (x_max - x_min) / grade_windows.BOX_SPANS
         window = localise_windows.canal_window(
-            *middle, localise_windows.AXIAL_SPANS * span * POINT_CONTEXT, (1.0, 1.0)
+            *middle, localise_windows.AXIAL_SPANS * span * POINT_CONTEXT, picture.grid
         )
         crop = cut(picture.pixels, window, shape)
         places = {
@@ -186,7 +185,7 @@ def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
             row.x_fraction * size[1] - 0.5,
             row.y_fraction * size[0] - 0.5,
             spacing,
-            (picture.column_spacing, picture.row_spacing),
+            picture.grid,
             context=GRADE_CONTEXT,
         )
         images.append(to_grey(cut(picture.pixels, window, shape).pixels))
@@ -207,7 +206,7 @@ def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
             (x_min + x_max) / 2 - corner[0],
             (y_min + y_max) / 2 - corner[1],
             (x_max - x_min) / grade_windows.BOX_SPANS,
-            (1.0, 1.0),
+            picture.grid,
             context=GRADE_CONTEXT,
         )
         images.append(to_grey(cut(picture.pixels, window, shape).pixels))

@@ -18,7 +18,7 @@ from worker.grade import windows as grade_windows
 from worker.localise import windows as localise_windows
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.nouns.crop import cut
-from worker.nouns.geometry import Plane, Vector
+from worker.nouns.geometry import Vector
 from worker.nouns.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, draw_anatomy
 from worker.phantom.lesions import Prevalence
@@ -102,20 +102,13 @@ def _nearest(series: PhantomSeries, position_mm: Vector) -> int:
     return int(np.argmin([abs(plane.distance_mm(position_mm)) for plane in series.planes]))
 
 
-def _pixel(plane: Plane) -> tuple[float, float]:
-    return plane.column_spacing_mm, plane.row_spacing_mm
-
-
 def _sagittal(
     series: PhantomSeries, places: dict[Target, Vector], seed: int, study: str
 ) -> PointSet:
     anatomy = draw_anatomy(seed)
     images, points, states = [], [], []
     for plane, pixels in zip(series.planes, series.pixels, strict=True):
-        flips = plane.flips
-        window = localise_windows.whole_window(
-            plane.rows, plane.columns, _pixel(plane), flip_columns=flips[0], flip_rows=flips[1]
-        )
+        window = localise_windows.whole_window(plane.rows, plane.columns, plane.grid)
         crop = cut(pixels.astype(np.float32), window, localise_windows.SAGITTAL_SHAPE)
         point = np.zeros((len(SAGITTAL_POINTS), 2), dtype=np.float32)
         state = np.full(len(SAGITTAL_POINTS), UNKNOWN, dtype=np.int8)
@@ -158,13 +151,10 @@ def _axial_points(
         plane = series.planes[index]
         left, right = (plane.to_px(both[side]) for side in Side)
         middle = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2)
-        flips = plane.flips
         window = localise_windows.canal_window(
             *middle,
             localise_windows.AXIAL_WIDTH_MM * POINT_CONTEXT,
-            _pixel(plane),
-            flip_columns=flips[0],
-            flip_rows=flips[1],
+            plane.grid,
         )
         crop = cut(series.pixels[index].astype(np.float32), window, shape)
         named = {
@@ -186,14 +176,11 @@ def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
         if target.condition is not Condition.NEURAL_FORAMINAL_NARROWING:
             continue
         plane = series.planes[truth.index]
-        flips = plane.flips
         window = grade_windows.foraminal_window(
             truth.image_point.column,
             truth.image_point.row,
             spacing or grade_windows.NOMINAL_SPACING_MM,
-            _pixel(plane),
-            flip_columns=flips[0],
-            flip_rows=flips[1],
+            plane.grid,
             context=GRADE_CONTEXT,
         )
         images.append(to_grey(cut(_slice(series, truth.index), window, shape).pixels))
@@ -212,13 +199,10 @@ def _axial_grades(
     images, labels = [], []
     for (level, both), index in zip(recesses.items(), slices, strict=True):
         plane = series.planes[index]
-        flips = plane.flips
         window = grade_windows.axial_window(
             *plane.to_px((both[Side.LEFT] + both[Side.RIGHT]) / 2),
             float(np.linalg.norm(both[Side.LEFT] - both[Side.RIGHT])),
-            _pixel(plane),
-            flip_columns=flips[0],
-            flip_rows=flips[1],
+            plane.grid,
             context=GRADE_CONTEXT,
         )
         images.append(to_grey(cut(_slice(series, index), window, shape).pixels))

@@ -14,7 +14,7 @@ from worker.grade.windows import (
     foraminal_window,
     level_spacing,
 )
-from worker.nouns.crop import Crop, Window
+from worker.nouns.crop import Crop, Grid, Window
 
 
 def crops(shape: tuple[int, int], count: int) -> list[Crop]:
@@ -83,8 +83,8 @@ def test_level_spacing_bears_one_misplaced_level() -> None:
 
 def test_windows_keep_their_physical_size_for_non_square_pixels() -> None:
     """The window covers the same millimetres both ways whatever the pixels' shape."""
-    window = foraminal_window(10, 20, 30.0, (0.5, 0.75))
+    window = foraminal_window(10, 20, 30.0, Grid(0.5, 0.75))
     assert window.width_px * 0.5 == pytest.approx(window.height_px * 0.75)
-    axial = axial_window(10, 20, 18.0, (0.4, 0.8))
+    axial = axial_window(10, 20, 18.0, Grid(0.4, 0.8))
     ratio = (axial.width_px * 0.4) / (axial.height_px * 0.8)
     assert ratio == pytest.approx(AXIAL_SHAPE[1] / AXIAL_SHAPE[0])
