@@ -42,8 +42,8 @@ Whole studies are split by the crc32 of their id.
 
 The loss is the challenge's (weights 1/2/4). The temperature of each
 condition and the curve from a detector's heat to its confidence were fitted on the same
-studies. Graders were measured on crops at annotated places, and the axial detector on
-windows centred on the canal; the sagittal detector saw whole slices. Probabilities shown
+studies. Graders were measured on crops at annotated places, the axial detector on windows
+moved by up to 10 mm from the canal, the sagittal detector on whole slices. Probabilities shown
 to people are posteriors: the training weights are divided out.
 
 ## Do not use it for
