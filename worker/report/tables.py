@@ -68,12 +68,13 @@ def bundle_table(bundle: Inspected) -> RenderableType:
         size = "missing" if network.size is None else f"{network.size / 1e6:.1f} MB"
         intact = Text("as the card", "green") if network.intact else Text("DIFFERS", "bold red")
         networks.add_row(network.name, network.architecture, network.file, size, intact)
-    names = list(dict.fromkeys(name for figures in bundle.figures.values() for name in figures))
-    measured = Table("Condition", "temperature", *(name.replace("_", " ") for name in names))
-    for condition, temperature in bundle.temperatures.items():
-        figures = bundle.figures.get(condition, {})
-        cells = (str(figures.get(name, "")) for name in names)
-        measured.add_row(condition.replace("_", " "), str(temperature), *cells)
+    # One line for each part: conditions and detectors have different figures.
+    measured = Table("Measured on studies kept out of training", "", box=None)
+    for part, figures in bundle.figures.items():
+        said = [f"{name.replace('_', ' ')} {value}" for name, value in figures.items()]
+        if part in bundle.temperatures:
+            said.append(f"temperature {bundle.temperatures[part]}")
+        measured.add_row(part.replace("_", " "), ", ".join(said))
     identity = bundle.identity
     return Group(
         Text(f"{identity.name} {identity.version}  {bundle.folder}", style="bold"),
