@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Severity, Side
 from worker.datasets.axial import AxialRow
@@ -18,7 +19,7 @@ from worker.datasets.pictures import Picture, read_picture
 from worker.grade import windows as grade_windows
 from worker.localise import windows as localise_windows
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
-from worker.nouns.crop import cut
+from worker.nouns.crop import Crop, cut
 from worker.training.samples import (
     ABSENT,
     MISSING,
@@ -56,18 +57,12 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
     by_slice: dict[str, list[ForaminalRow]] = defaultdict(list)
     for row in rows:
         by_slice[str(row.path)].append(row)
-    names = len(SAGITTAL_POINTS)
     images, points, states, studies = [], [], [], []
     for path, here in sorted(by_slice.items()):
         picture = _picture(path, here[0].original)
         shape = picture.pixels.shape
-        crop = cut(
-            picture.pixels,
-            localise_windows.whole_window(shape[0], shape[1], picture.grid),
-            localise_windows.SAGITTAL_SHAPE,
-        )
-        point = np.zeros((names, 2), dtype=np.float32)
-        state = np.full(names, UNKNOWN, dtype=np.int8)
+        crop = _whole(picture)
+        point, state = _nothing_known()
         state[localise_windows.channels(Structure.CANAL)] = ABSENT
         # Both sides on one slice happens near the midline; then only its own points count.
         sides = {row.side for row in here}
@@ -89,21 +84,14 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
 
 def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
     """Whole T2 slices with discs and canal from the masks."""
-    names = len(SAGITTAL_POINTS)
     images, points, states, studies = [], [], [], []
     for item in slices:
         found = disc_points(item.mask)
         if not found:
             continue
         picture = read_picture(item.path)
-        shape = picture.pixels.shape
-        crop = cut(
-            picture.pixels,
-            localise_windows.whole_window(shape[0], shape[1], picture.grid),
-            localise_windows.SAGITTAL_SHAPE,
-        )
-        point = np.zeros((names, 2), dtype=np.float32)
-        state = np.full(names, UNKNOWN, dtype=np.int8)
+        crop = _whole(picture)
+        point, state = _nothing_known()
         for disc in found:
             places = {Structure.DISC: disc.disc, Structure.CANAL: disc.canal}
             for structure, place in places.items():
@@ -213,6 +201,19 @@ def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
         labels.append([_rank(row.canal), _rank(row.left), _rank(row.right)])
         studies.append(row.study_id)
     return grade_set(images, labels, studies)
+
+
+def _whole(picture: Picture) -> Crop:
+    """What the sagittal detector sees of a picture."""
+    rows, columns = picture.pixels.shape
+    window = localise_windows.whole_window(rows, columns, picture.grid)
+    return cut(picture.pixels, window, localise_windows.SAGITTAL_SHAPE)
+
+
+def _nothing_known() -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Places and states of the sagittal points of a slice nobody has looked at yet."""
+    names = len(SAGITTAL_POINTS)
+    return np.zeros((names, 2), dtype=np.float32), np.full(names, UNKNOWN, dtype=np.int8)
 
 
 def _rank(severity: Severity | None) -> int:

@@ -1,0 +1,64 @@
+"""Left and right on the way into training: a swap here would teach the wrong side."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dicom_sr.findings import Level, Severity, Side
+from worker.datasets.axial import AxialRow
+from worker.localise.windows import AXIAL_POINTS, AxialPoint
+from worker.training.augment import Geometry, Intensity
+from worker.training.modules import GradeModule
+from worker.training.real import axial_grades, canal_points
+from worker.training.recipe import _MIRROR
+
+
+@pytest.fixture
+def row(tmp_path: Path) -> AxialRow:
+    """A crop of 200 x 120 pixels around a box of 100 x 40, severe on the left alone."""
+    path = tmp_path / "crop.png"
+    Image.fromarray(np.full((120, 200), 90, dtype=np.uint8)).save(path)
+    box = (250.0, 240.0, 350.0, 280.0)
+    normal, severe = Severity.NORMAL_MILD, Severity.SEVERE
+    return AxialRow("1", "2", 3, path, Level.L4_L5, box, (640.0, 640.0), normal, severe, normal)
+
+
+def columns(row: AxialRow, marked: dict[Side, tuple[float, float]]) -> dict[AxialPoint, float]:
+    """The column of each axial point in the sample."""
+    key = (row.study_id, row.series_id, row.instance_number, row.level)
+    points = canal_points([row], {key: marked} if marked else {}).points[0]
+    return {name: float(points[n, 0]) for n, name in enumerate(AXIAL_POINTS)}
+
+
+@pytest.mark.parametrize(
+    "marked", [{}, {Side.LEFT: (330.0, 255.0), Side.RIGHT: (272.0, 256.0)}], ids=["box", "marked"]
+)
+def test_the_left_recess_lies_on_the_right_of_the_picture(
+    row: AxialRow, marked: dict[Side, tuple[float, float]]
+) -> None:
+    """Axial pictures show the patient's left on the right, annotated or taken from the box."""
+    found = columns(row, marked)
+    assert found[AxialPoint.RIGHT_RECESS] < found[AxialPoint.CANAL] < found[AxialPoint.LEFT_RECESS]
+
+
+def test_labels_keep_the_order_canal_left_right(row: AxialRow) -> None:
+    """The severe left recess is the second label."""
+    assert axial_grades([row]).labels.tolist() == [[0, 2, 0]]
+
+
+def test_a_mirrored_crop_trains_the_left_head_with_the_right_label() -> None:
+    """The one sided head learns what now lies where the left recess was."""
+    module = GradeModule(2, (80, 112), Geometry(mirror=True), Intensity(), sided=True)
+    labels = torch.tensor([[0, 2, 1], [0, 2, 1]])
+    seen = module._labels(labels, torch.tensor([False, True]))
+    assert seen.tolist() == [[0, 2], [0, 1]]
+
+
+def test_mirroring_swaps_the_recesses_and_keeps_the_canal() -> None:
+    """The detector's points change sides in a mirrored crop."""
+    assert _MIRROR[AxialPoint.LEFT_RECESS] is AxialPoint.RIGHT_RECESS
+    assert _MIRROR[AxialPoint.RIGHT_RECESS] is AxialPoint.LEFT_RECESS
+    assert _MIRROR[AxialPoint.CANAL] is AxialPoint.CANAL
