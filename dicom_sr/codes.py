@@ -101,6 +101,7 @@ REASONS: Final[Mapping[NotAssessedReason, Code]] = {
     NotAssessedReason.NOT_SAME_SPACE: _private(
         "NA_SPACE", "the series do not share a patient space"
     ),
+    NotAssessedReason.UNCERTAIN: _private("NA_UNCERTAIN", "the models are too unsure"),
 }
 
 Noun = TypeVar("Noun")

@@ -81,6 +81,7 @@ class NotAssessedReason(StrEnum):
     NO_AXIAL_SLICE = "no_axial_slice"
     OUTSIDE_IMAGE = "outside_image"
     NOT_SAME_SPACE = "not_same_space"
+    UNCERTAIN = "uncertain"
 
     @property
     def words(self) -> str:
@@ -98,6 +99,7 @@ _REASON_WORDS: Final = {
     NotAssessedReason.NO_AXIAL_SLICE: "no axial slice within 5 mm of the disc",
     NotAssessedReason.OUTSIDE_IMAGE: "the target lies outside the image",
     NotAssessedReason.NOT_SAME_SPACE: "the series do not share a patient space",
+    NotAssessedReason.UNCERTAIN: "the models are too unsure",
 }
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -35,7 +36,7 @@ from worker import __version__
 from worker.archive import Archive
 from worker.bundles.loading import Bundle
 from worker.errors import BrokenStudy
-from worker.grade.graders import axial_crop, foraminal_crop, grade_axial, grade_foramina
+from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
 from worker.intake.headers import read_study
 from worker.intake.loading import load
@@ -179,12 +180,13 @@ def assess(
     foraminal = dict(
         zip(
             anatomy.foramina,
-            grade_foramina([foraminal_crop(p, spacing) for p in foramina], bundle),
+            grade_foramina([foraminal_crops(p, spacing) for p in foramina], bundle),
             strict=True,
         )
     )
     crops = [axial_crop(found.canal, found.span_mm) for found in anatomy.axial.values()]
     axial = dict(zip(anatomy.axial, grade_axial(crops, bundle), strict=True))
+    graded = partial(_graded, bundle.abstain_below)
 
     def finding(target: Target) -> Finding:
         level, side = target.level, target.side
@@ -193,18 +195,18 @@ def assess(
                 return NotAssessed(target, _why_no_foramen(volumes, elsewhere))
             point = anatomy.foramina[level, side]
             image = point.image_point.image
-            return _graded(target, foraminal[level, side], point, image, point.confidence)
+            return graded(target, foraminal[level, side], point, image, point.confidence)
         if level not in axial:
             return NotAssessed(target, _why_no_axial(target, anatomy, volumes, elsewhere))
         found = anatomy.axial[level]
         image = found.canal.image_point.image
         if side is not None:
             sure = found.canal.confidence * _level_confidence(level, anatomy)
-            return _graded(target, axial[level].recesses[side], found.recesses[side], image, sure)
+            return graded(target, axial[level].recesses[side], found.recesses[side], image, sure)
         if level not in anatomy.levels:
             return NotAssessed(target, _why_no_axial(target, anatomy, volumes, elsewhere))
         sure = found.canal.confidence * _level_confidence(level, anatomy)
-        return _graded(target, axial[level].canal, anatomy.levels[level], image, sure)
+        return graded(target, axial[level].canal, anatomy.levels[level], image, sure)
 
     return tuple(finding(target) for target in TARGETS)
 
@@ -280,6 +282,7 @@ def _level_confidence(level: Level, anatomy: Anatomy) -> float:
 
 
 def _graded(
+    abstain_below: Mapping[Condition, float],
     target: Target,
     probabilities: Probabilities,
     point: LevelPoint,
@@ -288,8 +291,11 @@ def _graded(
 ) -> Finding:
     if not point.volume.planes[point.index].contains(point.column, point.row):
         return NotAssessed(target, NotAssessedReason.OUTSIDE_IMAGE)
-    certainty = probabilities.of(probabilities.severity) * min(1.0, level_confidence)
-    return Graded(target, probabilities, certainty, point.image_point, graded_on)
+    certainty = probabilities.of(probabilities.severity)
+    if certainty < abstain_below[target.condition]:
+        return NotAssessed(target, NotAssessedReason.UNCERTAIN)
+    confidence = certainty * min(1.0, level_confidence)
+    return Graded(target, probabilities, confidence, point.image_point, graded_on)
 
 
 def _why_no_foramen(volumes: Volumes, elsewhere: frozenset[Role]) -> NotAssessedReason:

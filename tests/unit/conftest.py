@@ -7,28 +7,32 @@ import pytest
 import torch
 
 from dicom_sr.findings import Condition
-from worker.bundles.loading import CARD, DETECTORS, NETWORKS, Bundle, load_bundle
+from worker.bundles.card import CARD, DETECTORS, to_toml
+from worker.bundles.loading import Bundle, load_bundle
 from worker.bundles.networks import ARCHITECTURES
-from worker.training.bundling import to_toml
-from worker.training.recipe import read_recipe, save_network
+from worker.bundles.studies import training_studies, write_studies
+from worker.training.members import OUTPUTS, save_network
+from worker.training.recipe import read_recipes
 
 
 @pytest.fixture(scope="session")
 def untrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of untrained networks: right in form, worthless in content."""
     folder = tmp_path_factory.mktemp("bundle")
-    recipe = read_recipe()
     torch.manual_seed(0)
     networks = {}
-    for name in NETWORKS:
-        settings = recipe[name]
-        file = folder / f"{name}.safetensors"
-        save_network(ARCHITECTURES[settings["architecture"]](settings["outputs"]), file)
+    for name, recipe in read_recipes().items():
+        members = []
+        for fold in recipe.held_out:
+            file = folder / f"{name}-{fold}.safetensors"
+            save_network(ARCHITECTURES[recipe.architecture](OUTPUTS[name]), file)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            members.append({"file": file.name, "sha256": digest, "held_out": fold})
         networks[name] = {
-            "file": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "architecture": settings["architecture"],
-            "outputs": settings["outputs"],
+            "architecture": recipe.architecture,
+            "outputs": OUTPUTS[name],
+            "folds": recipe.folds,
+            "members": members,
         }
     card = {
         "name": "untrained",
@@ -37,6 +41,8 @@ def untrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "networks": networks,
         "beliefs": {name: [1.0, 0.0] for name in DETECTORS},
         "temperatures": {condition.value: 1.0 for condition in Condition},
+        "abstain_below": {condition.value: 0.0 for condition in Condition},
+        "training_studies": write_studies(training_studies(["learnt"]), folder),
     }
     (folder / CARD).write_text(to_toml(card), encoding="utf-8")
     return folder

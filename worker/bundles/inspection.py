@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dicom_sr.findings import BundleIdentity
-from worker.bundles.loading import DEFAULT, NETWORKS, identity_of, read_card
+from worker.bundles.card import DEFAULT, NETWORKS, identity_of, read_card
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One network's file; `intact` when its sha256 is that of the card, `size` in bytes or None."""
+    """A member's file; `intact` when its sha256 is that of the card, `size` in bytes or None."""
 
     name: str
     file: str
@@ -47,19 +47,23 @@ def inspect(folder: Path | None = None) -> Inspected:
         folder=folder,
         identity=identity_of(card),
         licence=card.get("licence", ""),
-        networks=tuple(_network(folder, name, card["networks"][name]) for name in NETWORKS),
+        networks=tuple(
+            _network(folder, name, card["networks"][name]["architecture"], member)
+            for name in NETWORKS
+            for member in card["networks"][name]["members"]
+        ),
         temperatures=card["temperatures"],
         figures=card.get("figures", {}),
     )
 
 
-def _network(folder: Path, name: str, entry: Mapping[str, Any]) -> NetworkFile:
+def _network(folder: Path, name: str, architecture: str, entry: Mapping[str, Any]) -> NetworkFile:
     path = folder / entry["file"]
     content = path.read_bytes() if path.is_file() else None
     return NetworkFile(
         name=name,
         file=entry["file"],
-        architecture=entry["architecture"],
+        architecture=architecture,
         size=None if content is None else len(content),
         intact=content is not None and hashlib.sha256(content).hexdigest() == entry["sha256"],
     )

@@ -1,12 +1,14 @@
 """The network architectures a bundle can name, and the intensities they expect.
 
-Every network takes raw crops, shape (batch, 1, height, width), in any linear intensity
-scale, and standardises them itself: what ships with the weights cannot be forgotten.
+Every network takes raw crops, shape (batch, slices, height, width), in any linear
+intensity scale, and standardises them itself: what ships with the weights cannot be
+forgotten. Several slices are neighbours, the one that counts in the middle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import timm
@@ -18,12 +20,12 @@ BACKBONE: Final = "tf_efficientnet_lite0"
 
 
 def standardise(crops: Tensor) -> Tensor:
-    """Clip each crop to its own 1st to 99.5th percentile and scale that to about -2..2.
+    """Clip crops to the 1st to 99.5th percentile of their middle slice, scaled to about -2..2.
 
-    Shape (batch, 1, height, width), any linear intensity scale, in and out. The same
+    Shape (batch, slices, height, width), any linear intensity scale, in and out. The same
     anatomy as 12-bit DICOM or as an 8-bit picture comes out alike.
     """
-    flat = crops.flatten(1)
+    flat = middle(crops).flatten(1)
     # A quarter of the pixels is enough for a percentile, and sorting them is what costs.
     sample = flat[:, ::4] if flat.shape[1] > 16384 else flat
     edges = torch.quantile(
@@ -33,6 +35,12 @@ def standardise(crops: Tensor) -> Tensor:
     scaled = (crops - low) / (high - low).clamp_min(1e-6)
     standard: Tensor = (scaled.clamp(0, 1) - 0.4) / 0.25
     return standard
+
+
+def middle(crops: Tensor) -> Tensor:
+    """The slice that counts, shape (batch, 1, height, width)."""
+    index = crops.shape[1] // 2
+    return crops[:, index : index + 1]
 
 
 class Heatmaps(nn.Module):
@@ -81,27 +89,39 @@ def _smoothing(width: int) -> nn.Sequential:
 class Grades(nn.Module):
     """A classifier with one three-class head for each named target of the crop.
 
-    `forward` takes (batch, 1, height, width) and returns logits (batch, targets, 3) in
-    the order Normal/Mild, Moderate, Severe.
+    `forward` takes (batch, slices, height, width) and returns logits (batch, targets, 3)
+    in the order Normal/Mild, Moderate, Severe. A grader of one slice looks at the middle
+    one of however many it is given.
     """
 
-    def __init__(self, targets: int, dropout: float = 0.3) -> None:
+    def __init__(self, targets: int, slices: int = 1, dropout: float = 0.3) -> None:
         super().__init__()
-        self.targets = targets
-        self.encoder = timm.create_model(BACKBONE, pretrained=False, in_chans=1, num_classes=0)
+        self.targets, self.slices = targets, slices
+        self.encoder = timm.create_model(BACKBONE, pretrained=False, in_chans=slices, num_classes=0)
         self.dropout = nn.Dropout(dropout)
         features: int = self.encoder.num_features  # type: ignore[assignment]
         self.head = nn.Linear(features, targets * 3)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return the logits of every target's three grades."""
-        features = self.encoder(standardise(crops))
+        return self.classify(standardise(crops))
+
+    def classify(self, standard: Tensor) -> Tensor:
+        """The same for crops that are standardised already, and mixed in training."""
+        features = self.encoder(middle(standard) if self.slices == 1 else standard)
         logits: Tensor = self.head(self.dropout(features))
         return logits.view(-1, self.targets, 3)
 
 
-ARCHITECTURES: Final[dict[str, Callable[[int], nn.Module]]] = {
+DETECTORS: Final[dict[str, Callable[[int], nn.Module]]] = {
     "heatmaps_lite0": Heatmaps,
-    "grades_lite0": Grades,
 }
-"""Networks by the name that a bundle's card uses; each takes its number of outputs."""
+"""Detectors by the name that a bundle's card uses; each takes its number of points."""
+
+GRADERS: Final[dict[str, Callable[[int], nn.Module]]] = {
+    "grades_lite0": Grades,
+    "grades_lite0_neighbours": partial(Grades, slices=3),
+}
+"""Graders by the name that a bundle's card uses; each takes its number of targets."""
+
+ARCHITECTURES: Final = DETECTORS | GRADERS

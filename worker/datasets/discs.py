@@ -1,9 +1,10 @@
-"""Sagittal T2 slices with masks of discs and canal (SPIDER), turned into named points."""
+"""Sagittal T2 slices with masks; those of discs and canal (SPIDER) turned into named points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -13,20 +14,29 @@ from PIL import Image
 from scipy import ndimage
 
 from dicom_sr.findings import Level
-from worker.datasets.tables import Table, read_table
+from worker.datasets.tables import LeftOut, Table, file_of, read_index
 
 DISC_GREY: Final = 29
 CANAL_GREY: Final = 150
 SMALLEST_DISC_PX: Final = 60
 
 
+class MaskKind(StrEnum):
+    """A structure that a mask may show."""
+
+    VERTEBRA = "vertebra"
+    DISC = "disc"
+    CANAL = "canal"
+
+
 @dataclass(frozen=True)
 class MaskedSlice:
-    """A sagittal T2 picture and its mask."""
+    """A sagittal T2 picture, its mask, and the structures that the mask shows."""
 
     study_id: str
     path: Path
     mask: Path
+    kinds: frozenset[MaskKind] = frozenset(MaskKind)
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,27 @@ class DiscPoint:
     canal: tuple[float, float] | None
 
 
-def read_masked_slices(folder: Path) -> Table[MaskedSlice]:
-    """Read the index of such a folder; masks without discs are left out."""
+def read_masked_slices(
+    folder: Path, needing: Collection[MaskKind] = (MaskKind.DISC,)
+) -> Table[MaskedSlice]:
+    """Read the index of such a folder; masks that lack a structure of `needing` are left out.
 
-    def parse(record: Mapping[str, str]) -> MaskedSlice | None:
-        if "disc" not in record["mask_classes"]:
-            return None
-        return MaskedSlice(record["study_id"], folder / record["file"], folder / record["mask"])
+    Raises BadSettings where there is no index.
+    """
 
-    return read_table(folder / "index.csv", parse)
+    def parse(record: Mapping[str, str]) -> MaskedSlice | LeftOut:
+        # "vertebra, disc and canal as separate grey values" or "vertebral bodies only"
+        words = record["mask_classes"].replace("vertebral", "vertebra")
+        kinds = frozenset(kind for kind in MaskKind if kind in words)
+        if not kinds:
+            raise ValueError(f"unknown mask classes {record['mask_classes']!r}")
+        picture, mask = file_of(folder, record), file_of(folder, record, "mask")
+        if not kinds.issuperset(needing):
+            return LeftOut("whose mask lacks a structure")
+        return MaskedSlice(record["study_id"], picture, mask, kinds)
+
+    columns = ("study_id", "file", "mask", "mask_classes")
+    return read_index(folder, "sagittal T2 slices with masks", columns, parse)
 
 
 def disc_points(mask_file: Path) -> tuple[DiscPoint, ...]:

@@ -6,17 +6,39 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dicom_sr.findings import Level, Severity, Side
-from worker.datasets.tables import Table, read_table, severity_of
+from worker.datasets.sides import Place, without_contradictions
+from worker.datasets.tables import (
+    INDEX,
+    LeftOut,
+    Table,
+    file_of,
+    integer_of,
+    number_of,
+    read_index,
+    severity_of,
+    size_of,
+)
+
+UNGRADED: Final = "without a grade"
+REPEATED: Final = "a second point of one target on one image"
+
+_COLUMNS: Final = (
+    *("study_id", "series_id", "instance_number", "file", "side", "level"),
+    *("x_fraction", "y_fraction", "height", "width"),
+)
 
 
 @dataclass(frozen=True)
 class ForaminalRow:
-    """One annotated foramen: where it is, on which slice, and its grade.
+    """One annotated foramen: where it is, on which slice, and its grade if it has one.
 
-    `x_fraction` and `y_fraction` are of the original width and height; `original` is that
-    (height, width).
+    `x_fraction` and `y_fraction` are of the original width and height, counted from the
+    image's edge: pixel centres lie half a pixel on. `original` is that (height, width),
+    `spacing` the (row, column) size of an original pixel in the unit of the picture's
+    grid: millimetres of a DICOM image, 1 for a picture.
     """
 
     study_id: str
@@ -25,50 +47,65 @@ class ForaminalRow:
     path: Path
     side: Side
     level: Level
-    severity: Severity
+    severity: Severity | None
     x_fraction: float
     y_fraction: float
     original: tuple[float, float]
+    spacing: tuple[float, float] = (1.0, 1.0)
 
     @property
     def physical(self) -> tuple[float, float]:
-        """(x, y) in original pixels, the unit in which distances between points compare."""
-        return self.x_fraction * self.original[1], self.y_fraction * self.original[0]
+        """(x, y) in the unit of the picture's grid, in which distances between points compare."""
+        height, width = self.extent
+        return self.x_fraction * width, self.y_fraction * height
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """(height, width) of the image in the unit of the picture's grid."""
+        return self.original[0] * self.spacing[0], self.original[1] * self.spacing[1]
 
 
-def read_foraminal(folder: Path) -> Table[ForaminalRow]:
-    """Read the index of such a folder; duplicate points are dropped, the first kept."""
-    seen: set[tuple[str, str, int, str, str]] = set()
+def read_foraminal(folder: Path, *, labelled: bool = True) -> Table[ForaminalRow]:
+    """Read the index of such a folder; of a repeated point the first is kept.
 
-    def parse(record: Mapping[str, str]) -> ForaminalRow | None:
-        severity = severity_of(record["severity"])
-        key = (
-            record["study_id"],
-            record["series_id"],
-            int(record["instance_number"]),
-            record["side"],
-            record["level"],
-        )
-        if severity is None or key in seen:
-            return None
-        seen.add(key)
-        fractions = float(record["x_fraction"]), float(record["y_fraction"])
+    `labelled` leaves out what is no sound label to learn from: rows without a grade, and
+    the levels of a series whose left and right lie on each other's slices. With False the
+    severity column may be empty or absent, and every foramen that can be graded is kept.
+    Raises BadSettings where there is no index.
+    """
+    seen: set[tuple[str, str, int, Side, Level]] = set()
+
+    def parse(record: Mapping[str, str]) -> ForaminalRow | LeftOut:
+        severity = severity_of(record.get("severity", ""))
+        fractions = number_of(record, "x_fraction"), number_of(record, "y_fraction")
         if not all(0 <= f <= 1 for f in fractions):
             raise ValueError(f"point {fractions} lies outside the image")
-        return ForaminalRow(
+        row = ForaminalRow(
             study_id=record["study_id"],
             series_id=record["series_id"],
-            instance_number=int(record["instance_number"]),
-            path=folder / record["file"],
+            instance_number=integer_of(record, "instance_number"),
+            path=file_of(folder, record),
             side=Side(record["side"]),
             level=Level(record["level"]),
             severity=severity,
             x_fraction=fractions[0],
             y_fraction=fractions[1],
-            original=(float(record["height"]), float(record["width"])),
+            original=size_of(record, "height", "width"),
         )
+        if labelled and severity is None:
+            return LeftOut(UNGRADED)
+        key = (row.study_id, row.series_id, row.instance_number, row.side, row.level)
+        if key in seen:
+            return LeftOut(REPEATED)
+        seen.add(key)
+        return row
 
-    return read_table(folder / "index.csv", parse)
+    columns = (*_COLUMNS, "severity") if labelled else _COLUMNS
+    table = read_index(folder, "foramina on sagittal T1 slices", columns, parse)
+    if not labelled:
+        return table
+    # Instance numbers run either way, but left and right stay on two sides of the middle.
+    return without_contradictions(table, folder / INDEX, _place, leftward=False)
 
 
 def pool_by_side(
@@ -79,3 +116,8 @@ def pool_by_side(
     for row in rows:
         pooled[row.study_id, row.series_id, row.side][row.level] = row
     return dict(pooled)
+
+
+def _place(row: ForaminalRow) -> Place:
+    group = f"study {row.study_id}, series {row.series_id}"
+    return Place(group, row.level, row.side, row.instance_number)

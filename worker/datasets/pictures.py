@@ -1,4 +1,4 @@
-"""A slice as a picture file: grey values and the shape of its pixels, without millimetres."""
+"""A slice as a file: grey values and how their pixels lie, from a picture or from DICOM."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.errors import Rejected
+from worker.intake.decoding import decode, read_header
+from worker.intake.headers import read_study
 from worker.nouns.crop import Grid
+from worker.nouns.geometry import Plane
+from worker.nouns.study import Unreadable
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """Grey values, shape (rows, columns), and how their pixels lie.
 
-    The grid's unit is unknown. A picture that was squashed to a square has unequal
-    spacings.
+    The grid of a DICOM image is in millimetres and knows which way it was stored. That of
+    a picture has no known unit, unequal spacings where it was squashed to a square, and
+    no flips: pictures are taken to show what a viewer shows.
     """
 
     pixels: NDArray[np.float32]
@@ -25,13 +31,47 @@ class Picture:
 
 
 def read_picture(path: Path, original: tuple[float, float] | None = None) -> Picture:
-    """Read a picture; `original` is the (height, width) it had before it was squashed.
+    """Read a picture, or a single-frame DICOM image (`.dcm`) in its modality's own units.
 
-    Raises OSError when the file is no picture.
+    `original` is the (height, width) a picture had before it was squashed; a DICOM image
+    knows its own. Raises OSError when the file cannot be read as one image.
     """
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("L"), dtype=np.float32)
+    if path.suffix.lower() == ".dcm":
+        return _read_dicom(path)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"), dtype=np.float32)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # All that Pillow's readers raise for a file that is missing or broken.
+        raise OSError(f"{path} is no picture: {error}") from error
     if original is None:
         return Picture(pixels, Grid())
     height, width = original
     return Picture(pixels, Grid(width / pixels.shape[1], height / pixels.shape[0]))
+
+
+def read_plane(path: Path, content: bytes | None = None) -> Plane:
+    """Where a single-frame DICOM image lies, from its header (or that of `content`).
+
+    Raises OSError when it cannot be read or does not say.
+    """
+    instance = read_header(str(path), path if content is None else content)
+    try:
+        slices = [header for series in read_study([instance]).series for header in series.slices]
+    except Rejected as error:
+        raise OSError(f"{path} is no DICOM image") from error
+    if len(slices) != 1:
+        what = "holds several frames" if slices else "does not say where it lies"
+        raise OSError(f"{path} {what}")
+    return slices[0].plane
+
+
+def _read_dicom(path: Path) -> Picture:
+    content = path.read_bytes()
+    plane = read_plane(path, content)
+    frames = decode(str(path), content)
+    if isinstance(frames, Unreadable):
+        raise OSError(f"{path} cannot be decoded: {frames.error}")
+    if frames.shape != (1, plane.rows, plane.columns):
+        raise OSError(f"{path} has pixels that do not fit its header")
+    return Picture(frames[0], plane.grid)

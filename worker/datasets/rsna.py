@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dicom_sr.findings import TARGETS, Condition, Level, Severity, Side, Target
-from worker.datasets.tables import Table, read_table, severity_of
+from worker.datasets.tables import (
+    LeftOut,
+    Row,
+    Table,
+    integer_of,
+    number_of,
+    read_table,
+    severity_of,
+)
+from worker.errors import BadSettings
+
+LABELS: Final = "train.csv"
+COORDINATES: Final = "train_label_coordinates.csv"
+DESCRIPTIONS: Final = "train_series_descriptions.csv"
+REPEATED: Final = "a second point of one target on one image"
 
 
 @dataclass(frozen=True)
 class Coordinate:
-    """One annotated point: a target on one image, x and y in pixels of the original."""
+    """One annotated point: a target on one image.
+
+    x and y are pixels of the original, counted from the image's edge, so that the centre
+    of the first pixel is at 0.5: annotators' clicks are whole steps from the edge where a
+    series was not moved on their screen.
+    """
 
     study_id: str
     series_id: str
@@ -34,30 +53,63 @@ _CONDITIONS: Final = {
 
 
 def read_coordinates(folder: Path) -> Table[Coordinate]:
-    """Read `train_label_coordinates.csv`."""
+    """Read `train_label_coordinates.csv`; of a point repeated on one image the first is kept.
 
-    def parse(record: Mapping[str, str]) -> Coordinate:
+    Raises BadSettings where it is missing.
+    """
+    seen: set[tuple[str, str, int, Target]] = set()
+
+    def parse(record: Mapping[str, str]) -> Coordinate | LeftOut:
+        if record["condition"] not in _CONDITIONS:
+            raise ValueError(f"unknown condition {record['condition']!r}")
         condition, side = _CONDITIONS[record["condition"]]
-        return Coordinate(
+        row = Coordinate(
             record["study_id"],
             record["series_id"],
-            int(record["instance_number"]),
+            integer_of(record, "instance_number"),
             Target(condition, Level(record["level"]), side),
-            float(record["x"]),
-            float(record["y"]),
+            number_of(record, "x"),
+            number_of(record, "y"),
         )
+        key = (row.study_id, row.series_id, row.instance_number, row.target)
+        if key in seen:
+            return LeftOut(REPEATED)
+        seen.add(key)
+        return row
 
-    return read_table(folder / "train_label_coordinates.csv", parse)
+    columns = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+    return _read(folder / COORDINATES, parse, columns)
 
 
-def read_severities(folder: Path) -> dict[str, dict[Target, Severity]]:
-    """Read `train.csv`: the labelled targets of every study; missing labels are left out."""
+def read_labels(folder: Path) -> Table[tuple[str, Mapping[Target, Severity]]]:
+    """Read `train.csv`: each study with its labelled targets; missing labels are left out.
 
-    def parse(record: Mapping[str, str]) -> tuple[str, dict[Target, Severity]]:
+    Raises BadSettings where it is missing.
+    """
+
+    def parse(record: Mapping[str, str]) -> tuple[str, Mapping[Target, Severity]]:
         grades = {target: severity_of(record[_column(target)]) for target in TARGETS}
         return record["study_id"], {t: s for t, s in grades.items() if s is not None}
 
-    return dict(read_table(folder / "train.csv", parse).rows)
+    return _read(folder / LABELS, parse, ("study_id", *map(_column, TARGETS)))
+
+
+def read_severities(folder: Path) -> dict[str, Mapping[Target, Severity]]:
+    """The labelled targets of every study in `train.csv`, whose faulty rows are left out."""
+    return dict(read_labels(folder).rows)
+
+
+def read_descriptions(folder: Path) -> Table[tuple[tuple[str, str], str]]:
+    """Read `train_series_descriptions.csv`: what each (study, series) is.
+
+    Raises BadSettings where it is missing.
+    """
+
+    def parse(record: Mapping[str, str]) -> tuple[tuple[str, str], str]:
+        return (record["study_id"], record["series_id"]), record["series_description"]
+
+    columns = ("study_id", "series_id", "series_description")
+    return _read(folder / DESCRIPTIONS, parse, columns)
 
 
 def recess_points(
@@ -71,6 +123,17 @@ def recess_points(
             key = (row.study_id, row.series_id, row.instance_number, target.level)
             found[key][target.side] = (row.x, row.y)
     return dict(found)
+
+
+def _read(
+    path: Path, parse: Callable[[Mapping[str, str]], Row | LeftOut], columns: Sequence[str]
+) -> Table[Row]:
+    try:
+        return read_table(path, parse, columns)
+    except FileNotFoundError as error:
+        raise BadSettings(
+            f"{path} is missing; name a folder in the layout of the RSNA 2024 challenge"
+        ) from error
 
 
 def _column(target: Target) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -86,24 +88,31 @@ def read_truth(study_uid: str, folder: Path) -> Truth:
         header = images.named.get((row.series_id, row.instance_number))
         if header is not None:
             spacing = images.spacing_mm.get(header)
-            points.setdefault(row.target, Annotated(header, row.x, row.y, spacing))
+            # The challenge counts from the image's edge, planes from the first pixel's centre.
+            points.setdefault(row.target, Annotated(header, row.x - 0.5, row.y - 0.5, spacing))
         elif images.named:
             where = f"image {row.instance_number} of series {row.series_id}"
             problems.append(f"{row.target}: {where} is missing")
     return Truth(study_id, severities, points, images, tuple(problems))
 
 
+@lru_cache(maxsize=1)
+def _tables(
+    folder: Path,
+) -> tuple[Mapping[str, Mapping[Target, Severity]], Mapping[str, tuple[Coordinate, ...]]]:
+    """The labels and points by study; whole tables are read once, not once a study."""
+    coordinates: dict[str, list[Coordinate]] = defaultdict(list)
+    for row in read_coordinates(folder).rows:
+        coordinates[row.study_id].append(row)
+    return read_severities(folder), {study: tuple(rows) for study, rows in coordinates.items()}
+
+
 def _labels(
     study_uid: str, folder: Path
 ) -> tuple[str, Mapping[Target, Severity], tuple[Coordinate, ...]]:
-    try:
-        severities, coordinates = read_severities(folder), read_coordinates(folder)
-    except FileNotFoundError as error:
-        raise BadSettings(
-            f"{error.filename} is missing; name a folder in the layout of the RSNA 2024 challenge"
-        ) from error
+    severities, coordinates = _tables(folder)
     for study_id in (study_uid, study_uid.rpartition(".")[2]):
-        rows = tuple(row for row in coordinates.rows if row.study_id == study_id)
+        rows = coordinates.get(study_id, ())
         if study_id in severities or rows:
             return study_id, severities.get(study_id, {}), rows
     raise BadSettings(f"study {study_uid} is not in the tables of {folder}")

@@ -25,8 +25,6 @@ AXIAL_SHAPE: Final = (80, 112)
 AXIAL_SPANS: Final = 3.0
 """Width of the axial crop in recess spans: about 56 mm."""
 
-BOX_SPANS: Final = 1.72
-"""Width of the canal box of `axial_t2_crops` in recess spans (median of 888 annotated crops)."""
 
 NOMINAL_SPACING_MM: Final = 30.0
 NOMINAL_SPAN_MM: Final = 18.6

@@ -109,8 +109,9 @@ def _coordinate(phantom: Phantom, target: Target) -> tuple[str | int | float, ..
         point.index + 1,
         condition,
         target.level,
-        point.image_point.column,
-        point.image_point.row,
+        # The challenge counts from the image's edge, we from the first pixel's centre.
+        point.image_point.column + 0.5,
+        point.image_point.row + 0.5,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -17,6 +17,12 @@ from worker.report.words import COLUMNS, ROLES, mended, percent, summary
 
 if TYPE_CHECKING:
     from worker.bundles.inspection import Inspected
+
+MAIN_FIGURES: Final = (
+    *("weighted_log_loss", "constant_log_loss", "auc_severe", "ece_severe", "accuracy"),
+    *("median_error", "right", "study_right"),
+)
+"""What is shown of a card's figures; the whole of them stands in the card."""
 
 STYLES: Final = {
     Severity.NORMAL_MILD: "cyan",
@@ -62,19 +68,20 @@ def repairs_table(repairs: Iterable[Repair]) -> RenderableType:
 
 
 def bundle_table(bundle: Inspected) -> RenderableType:
-    """The networks of a bundle and whether their files are intact, then the card's figures."""
-    networks = Table("Network", "Architecture", "File", "Size", "sha256")
+    """The members of a bundle and whether their files are intact, then the card's main figures."""
+    networks = Table("File", "Architecture", "Size", "sha256", box=box.HORIZONTALS)
     for network in bundle.networks:
         size = "missing" if network.size is None else f"{network.size / 1e6:.1f} MB"
         intact = Text("as the card", "green") if network.intact else Text("DIFFERS", "bold red")
-        networks.add_row(network.name, network.architecture, network.file, size, intact)
-    # One line for each part: conditions and detectors have different figures.
+        networks.add_row(network.file, network.architecture, size, intact)
     measured = Table("Measured on studies kept out of training", "", box=None)
     for part, figures in bundle.figures.items():
-        said = [f"{name.replace('_', ' ')} {value}" for name, value in figures.items()]
-        if part in bundle.temperatures:
-            said.append(f"temperature {bundle.temperatures[part]}")
-        measured.add_row(part.replace("_", " "), ", ".join(said))
+        said = [
+            f"{name.replace('_', ' ')} {_with_interval(figures[name])}"
+            for name in MAIN_FIGURES
+            if figures.get(name)
+        ]
+        measured.add_row(part.replace("_", " "), "\n".join(said))
     identity = bundle.identity
     return Group(
         Text(f"{identity.name} {identity.version}  {bundle.folder}", style="bold"),
@@ -83,6 +90,12 @@ def bundle_table(bundle: Inspected) -> RenderableType:
         measured,
         Text(bundle.licence or "no licence is named", style="dim"),
     )
+
+
+def _with_interval(figure: Sequence[float]) -> str:
+    """A card's figure: its value, and where there is one its 95 % interval."""
+    value, *interval = (f"{number:.3g}" for number in figure)
+    return f"{value} ({' to '.join(interval)})" if interval else value
 
 
 def _cell(finding: Finding) -> Text:

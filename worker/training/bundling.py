@@ -1,10 +1,10 @@
-"""From four fitted networks to a bundle: calibrated, measured on what they never saw."""
+"""From fitted members to a bundle: calibrated, and measured on what no member has seen."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile
@@ -12,271 +12,238 @@ from typing import Any, Final
 
 import numpy as np
 import structlog
-import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
 
 from dicom_sr import uids
 from dicom_sr.findings import Condition
-from worker.bundles.loading import CARD, NETWORKS, content_hash
-from worker.evaluation.scores import constant_log_loss, severe_auc, weighted_log_loss
-from worker.grade.graders import TRAINING_WEIGHTS
-from worker.grade.windows import AXIAL_SHAPE, FORAMINAL_SHAPE
-from worker.localise.heat import peaks
-from worker.localise.windows import AXIAL_SHAPE as AXIAL_POINTS_SHAPE
-from worker.localise.windows import SAGITTAL_SHAPE
-from worker.training.augment import Geometry, move
-from worker.training.model_card import to_markdown
-from worker.training.recipe import (
-    GradedSamples,
-    RealSamples,
-    held_out,
-    load_network,
-    make_phantoms,
-    read_real,
-    train_network,
+from worker.bundles.card import CARD, DETECTORS, content_hash, to_toml
+from worker.bundles.loading import Bundle, load_bundle
+from worker.bundles.studies import training_studies, write_studies
+from worker.datasets.folds import fold_of
+from worker.evaluation import sources
+from worker.evaluation.evaluate import evaluate
+from worker.evaluation.figures import Evaluation, Figure, Task
+from worker.evaluation.predictions import GradeSheet, PointSheet
+from worker.training.axial_detections import Detections, detect_axial
+from worker.training.calibration import (
+    NEUTRAL_BELIEF,
+    NEUTRAL_TEMPERATURE,
+    RIGHT_WITHIN,
+    abstention,
+    at_temperature,
+    fit_belief,
+    fit_temperature,
 )
-from worker.training.samples import MISSING, PRESENT, GradeSet, join_points
+from worker.training.data import AXIAL, T1, T2, TrainingData
+from worker.training.members import OUTPUTS, Workshop, train
+from worker.training.model_card import to_markdown
+from worker.training.recipe import Recipe
+from worker.training.samples import PointSet
 
 log = structlog.get_logger()
-
-MOVED: Final = {
-    "sagittal_points": None,
-    "axial_points": Geometry(shift_px=(20.0, 14.0), scale=1.15, rotation_deg=8.0),
-}
-"""How the windows that measure a detector are moved; axial ones by up to 10 and 7 mm."""
-
-RIGHT_WITHIN: Final = 0.04
-"""A point is right within this share of the image's width."""
 
 LICENCE: Final = "CC-BY-NC-4.0: non-commercial research use only, as the training data"
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
-    """Logits (n, 3) and labels (n,) of one condition, for studies kept out of training."""
+class Unseen:
+    """What a bundle says of the studies that its members have not seen; None without data."""
 
-    logits: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    training_labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """Heat (n,) and error (n,), in image widths, of the points a detector should find."""
-
-    heats: NDArray[np.float64]
-    errors: NDArray[np.float64]
+    foraminal: GradeSheet | None
+    axial: GradeSheet | None
+    t1: PointSheet | None
+    t2: PointSheet | None
+    recesses: Detections | None
 
 
 def make_bundle(
-    data: Path,
+    data: TrainingData,
     out: Path,
-    runs: Path,
-    recipe: Mapping[str, Any],
+    workshop: Workshop,
+    recipes: Mapping[str, Recipe],
     *,
     name: str = "default",
-    device: str = "auto",
-    progress: bool = True,
 ) -> dict[str, Any]:
-    """Train what is not trained yet, calibrate, and write a bundle; returns its card.
-
-    `data` holds the training folders, `runs` the checkpoints to resume from.
-    """
-    log.info("reading samples", data=str(data))
-    samples = read_real(data)
-    phantoms = make_phantoms(recipe["first_seed"], recipe["phantoms"])
-    files = {
-        network: train_network(
-            network, recipe, samples, phantoms, runs, device=device, progress=progress
-        )
-        for network in NETWORKS
-    }
-    predictions = predict_held_out(samples, recipe, files)
-    detections = detect_held_out(samples, recipe, files)
-    card = describe(name, recipe, files, predictions, detections)
-    out.mkdir(parents=True, exist_ok=True)
-    for network, file in files.items():
-        copyfile(file, out / card["networks"][network]["file"])
-    (out / CARD).write_text(to_toml(card), encoding="utf-8")
-    (out / "README.md").write_text(to_markdown(card), encoding="utf-8")
-    return card
+    """Train what is not trained yet, calibrate, and write a bundle; returns its card."""
+    files: dict[str, list[Path]] = {}
+    studies: set[str] = set()
+    for network, recipe in recipes.items():
+        files[network], seen = train(recipe, data, workshop)
+        studies |= seen
+    card = assemble(out, files, recipes, studies, name)
+    bundle = load_bundle(out, workshop.device)
+    unseen = predict_unseen(bundle, data, recipes["axial_points"])
+    return finish(out, card, unseen)
 
 
-def predict_held_out(
-    samples: GradedSamples, recipe: Mapping[str, Any], files: Mapping[str, Path]
-) -> dict[Condition, Predictions]:
-    """The graders' logits on the real studies that they have not seen."""
-    foraminal = load_network(recipe["foraminal_grades"], files["foraminal_grades"])
-    axial = load_network(recipe["axial_grades"], files["axial_grades"])
-    kept_out = held_out("foraminal_grades", recipe)
-    held = samples.foraminal_grades.where(kept_out)
-    rest = samples.foraminal_grades.where(lambda study: not kept_out(study))
-    crops = crops_of(held, FORAMINAL_SHAPE)
-    found = {
-        Condition.NEURAL_FORAMINAL_NARROWING: _predictions(
-            [run(foraminal, crops)[:, 0]], [held.labels[:, 0]], [rest.labels[:, 0]]
-        )
-    }
-    held = samples.axial_grades.where(kept_out)
-    rest = samples.axial_grades.where(lambda study: not kept_out(study))
-    crops = crops_of(held, AXIAL_SHAPE)
-    straight, mirrored = run(axial, crops), run(axial, crops.flip(-1))
-    found[Condition.SPINAL_CANAL_STENOSIS] = _predictions(
-        [(straight[:, 0] + mirrored[:, 0]) / 2], [held.labels[:, 0]], [rest.labels[:, 0]]
-    )
-    found[Condition.SUBARTICULAR_STENOSIS] = _predictions(
-        [straight[:, 1], mirrored[:, 1]],
-        [held.labels[:, 1], held.labels[:, 2]],
-        [rest.labels[:, 1], rest.labels[:, 2]],
-    )
-    return found
-
-
-def detect_held_out(
-    samples: RealSamples, recipe: Mapping[str, Any], files: Mapping[str, Path]
-) -> dict[str, Detections]:
-    """The detectors' points on the real studies that they have not seen.
-
-    Axial windows are moved as sagittal T2 will misplace them: centred on the canal, they
-    would give the answer away.
-    """
-    torch.manual_seed(0)
-    sets = {
-        "sagittal_points": (
-            join_points([samples.foraminal_slices, samples.disc_slices]),
-            SAGITTAL_SHAPE,
-        ),
-        "axial_points": (samples.axial_points, AXIAL_POINTS_SHAPE),
-    }
-    found = {}
-    for name, (points, shape) in sets.items():
-        held = points.where(held_out(name, recipe))
-        network = load_network(recipe[name], files[name])
-        heats, errors = [], []
-        for start in range(0, len(held), 64):
-            part = slice(start, start + 64)
-            marked = torch.from_numpy(held.points[part])
-            moved = move(torch.from_numpy(held.images[part]), marked, shape, MOVED[name])
-            places, heat = peaks(torch.sigmoid(run(network, moved.crops)).flatten(0, 1), 1)
-            error = (places[:, 0] - moved.points.flatten(0, 1)).norm(dim=1) / shape[1]
-            present = torch.from_numpy(held.states[part]).flatten() == PRESENT
-            heats.append(heat[present, 0])
-            errors.append(error[present])
-        found[name] = Detections(
-            torch.cat(heats).double().numpy(), torch.cat(errors).double().numpy()
-        )
-    return found
-
-
-def fit_belief(detections: Detections) -> list[float]:
-    """Slope and offset of the curve from a point's heat to its chance of being right."""
-    heat = np.clip(detections.heats, 1e-6, 1 - 1e-6)
-    logits = np.log(heat / (1 - heat))[:, None]
-    right = detections.errors < RIGHT_WITHIN
-    curve = LogisticRegression().fit(logits, right)
-    return [round(float(curve.coef_[0, 0]), 4), round(float(curve.intercept_[0]), 4)]
-
-
-def crops_of(samples: GradeSet, shape: tuple[int, int]) -> Tensor:
-    """The plain central crops of samples, shape (n, 1, height, width)."""
-    nowhere = torch.zeros(len(samples), 1, 2)
-    return move(torch.from_numpy(samples.images), nowhere, shape, None).crops
-
-
-def run(network: nn.Module, crops: Tensor, batch: int = 128) -> Tensor:
-    """A network's output for many crops, batch by batch."""
-    with torch.inference_mode():
-        return torch.cat([network(part) for part in torch.split(crops, batch)])
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The network's own probabilities, weighted as in the challenge's score, shape (n, 3)."""
-    probabilities: NDArray[np.float64] = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    return probabilities
-
-
-def fit_temperature(predictions: Predictions) -> float:
-    """The temperature that makes the posteriors most likely (Guo et al., arXiv 1706.04599)."""
-    plain = torch.from_numpy(predictions.logits) - torch.tensor(TRAINING_WEIGHTS).log()
-    labels = torch.from_numpy(predictions.labels)
-
-    def unlikely(log_temperature: float) -> float:
-        return float(nn.functional.cross_entropy(plain / np.exp(log_temperature), labels))
-
-    best = minimize_scalar(unlikely, bounds=(-1.5, 1.5), method="bounded")
-    return round(float(np.exp(best.x)), 4)
-
-
-def describe(
+def assemble(
+    out: Path,
+    files: Mapping[str, list[Path]],
+    recipes: Mapping[str, Recipe],
+    studies: set[str],
     name: str,
-    recipe: Mapping[str, Any],
-    files: Mapping[str, Path],
-    predictions: Mapping[Condition, Predictions],
-    detections: Mapping[str, Detections],
 ) -> dict[str, Any]:
-    """The card: what the bundle is, its files and hashes, its calibration and its figures."""
-    networks = {
-        network: {
-            "file": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "architecture": recipe[network]["architecture"],
-            "outputs": recipe[network]["outputs"],
-        }
-        for network, file in files.items()
-    }
-    figures = {}
-    for condition, found in predictions.items():
-        probabilities = softmax(found.logits)
-        figures[condition.value] = {
-            "held_out_targets": len(found.labels),
-            "weighted_log_loss": round(weighted_log_loss(probabilities, found.labels), 4),
-            "constant_log_loss": round(constant_log_loss(found.training_labels, found.labels), 4),
-            "severe_auc": round(severe_auc(probabilities, found.labels), 4),
-        }
-    for network, seen in detections.items():
-        figures[network] = {
-            "held_out_points": len(seen.errors),
-            "median_error_of_width": round(float(np.median(seen.errors)), 4),
-            "right_within_4_percent": round(float((seen.errors < RIGHT_WITHIN).mean()), 4),
+    """Put the members' files into a folder with a card that calibrates nothing yet."""
+    out.mkdir(parents=True, exist_ok=True)
+    networks: dict[str, Any] = {}
+    for network in sorted(files):
+        recipe = recipes[network]
+        members = []
+        for fold, file in zip(recipe.held_out, files[network], strict=True):
+            copyfile(file, out / file.name)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            members.append({"file": file.name, "sha256": digest, "held_out": fold})
+        networks[network] = {
+            "architecture": recipe.architecture,
+            "outputs": OUTPUTS[network],
+            "folds": recipe.folds,
+            "members": members,
         }
     card = {
         "name": name,
         "version": datetime.now(UTC).strftime("%Y.%m.%d"),
         "licence": LICENCE,
         "networks": networks,
-        "beliefs": {network: fit_belief(d) for network, d in detections.items()},
-        "temperatures": {c.value: fit_temperature(p) for c, p in predictions.items()},
+        "beliefs": {network: list(NEUTRAL_BELIEF) for network in DETECTORS},
+        "temperatures": {condition.value: NEUTRAL_TEMPERATURE for condition in Condition},
+        "abstain_below": {condition.value: 0.0 for condition in Condition},
+        "training_studies": write_studies(training_studies(studies), out),
+    }
+    return _write(out, card)
+
+
+def predict_unseen(bundle: Bundle, data: TrainingData, axial_points: Recipe) -> Unseen:
+    """Everything that the members of a bundle say of the studies they have not seen."""
+    folder = data.folder
+
+    def sheet(name: str, read: Any) -> Any:  # noqa: ANN401 - either kind of sheet
+        if folder is None or not (folder / name).is_dir():
+            return None
+        log.info("predicting what was kept out", data=name)
+        return read(folder / name, bundle, lambda _done, _total: None)
+
+    held_out = axial_points.held_out[0]
+    samples = data.samples(axial_points)
+    assert isinstance(samples, PointSet)
+    kept_out = samples.where(
+        lambda s: not s.startswith("phantom") and fold_of(s, axial_points.folds) == held_out
+    )
+    return Unseen(
+        foraminal=sheet(T1, sources.foraminal),
+        axial=sheet(AXIAL, sources.axial),
+        t1=sheet(T1, sources.levels),
+        t2=sheet(T2, sources.levels),
+        recesses=detect_axial(bundle, kept_out) if len(kept_out) else None,
+    )
+
+
+def finish(out: Path, card: Mapping[str, Any], unseen: Unseen) -> dict[str, Any]:
+    """Calibrate an assembled bundle on what its members have not seen, and write its card."""
+    temperatures, below = dict(card["temperatures"]), dict(card["abstain_below"])
+    beliefs: dict[str, Any] = dict(card["beliefs"])
+    figures: dict[str, Any] = {}
+    for task, sheet in ((Task.FORAMINAL, unseen.foraminal), (Task.AXIAL, unseen.axial)):
+        if sheet is None:
+            continue
+        calibrated: list[Any] = []
+        for condition in Condition:
+            rows = [row for row in sheet.rows if row.target.condition is condition]
+            known = [row for row in rows if row.truth is not None]
+            if known:
+                temperatures[condition.value] = fit_temperature(known)
+                warm = at_temperature(known, temperatures[condition.value])
+                below[condition.value] = abstention(warm)
+                calibrated += warm
+        evaluation = evaluate(task, replace(sheet, rows=tuple(calibrated)))
+        figures |= _grade_figures(evaluation)
+    for points in (unseen.t1, unseen.t2):
+        if points is not None:
+            figures |= _point_figures(evaluate(Task.LEVELS, points=points))
+    if unseen.t1 is not None:
+        beliefs["sagittal_points"] = list(_belief_of(unseen.t1))
+    if unseen.recesses is not None:
+        beliefs["axial_points"] = list(fit_belief(unseen.recesses.heats, unseen.recesses.errors))
+        figures["axial_points"] = _detection_figures(unseen.recesses)
+    calibrated_card = {
+        **card,
+        "temperatures": temperatures,
+        "abstain_below": below,
+        "beliefs": beliefs,
         "figures": figures,
     }
-    return card | {"device_uid": uids.device_uid(content_hash(card))}
+    return _write(out, calibrated_card)
 
 
-def to_toml(card: Mapping[str, Any]) -> str:
-    """Write a card as TOML: scalars first, then tables."""
-    return "\n".join(_lines(card, ())) + "\n"
+def _write(out: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {**card, "device_uid": uids.device_uid(content_hash(card))}
+    (out / CARD).write_text(to_toml(whole), encoding="utf-8")
+    if "figures" in whole:
+        (out / "README.md").write_text(to_markdown(whole), encoding="utf-8")
+    return whole
 
 
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    lines = [f"[{'.'.join(path)}]"] if path else []
-    lines += [f"{k} = {_scalar(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines += ["", *_lines(value, (*path, key))]
-    return lines
+def _belief_of(sheet: PointSheet) -> tuple[float, float]:
+    rows = [row for row in sheet.rows if row.error is not None]
+    heats = np.array([row.confidence for row in rows])
+    return fit_belief(heats, np.array([row.error for row in rows], dtype=np.float64))
 
 
-def _scalar(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+def _grade_figures(evaluation: Evaluation) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for group in evaluation.grade_groups:
+        measured = _measured(group.figures)
+        measured |= {
+            f"{name}_{severity}": figure
+            for severity, classes in group.classes.items()
+            for name, figure in _measured(classes).items()
+        }
+        if group.level is not None:
+            levels = figures[group.condition.value]["levels"]
+            levels[group.level.value] = {"n": group.n, "counts": list(group.counts), **measured}
+            continue
+        figures[group.condition.value] = {
+            "n": group.n,
+            "studies": group.studies,
+            "counts": list(group.counts),
+            "confusion": [list(row) for row in group.confusion],
+            **measured,
+            "coverage_accuracy": [
+                [round(c.coverage, 3), round(c.accuracy, 4)] for c in _tenths(group.curves.coverage)
+            ],
+            "levels": {},
+        }
+    return figures
 
 
-def _predictions(
-    logits: list[Tensor], labels: list[NDArray[np.int8]], training: list[NDArray[np.int8]]
-) -> Predictions:
-    joined = torch.cat(logits).double().numpy()
-    truth = np.concatenate(labels).astype(np.int64)
-    learnt = np.concatenate(training).astype(np.int64)
-    known = truth != MISSING
-    return Predictions(joined[known], truth[known], learnt[learnt != MISSING])
+def _point_figures(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        f"levels_{group.weighting.value}": {
+            "n": group.n,
+            "studies": group.studies,
+            **_measured(group.figures),
+        }
+        for group in evaluation.point_groups
+        if group.level is None
+    }
+
+
+def _detection_figures(found: Detections) -> dict[str, Any]:
+    return {
+        "n": len(found.errors),
+        "median_error": [round(float(np.median(found.errors)), 4)],
+        "right": [round(float((found.errors < RIGHT_WITHIN).mean()), 4)],
+    }
+
+
+def _measured(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
+    """Figures as [value, low, high], those that could be computed."""
+    return {
+        name: [round(v, 4) for v in (f.value, f.low, f.high) if v is not None]
+        for name, f in figures.items()
+        if f.value is not None
+    }
+
+
+def _tenths(curve: Any) -> list[Any]:  # noqa: ANN401 - a sequence of Coverage
+    """About ten points of a curve, the ends included."""
+    chosen = np.unique(np.linspace(0, len(curve) - 1, min(11, len(curve))).round().astype(int))
+    return [curve[n] for n in chosen]

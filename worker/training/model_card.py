@@ -2,90 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from dicom_sr.findings import Condition
+import jinja2
 
-_TEXT = """# Model card: {name} {version}
+from dicom_sr.findings import Condition, Level, Severity
+from worker.evaluation.predictions import Weighting
+from worker.evaluation.words import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, Wording
 
-**Non-commercial research use only.** The weights were trained on data under that limit
-(RSNA LumbarDISC, and SPIDER under CC BY 4.0); the program around them is Apache-2.0.
-Not a medical device: an unverified second reader for research.
+TEMPLATE: Final = "model_card.md.jinja"
+HEADLINES: Final = ("weighted_log_loss", "auc_severe", "ece_severe", "accuracy")
+POINT_HEADLINES: Final = ("median_error", "right", "study_right")
 
-## What it does
 
-Four small networks (EfficientNet-Lite0 encoders) find the five lumbar disc levels on
-sagittal T2, the ten foramina on sagittal T1, the canal and both lateral recesses on axial
-T2, and grade each of 25 targets as Normal/Mild, Moderate or Severe. Levels are counted
-upward from the lowest disc; five lumbar vertebrae are assumed.
-
-## Data
-
-| network | trained on | studies kept out |
-|---|---|---|
-| sagittal_points | 6,501 T1 slices with foraminal points, 302 SPIDER T2 masks, phantoms | a fifth |
-| axial_points, axial_grades | 2,485 axial T2 crops of 445 studies, phantoms | a third |
-| foraminal_grades | 15,478 graded foramina of 1,551 studies, phantoms | a third |
-
-Whole studies are split by the crc32 of their id.
-
-## Measured on the real studies kept out
-
-| condition | targets | weighted log loss | best constant | AUC severe | temperature |
-|---|---|---|---|---|---|
-{rows}
-
-| detector | points | median error (image width) | within 4 % of the width |
-|---|---|---|---|
-{detectors}
-
-The loss is the challenge's (weights 1/2/4). The temperature of each
-condition and the curve from a detector's heat to its confidence were fitted on the same
-studies. Graders were measured on crops at annotated places, the axial detector on windows
-moved by up to 10 mm from the canal, the sagittal detector on whole slices. Probabilities shown
-to people are posteriors: the training weights are divided out.
-
-## Do not use it for
-
-Post-operative or instrumented spines, fracture, tumour, infection, scoliosis surgery
-planning, patients under 18, contrast-enhanced series, transitional anatomy: none was
-labelled in the training data. No figure here says how it does on your scanner.
-
-## Files
-
-| file | sha256 |
-|---|---|
-{files}
-
-Device UID {device_uid}: a retraining gets another.
-"""
+def headlines(card: Mapping[str, Any]) -> list[str]:
+    """The figures that one looks at first, a line for each part that was measured."""
+    figures = card.get("figures", {})
+    lines = []
+    for condition in Condition:
+        if found := figures.get(condition.value):
+            lines.append(f"{PLACES[condition]}: {_said(found, HEADLINES, GRADE_FIGURES)}")
+    for weighting in Weighting:
+        if found := figures.get(f"levels_{weighting.value}"):
+            lines.append(f"{PICTURES[weighting]}: {_said(found, POINT_HEADLINES, POINT_FIGURES)}")
+    return lines
 
 
 def to_markdown(card: Mapping[str, Any]) -> str:
-    """The Markdown of a card that `bundling.describe` made."""
-    rows = []
-    for condition in Condition:
-        figures = card["figures"][condition.value]
-        rows.append(
-            f"| {condition.words} | {figures['held_out_targets']} "
-            f"| {figures['weighted_log_loss']:.3f} | {figures['constant_log_loss']:.3f} "
-            f"| {figures['severe_auc']:.3f} | {card['temperatures'][condition.value]:.2f} |"
-        )
-    detectors = []
-    for name in ("sagittal_points", "axial_points"):
-        figures = card["figures"][name]
-        detectors.append(
-            f"| {name} | {figures['held_out_points']} "
-            f"| {100 * figures['median_error_of_width']:.2f} % "
-            f"| {100 * figures['right_within_4_percent']:.1f} % |"
-        )
-    files = [f"| {entry['file']} | `{entry['sha256']}` |" for entry in card["networks"].values()]
-    return _TEXT.format(
-        name=card["name"],
-        version=card["version"],
-        device_uid=card["device_uid"],
-        rows="\n".join(rows),
-        detectors="\n".join(detectors),
-        files="\n".join(files),
+    """The Markdown of a card: a figure that was not measured is a dash."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("worker.training", "."),
+        autoescape=False,  # noqa: S701 - Markdown, from our own card
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
+    figures = card.get("figures", {})
+    conditions = [c for c in Condition if c.value in figures]
+    weightings = [w for w in Weighting if f"levels_{w.value}" in figures]
+    return environment.get_template(TEMPLATE).render(
+        card=card,
+        grade_table=_table(
+            GRADE_FIGURES, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
+        ),
+        point_table=_table(
+            POINT_FIGURES,
+            [PICTURES[w] for w in weightings],
+            [figures[f"levels_{w.value}"] for w in weightings],
+        ),
+        conditions=[(PLACES[c], c.value, figures[c.value]) for c in conditions],
+        weightings=[(PICTURES[w], figures[f"levels_{w.value}"]) for w in weightings],
+        classes=[(s.words, s.value) for s in Severity],
+        levels=[level.value for level in Level],
+        cell=_cell,
+        loss=GRADE_FIGURES["weighted_log_loss"],
+        auc=GRADE_FIGURES["auc_severe"],
+        percent=_percent,
+        axial_points=figures.get("axial_points"),
+    )
+
+
+def _table(
+    wordings: Mapping[str, Wording], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
+) -> str:
+    """A Markdown table: a row for each figure that any column has."""
+    rows = [
+        [wording.words, *(_cell(column.get(name), wording) for column in columns)]
+        for name, wording in wordings.items()
+        if any(name in column for column in columns)
+    ]
+    return "\n".join(map(_row, [["", *heads], ["---"] * (len(heads) + 1), *rows]))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(figure: Sequence[float] | None, wording: Wording) -> str:
+    """A value with its interval."""
+    if not figure:
+        return "-"
+    value = wording.value(figure[0])
+    if len(figure) < 3:
+        return value
+    return f"{value} ({wording.bound(figure[1])} to {wording.bound(figure[2])})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _said(figures: Mapping[str, Any], names: Sequence[str], wordings: Mapping[str, Wording]) -> str:
+    return ", ".join(f"{wordings[n].words} {_cell(figures.get(n), wordings[n])}" for n in names)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from worker.bundles.networks import ARCHITECTURES
+from worker.bundles.networks import DETECTORS, GRADERS, standardise
 from worker.grade.graders import TRAINING_WEIGHTS
 from worker.localise.heat import STRIDE, peaks
-from worker.training.augment import Geometry, Intensity, move, shake
+from worker.training.augment import Move, augmentation, batch_of
+from worker.training.recipe import Recipe
 from worker.training.samples import ABSENT, MISSING, PRESENT
 
 HEATMAP_SIGMA: Final = 1.5
@@ -23,15 +26,17 @@ HEATMAP_SIGMA: Final = 1.5
 class _Fitted(LightningModule):
     """A network with an exponential moving average that validates and ships."""
 
-    def __init__(self, architecture: str, outputs: int, rate: float, decay: float) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
-        self.network = ARCHITECTURES[architecture](outputs).to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)
         self.average = AveragedModel(
             self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(decay),  # type: ignore[no-untyped-call]
+            multi_avg_fn=partial(move_average, decay=recipe.decay),
             use_buffers=True,
         )
-        self.rate = rate
+        # What several devices share is what has a gradient: the average never has one.
+        self.average.requires_grad_(False)
+        self.rate = recipe.rate
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW on one cycle: short runs on small networks want no more."""
@@ -47,9 +52,23 @@ class _Fitted(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _log_validation(self, name: str, value: Tensor, count: int) -> None:
+        self.log(name, value, prog_bar=True, batch_size=count, sync_dist=True)
+
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's own signature
         """Move the average towards the network."""
         self.average.update_parameters(self.network)
+
+
+def move_average(
+    averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor | int, *, decay: float
+) -> None:
+    """Move each average towards its current value, in place.
+
+    A function of its own because torch's closure cannot be sent to the processes of
+    several devices.
+    """
+    get_ema_multi_avg_fn(decay)(averages, currents, count)  # type: ignore[no-untyped-call]
 
 
 class PointModule(_Fitted):
@@ -59,46 +78,40 @@ class PointModule(_Fitted):
         self,
         points: int,
         shape: tuple[int, int],
-        geometry: Geometry,
-        intensity: Intensity,
+        recipe: Recipe,
         *,
         mirrored_points: tuple[int, ...] | None = None,
-        architecture: str = "heatmaps_lite0",
-        rate: float = 1e-3,
-        decay: float = 0.998,
     ) -> None:
-        super().__init__(architecture, points, rate, decay)
-        self.shape, self.geometry, self.intensity = shape, geometry, intensity
+        super().__init__(DETECTORS[recipe.architecture](points), recipe)
+        self.augment = augmentation(shape, recipe.geometry, recipe.intensity)
+        self.plain, self.width = Move(shape), shape[1]
         self.mirrored_points = mirrored_points
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """The loss of a moved and shaken batch."""
+        """The loss of an augmented batch."""
         images, points, states = batch
-        moved = move(images, points, self.shape, self.geometry)
-        where = moved.points
+        crops, where, flip = _tensors(self.augment(batch_of(images, points)))
         if self.mirrored_points is not None:
             # A mirrored patient's left recess is what was the right one.
             order = torch.tensor(self.mirrored_points, device=where.device)
-            flip = moved.mirrored
             where = torch.where(flip.view(-1, 1, 1), where[:, order], where)
             states = torch.where(flip.view(-1, 1), states[:, order], states)
-        logits = self.network(shake(moved.crops, self.intensity))
-        loss = heatmap_loss(logits, where, states)
+        loss = heatmap_loss(self.network(crops), where, states)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
         """Loss, median error in pixels and share within 4 % of the width, by the average."""
         images, points, states = batch
-        moved = move(images, points, self.shape, None)
-        logits = self.average(moved.crops)
-        self.log("val_loss", heatmap_loss(logits, moved.points, states), prog_bar=True)
-        found = peaks(torch.sigmoid(logits).flatten(0, 1), 1)[0].view_as(moved.points)
-        error = (found - moved.points).norm(dim=-1)[states == PRESENT]
+        crops, where, _ = _tensors(self.plain(batch_of(images, points)))
+        logits = self.average(crops)
+        self._log_validation("val_loss", heatmap_loss(logits, where, states), len(images))
+        found = peaks(torch.sigmoid(logits).flatten(0, 1), 1)[0].view_as(where)
+        error = (found - where).norm(dim=-1)[states == PRESENT]
         if len(error):
-            self.log("val_error_px", error.median(), prog_bar=True)
-            near = (error < 0.04 * self.shape[1]).float().mean()
-            self.log("val_within_4_percent", near, prog_bar=True)
+            self._log_validation("val_error_px", error.median(), len(images))
+            near = (error < 0.04 * self.width).float().mean()
+            self._log_validation("val_within_4_percent", near, len(images))
 
 
 class GradeModule(_Fitted):
@@ -109,41 +122,40 @@ class GradeModule(_Fitted):
     """
 
     def __init__(
-        self,
-        targets: int,
-        shape: tuple[int, int],
-        geometry: Geometry,
-        intensity: Intensity,
-        *,
-        sided: bool,
-        architecture: str = "grades_lite0",
-        rate: float = 1e-3,
-        decay: float = 0.998,
+        self, targets: int, shape: tuple[int, int], recipe: Recipe, *, sided: bool
     ) -> None:
-        super().__init__(architecture, targets, rate, decay)
-        self.shape, self.geometry, self.intensity, self.sided = shape, geometry, intensity, sided
+        super().__init__(GRADERS[recipe.architecture](targets), recipe)
+        self.network.get_submodule("dropout").p = recipe.dropout  # type: ignore[assignment]
+        self.augment = augmentation(shape, recipe.geometry, recipe.intensity)
+        self.plain = Move(shape)
+        self.sided, self.mixup = sided, recipe.mixup
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss of a moved and shaken batch."""
+        """The loss of an augmented batch, its samples mixed in pairs where `mixup` says so."""
         images, labels = batch
-        nowhere = torch.zeros(len(images), 1, 2, device=images.device)
-        moved = move(images, nowhere, self.shape, self.geometry)
-        logits = self.network(shake(moved.crops, self.intensity))
-        loss = grade_loss(logits, self._labels(labels, moved.mirrored))
+        crops, _, mirrored = _tensors(self.augment(batch_of(images)))
+        labels = self._labels(labels, mirrored)
+        standard = standardise(crops)
+        share, partner = 1.0, torch.arange(len(images), device=images.device)
+        if self.mixup:
+            # Zhang et al., arXiv 1710.09412: one share a batch, drawn towards 0 and 1.
+            share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
+            partner = torch.randperm(len(images), device=images.device)
+            standard = share * standard + (1 - share) * standard[partner]
+        logits = self.network.classify(standard)  # type: ignore[operator]
+        loss = mixed_loss(logits, labels, labels[partner], share)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Loss of the plain crops, and of their mirror images, by the average."""
         images, labels = batch
-        nowhere = torch.zeros(len(images), 1, 2, device=images.device)
-        crops = move(images, nowhere, self.shape, None).crops
-        flipped = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        crops, _, flipped = _tensors(self.plain(batch_of(images)))
         loss = grade_loss(self.average(crops), self._labels(labels, flipped))
         if self.sided:
             mirrored = grade_loss(self.average(crops.flip(-1)), self._labels(labels, ~flipped))
             loss = (loss + mirrored) / 2
-        self.log("val_loss", loss, prog_bar=True)
+        self._log_validation("val_loss", loss, len(images))
 
     def _labels(self, labels: Tensor, mirrored: Tensor) -> Tensor:
         if not self.sided:
@@ -157,10 +169,26 @@ def grade_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Normalised by the weights' sum; missing labels are not scored.
     """
+    return mixed_loss(logits, labels, labels, 1.0)
+
+
+def mixed_loss(logits: Tensor, labels: Tensor, others: Tensor, share: float) -> Tensor:
+    """`grade_loss` of samples that are `share` one and the rest another."""
     weight = torch.tensor(TRAINING_WEIGHTS, device=logits.device)
-    return functional.cross_entropy(
-        logits.flatten(0, 1), labels.flatten().long(), weight=weight, ignore_index=MISSING
-    )
+    total = scored = torch.zeros((), device=logits.device)
+    for truth, part in ((labels, share), (others, 1.0 - share)):
+        flat = truth.flatten().long()
+        total = total + part * functional.cross_entropy(
+            logits.flatten(0, 1), flat, weight=weight, ignore_index=MISSING, reduction="sum"
+        )
+        scored = scored + part * weight[flat[flat != MISSING]].sum()
+    return total / scored.clamp_min(1e-6)
+
+
+def _tensors(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """A transformed batch as plain tensors."""
+    images, points, mirrored = (part.as_subclass(Tensor) for part in batch)
+    return images, points, mirrored
 
 
 def heatmap_loss(logits: Tensor, points: Tensor, states: Tensor) -> Tensor:
@@ -185,7 +213,8 @@ def heatmap_loss(logits: Tensor, points: Tensor, states: Tensor) -> Tensor:
     scored = ((states == ABSENT) | present)[..., None, None]
     truth = torch.exp(-squared / (2 * HEATMAP_SIGMA**2)) * present[..., None, None]
     nearest = (squared == squared.amin((2, 3), keepdim=True)) & present[..., None, None]
-    probability = torch.sigmoid(logits).clamp(1e-5, 1 - 1e-5)
+    # In bfloat16 the upper bound would be 1, and its logarithm endless.
+    probability = torch.sigmoid(logits.float()).clamp(1e-5, 1 - 1e-5)
     hit = torch.log(probability) * (1 - probability) ** 2 * nearest
     miss = torch.log(1 - probability) * probability**2 * (1 - truth) ** 4 * ~nearest
     total = ((hit + miss) * scored).sum()

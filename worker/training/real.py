@@ -1,21 +1,25 @@
-"""Training samples from real pictures: sagittal T1 foramina, SPIDER discs, axial crops."""
+"""Training samples from real slices: foramina and canals, SPIDER discs, axial crops.
+
+An image that cannot be read is told and skipped.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
-from dicom_sr.findings import Level, Severity, Side
+from dicom_sr.findings import Severity
 from worker.datasets.axial import AxialRow
 from worker.datasets.discs import MaskedSlice, disc_points
 from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
+from worker.datasets.rsna_rows import CanalRow
+from worker.evaluation.crops import ForaminalCrops, canal_middle, cut_axial
 from worker.grade import windows as grade_windows
 from worker.localise import windows as localise_windows
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
@@ -30,7 +34,13 @@ from worker.training.samples import (
     grade_set,
     point_set,
     to_grey,
+    to_greys,
 )
+
+log = structlog.get_logger()
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
 
 NEIGHBOUR_SLICES: Final = 1
 """A foramen is taken to be seen at the same place this many slices away."""
@@ -40,11 +50,6 @@ GRADE_CONTEXT: Final = 1.35
 
 POINT_CONTEXT: Final = 1.5
 """The same for the axial detector, which must find a canal far from the centre."""
-
-
-@lru_cache(maxsize=64)
-def _picture(path: str, original: tuple[float, float] | None) -> Picture:
-    return read_picture(Path(path), original)
 
 
 def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
@@ -58,24 +63,21 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
     for row in rows:
         by_slice[str(row.path)].append(row)
     images, points, states, studies = [], [], [], []
-    for path, here in sorted(by_slice.items()):
-        picture = _picture(path, here[0].original)
-        shape = picture.pixels.shape
+    slices = [by_slice[path] for path in sorted(by_slice)]
+    for here, picture in _readable(slices, lambda s: read_picture(s[0].path, s[0].original)):
+        height, width = picture.pixels.shape
         crop = _whole(picture)
         point, state = _nothing_known()
         state[localise_windows.channels(Structure.CANAL)] = ABSENT
         # Both sides on one slice happens near the midline; then only its own points count.
         sides = {row.side for row in here}
         known = pooled[here[0].study_id, here[0].series_id, here[0].side] if len(sides) == 1 else {}
-        for row in (*here, *known.values()):
-            if abs(row.instance_number - here[0].instance_number) > NEIGHBOUR_SLICES:
-                continue
-            name = SAGITTAL_POINTS.index((Structure.FORAMEN, row.level))
-            point[name] = crop.to_crop_px(
-                row.x_fraction * shape[1] - 0.5, row.y_fraction * shape[0] - 0.5
-            )
-            state[name] = PRESENT
-        images.append(np.clip(crop.pixels, 0, 255).astype(np.uint8))
+        for row in (*known.values(), *here):
+            if abs(row.instance_number - here[0].instance_number) <= NEIGHBOUR_SLICES:
+                name = SAGITTAL_POINTS.index((Structure.FORAMEN, row.level))
+                place = row.x_fraction * width - 0.5, row.y_fraction * height - 0.5
+                point[name], state[name] = crop.to_crop_px(*place), PRESENT
+        images.append(to_grey(crop.pixels))
         points.append(point)
         states.append(state)
         studies.append(here[0].study_id)
@@ -85,11 +87,11 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
 def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
     """Whole T2 slices with discs and canal from the masks."""
     images, points, states, studies = [], [], [], []
-    for item in slices:
-        found = disc_points(item.mask)
+    for item, (picture, found) in _readable(
+        slices, lambda item: (read_picture(item.path), disc_points(item.mask))
+    ):
         if not found:
             continue
-        picture = read_picture(item.path)
         crop = _whole(picture)
         point, state = _nothing_known()
         for disc in found:
@@ -108,42 +110,58 @@ def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
     return point_set(images, points, states, studies)
 
 
+def canal_slices(rows: Sequence[CanalRow]) -> PointSet:
+    """Whole T2 slices of the midline with the canal at the levels marked; no foramen is seen."""
+    images, points, states, studies = [], [], [], []
+    for row, picture in _readable(rows, lambda row: read_picture(row.path)):
+        height, width = picture.pixels.shape
+        crop = _whole(picture)
+        point, state = _nothing_known()
+        state[localise_windows.channels(Structure.FORAMEN)] = ABSENT
+        for level, (x, y) in row.points.items():
+            name = SAGITTAL_POINTS.index((Structure.CANAL, level))
+            point[name] = crop.to_crop_px(x * width - 0.5, y * height - 0.5)
+            state[name] = PRESENT
+        images.append(to_grey(crop.pixels))
+        points.append(point)
+        states.append(state)
+        studies.append(row.study_id)
+    return point_set(images, points, states, studies)
+
+
 def canal_points(
     rows: Sequence[AxialRow],
-    recesses: Mapping[tuple[str, str, int, Level], Mapping[Side, tuple[float, float]]],
+    recesses: Mapping[tuple[str, str, int, str], Mapping[str, tuple[float, float]]] | None = None,
 ) -> PointSet:
-    """Axial crops with the canal's middle and both lateral recesses.
+    """Axial slices with the canal's middle and both lateral recesses.
 
-    `recesses` holds annotated points in pixels of the original image, by study, series,
-    instance and level; without both, the box stands in for them.
+    `recesses` holds annotated points of the left and right recess in pixels of the
+    original image, by study, series, instance and level; a row may carry them itself.
+    Without both, the box stands in for them.
     """
     images, points, studies = [], [], []
     shape = grade_windows.widened(localise_windows.AXIAL_SHAPE, POINT_CONTEXT)
-    for row in rows:
-        picture = read_picture(row.path)
-        x_min, y_min, x_max, y_max = row.box
-        corner = row.corner_px
-        middle = ((x_min + x_max) / 2 - corner[0], (y_min + y_max) / 2 - corner[1])
-        span = (x_max - x_min) / grade_windows.BOX_SPANS
+    for row, picture in _readable(rows, lambda row: read_picture(row.path)):
+        middle = canal_middle(row)
         window = localise_windows.canal_window(
-            *middle, localise_windows.AXIAL_SPANS * span * POINT_CONTEXT, picture.grid
+            *middle, localise_windows.AXIAL_SPANS * row.span * POINT_CONTEXT, picture.grid
         )
         crop = cut(picture.pixels, window, shape)
+        key = (row.study_id, row.series_id, row.instance_number, row.level)
+        marked = (recesses or {}).get(key, {})
+        left, right = marked.get("left", row.left_recess), marked.get("right", row.right_recess)
+        if left is None or right is None or left[0] <= right[0]:
+            half = row.span / row.spacing[1] / 2
+            left, right = (middle[0] + half, middle[1]), (middle[0] - half, middle[1])
+        else:
+            corner = row.corner_px
+            left, right = ((x - corner[0] - 0.5, y - corner[1] - 0.5) for x, y in (left, right))
+            middle = (left[0] + right[0]) / 2, (left[1] + right[1]) / 2
         places = {
             AxialPoint.CANAL: middle,
-            AxialPoint.LEFT_RECESS: (middle[0] + span / 2, middle[1]),
-            AxialPoint.RIGHT_RECESS: (middle[0] - span / 2, middle[1]),
+            AxialPoint.LEFT_RECESS: left,
+            AxialPoint.RIGHT_RECESS: right,
         }
-        marked = recesses.get((row.study_id, row.series_id, row.instance_number, row.level), {})
-        if len(marked) == len(Side) and marked[Side.LEFT][0] > marked[Side.RIGHT][0]:
-            left, right = (
-                (marked[side][0] - corner[0], marked[side][1] - corner[1]) for side in Side
-            )
-            places = {
-                AxialPoint.CANAL: ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2),
-                AxialPoint.LEFT_RECESS: left,
-                AxialPoint.RIGHT_RECESS: right,
-            }
         points.append(
             np.array([crop.to_crop_px(*places[name]) for name in AXIAL_POINTS], dtype=np.float32)
         )
@@ -155,29 +173,12 @@ def canal_points(
 
 def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
     """Crops around foramina with their grade."""
-    pooled = pool_by_side(rows)
-    spacings = {
-        key: grade_windows.level_spacing(
-            {level: np.array(row.physical) for level, row in side.items()}
-        )
-        for key, side in pooled.items()
-    }
+    crops = ForaminalCrops(rows)
     images, labels, studies = [], [], []
-    shape = grade_windows.widened(grade_windows.FORAMINAL_SHAPE, GRADE_CONTEXT)
-    for row in sorted(rows, key=lambda r: (r.study_id, str(r.path), r.level, r.side)):
-        picture = _picture(str(row.path), row.original)
-        # A series with a single annotated level takes the usual share of the image.
-        spacing = spacings[row.study_id, row.series_id, row.side] or 0.11 * max(row.original)
-        size = picture.pixels.shape
-        window = grade_windows.foraminal_window(
-            row.x_fraction * size[1] - 0.5,
-            row.y_fraction * size[0] - 0.5,
-            spacing,
-            picture.grid,
-            context=GRADE_CONTEXT,
-        )
-        images.append(to_grey(cut(picture.pixels, window, shape).pixels))
-        labels.append([row.severity.rank])
+    ordered = sorted(rows, key=lambda r: (r.study_id, str(r.path), r.level, r.side))
+    for row, slices in _readable(ordered, lambda row: crops.cut(row, GRADE_CONTEXT)):
+        images.append(to_greys(slices))
+        labels.append([_rank(row.severity)])
         studies.append(row.study_id)
     return grade_set(images, labels, studies)
 
@@ -185,22 +186,22 @@ def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
 def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
     """Crops around the canal with the grades of canal, left and right recess."""
     images, labels, studies = [], [], []
-    shape = grade_windows.widened(grade_windows.AXIAL_SHAPE, GRADE_CONTEXT)
-    for row in rows:
-        picture = read_picture(row.path)
-        x_min, y_min, x_max, y_max = row.box
-        corner = row.corner_px
-        window = grade_windows.axial_window(
-            (x_min + x_max) / 2 - corner[0],
-            (y_min + y_max) / 2 - corner[1],
-            (x_max - x_min) / grade_windows.BOX_SPANS,
-            picture.grid,
-            context=GRADE_CONTEXT,
-        )
-        images.append(to_grey(cut(picture.pixels, window, shape).pixels))
+    for row, crop in _readable(rows, lambda row: cut_axial(row, GRADE_CONTEXT)):
+        images.append(to_greys([crop]))
         labels.append([_rank(row.canal), _rank(row.left), _rank(row.right)])
         studies.append(row.study_id)
     return grade_set(images, labels, studies)
+
+
+def _readable(rows: Sequence[Row], read: Callable[[Row], Result]) -> Iterator[tuple[Row, Result]]:
+    """Each row with what was read of it; what cannot be read is told, and left out."""
+    for row in rows:
+        try:
+            result = read(row)
+        except OSError as error:
+            log.warning("image skipped", problem=str(error))
+        else:
+            yield row, result
 
 
 def _whole(picture: Picture) -> Crop:

@@ -6,12 +6,15 @@ Points are (column, row) in the sample's own pixels. A point's state is PRESENT,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from worker.nouns.crop import Crop
 
 PRESENT: Final = 1
 ABSENT: Final = 0
@@ -49,7 +52,7 @@ class PointSet:
 
 @dataclass(frozen=True, eq=False)
 class GradeSet:
-    """Images (n, rows, columns) uint8 and labels (n, targets) 0..2 or MISSING, per sample."""
+    """Images (n, slices, rows, columns) uint8 and labels (n, targets) 0..2 or MISSING."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int8]
@@ -68,6 +71,9 @@ class GradeSet:
             _choose(self.studies, chosen),
             self.shares[chosen],
         )
+
+
+Set = TypeVar("Set", PointSet, GradeSet)
 
 
 def point_set(
@@ -98,32 +104,29 @@ def grade_set(
     )
 
 
-def join_points(sets: Iterable[PointSet]) -> PointSet:
-    """All samples of several sets of the same shape."""
-    parts = list(sets)
-    return PointSet(
-        np.concatenate([p.images for p in parts]),
-        np.concatenate([p.points for p in parts]),
-        np.concatenate([p.states for p in parts]),
-        tuple(study for p in parts for study in p.studies),
-        np.concatenate([p.shares for p in parts]),
-    )
-
-
-def join_grades(sets: Iterable[GradeSet]) -> GradeSet:
-    """All samples of several sets of the same shape."""
-    parts = list(sets)
-    return GradeSet(
-        np.concatenate([p.images for p in parts]),
-        np.concatenate([p.labels for p in parts]),
-        tuple(study for p in parts for study in p.studies),
-        np.concatenate([p.shares for p in parts]),
-    )
+def join(sets: Sequence[Set]) -> Set:
+    """All samples of several sets of the same kind and shape."""
+    parts = {field.name: [getattr(one, field.name) for one in sets] for field in fields(sets[0])}
+    joined: dict[str, Any] = {
+        name: tuple(itertools.chain(*part)) if name == "studies" else np.concatenate(part)
+        for name, part in parts.items()
+    }
+    return type(sets[0])(**joined)
 
 
 def to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Scale an image to 8 bits, its brightest half percent saturated."""
-    top = float(np.percentile(pixels, 99.5)) or 1.0
+    return _scaled(pixels, pixels)
+
+
+def to_greys(slices: Sequence[Crop]) -> NDArray[np.uint8]:
+    """Neighbouring slices as (slices, rows, columns), all scaled as the middle one."""
+    middle = slices[len(slices) // 2].pixels
+    return np.stack([_scaled(crop.pixels, middle) for crop in slices])
+
+
+def _scaled(pixels: NDArray[np.float32], by: NDArray[np.float32]) -> NDArray[np.uint8]:
+    top = float(np.percentile(by, 99.5)) or 1.0
     grey: NDArray[np.uint8] = np.clip(pixels / top * 255, 0, 255).astype(np.uint8)
     return grey
 

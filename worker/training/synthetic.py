@@ -7,8 +7,9 @@ slices, midline T1, both structures on one slice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,10 @@ from worker.training.samples import (
     GradeSet,
     PointSet,
     grade_set,
-    join_grades,
-    join_points,
+    join,
     point_set,
     to_grey,
+    to_greys,
 )
 
 SLICES: Final = SliceCounts(11, 9, 20)
@@ -57,6 +58,35 @@ class PhantomSamples:
     foraminal_grades: GradeSet
     axial_grades: GradeSet
 
+    def save(self, path: Path) -> None:
+        """Keep them, to be loaded instead of painted again."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for part in fields(self):
+            samples = getattr(self, part.name)
+            for field in fields(samples):
+                arrays[f"{part.name}.{field.name}"] = np.asarray(getattr(samples, field.name))
+        # Whole or not at all: a broken run must not leave half a file to be trusted.
+        half = path.with_suffix(".half.npz")
+        np.savez(half, allow_pickle=False, **arrays)
+        half.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> PhantomSamples:
+        """What `save` kept."""
+        kinds = {
+            "sagittal_points": PointSet,
+            "axial_points": PointSet,
+            "foraminal_grades": GradeSet,
+            "axial_grades": GradeSet,
+        }
+        with np.load(path, allow_pickle=False) as arrays:
+            parts: dict[str, Any] = {}
+            for name, kind in kinds.items():
+                values = {f.name: arrays[f"{name}.{f.name}"] for f in fields(kind)}
+                values["studies"] = tuple(values["studies"].tolist())
+                parts[name] = kind(**values)
+        return cls(**parts)
+
 
 def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
     """The samples of one phantom."""
@@ -77,9 +107,11 @@ def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
         for both in recesses.values()
     ]
     return PhantomSamples(
-        join_points(
-            _sagittal(phantom.of(role), places, seed, study)
-            for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+        join(
+            [
+                _sagittal(phantom.of(role), places, seed, study)
+                for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+            ]
         ),
         _axial_points(phantom.of(Role.AXIAL_T2), axial, list(recesses.values()), study),
         _foraminal(phantom, grade_windows.level_spacing(canals), study),
@@ -91,10 +123,10 @@ def join_samples(parts: Iterable[PhantomSamples]) -> PhantomSamples:
     """The samples of many phantoms."""
     every = list(parts)
     return PhantomSamples(
-        join_points(p.sagittal_points for p in every),
-        join_points(p.axial_points for p in every),
-        join_grades(p.foraminal_grades for p in every),
-        join_grades(p.axial_grades for p in every),
+        join([p.sagittal_points for p in every]),
+        join([p.axial_points for p in every]),
+        join([p.foraminal_grades for p in every]),
+        join([p.axial_grades for p in every]),
     )
 
 
@@ -170,6 +202,7 @@ def _axial_points(
 
 def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
     series = phantom.of(Role.SAGITTAL_T1)
+    by_x = sorted(range(len(series.planes)), key=lambda n: series.planes[n].position_mm[0])
     shape = grade_windows.widened(grade_windows.FORAMINAL_SHAPE, GRADE_CONTEXT)
     images, labels = [], []
     for target, truth in phantom.points.items():
@@ -183,7 +216,10 @@ def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
             plane.grid,
             context=GRADE_CONTEXT,
         )
-        images.append(to_grey(cut(_slice(series, truth.index), window, shape).pixels))
+        place = by_x.index(truth.index)
+        outward = 1 if target.side is Side.LEFT else -1
+        beside = [by_x[min(max(place + n, 0), len(by_x) - 1)] for n in (outward, 0, -outward)]
+        images.append(to_greys([cut(_slice(series, n), window, shape) for n in beside]))
         labels.append([phantom.severities[target].rank])
     return grade_set(images, labels, [study] * len(images))
 
@@ -205,7 +241,7 @@ def _axial_grades(
             plane.grid,
             context=GRADE_CONTEXT,
         )
-        images.append(to_grey(cut(_slice(series, index), window, shape).pixels))
+        images.append(to_greys([cut(_slice(series, index), window, shape)]))
         targets = [Target(Condition.SPINAL_CANAL_STENOSIS, level)]
         targets += [Target(Condition.SUBARTICULAR_STENOSIS, level, side) for side in Side]
         labels.append([phantom.severities[target].rank for target in targets])

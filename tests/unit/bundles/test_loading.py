@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dicom_sr.findings import Condition
-from worker.bundles.loading import CARD, NETWORKS, Bundle, load_bundle
+from worker.bundles import loading
+from worker.bundles.card import CARD, NETWORKS
+from worker.bundles.loading import Bundle, load_bundle
 from worker.errors import BadSettings, BundleMismatch, BundleMissing
 
 
@@ -31,7 +34,7 @@ def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_changed_weight_file_is_refused(folder: Path) -> None:
     """One flipped byte stops the start and names the file."""
-    path = folder / "axial_grades.safetensors"
+    path = folder / "axial_grades-0.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -41,7 +44,7 @@ def test_a_changed_weight_file_is_refused(folder: Path) -> None:
 
 def test_a_missing_weight_file_is_named(folder: Path) -> None:
     """A file that the card names and the folder lacks is an error, not a fallback."""
-    (folder / "sagittal_points.safetensors").unlink()
+    (folder / "sagittal_points-4.safetensors").unlink()
     with pytest.raises(BundleMissing, match="sagittal_points"):
         load_bundle(folder)
 
@@ -66,6 +69,10 @@ def test_recalibration_is_another_bundle(folder: Path) -> None:
         ('version = "0"', "version = 0", "cannot be used"),
         ("sagittal_points = [1.0, 0.0]", "sagittal_points = [1.0]", "cannot be used"),
         ("subarticular_stenosis = 1.0", "subarticular_stenosis = -1.0", "out of range"),
+        ("subarticular_stenosis = 0.0", "subarticular_stenosis = 2.0", "abstain_below"),
+        ("folds = 5", "folds = 1", "two folds"),
+        ("held_out = 4", "held_out = 5", "no fold 5"),
+        ("[training_studies]", "[studies]", "training_studies"),
     ],
 )
 def test_a_wrong_card_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
@@ -84,3 +91,35 @@ def test_an_unknown_device_is_refused_before_anything_loads(
     """A device that is misspelt, not supported or not there is a setting to correct."""
     with pytest.raises(BadSettings, match="use auto"):
         load_bundle(untrained_folder, device)
+
+
+def test_a_network_says_the_mean_of_its_members(untrained: Bundle) -> None:
+    """Asked together, or some of them by number: always the mean of their logits."""
+    network = "axial_grades"
+    crops = torch.rand(3, 1, 80, 112)
+    count = len(untrained.networks[network])
+    assert count > 1
+    each = [untrained.run(network, crops, [n]) for n in range(count)]
+    assert not torch.allclose(each[0], each[1], atol=1e-3)
+    for members, asked in ((None, each), ([0, 1], each[:2])):
+        mean = torch.stack(asked).mean(dim=0)
+        torch.testing.assert_close(
+            untrained.run(network, crops, members), mean, atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_large_batch_is_split_and_put_together_again(untrained: Bundle, monkeypatch) -> None:
+    """However many crops are run at once, each gets its own logits in its own place."""
+    crops = torch.rand(5, 1, 80, 112)
+    whole = untrained.run("axial_grades", crops, [0])
+    monkeypatch.setattr(loading, "LARGEST_BATCH", 2)
+    torch.testing.assert_close(
+        untrained.run("axial_grades", crops, [0]), whole, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_changed_list_of_studies_is_refused(folder: Path) -> None:
+    """What a bundle learnt from is part of what its card vouches for."""
+    (folder / "studies.txt").write_text("0123456789abcdef\n")
+    with pytest.raises(BundleMismatch, match=r"studies\.txt"):
+        load_bundle(folder, "cpu")

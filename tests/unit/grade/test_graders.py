@@ -1,18 +1,27 @@
 """Crops, calibration and mirroring in stage 2."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 
-from dicom_sr.findings import Level, Severity, Side
+from dicom_sr.findings import Condition, Level, Severity, Side
 from worker.bundles.loading import Bundle
-from worker.grade.graders import grade_axial, grade_foramina, posteriors
+from worker.grade.graders import (
+    VIEW_CONTEXT,
+    Neighbours,
+    grade_axial,
+    grade_foramina,
+    posteriors,
+)
 from worker.grade.windows import (
     AXIAL_SHAPE,
     FORAMINAL_SHAPE,
     axial_window,
     foraminal_window,
     level_spacing,
+    widened,
 )
 from worker.nouns.crop import Crop, Grid, Window
 
@@ -22,6 +31,11 @@ def crops(shape: tuple[int, int], count: int) -> list[Crop]:
     rng = np.random.default_rng(1)
     window = Window(0, 0, 1, 1)
     return [Crop(rng.random(shape, dtype=np.float32), window) for _ in range(count)]
+
+
+def foramen(crop: Crop) -> Neighbours:
+    """A foramen that looks alike on its neighbouring slices."""
+    return crop, crop, crop
 
 
 def test_training_weights_are_divided_out() -> None:
@@ -39,9 +53,10 @@ def test_a_high_temperature_takes_confidence_away() -> None:
     assert sure.severity is unsure.severity is Severity.SEVERE
 
 
-def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle) -> None:
+@pytest.mark.parametrize("context", [1.0, VIEW_CONTEXT])
+def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle, context: float) -> None:
     """Left and right swap exactly, and the canal stays, when the crop is mirrored."""
-    crop = crops(AXIAL_SHAPE, 1)[0]
+    crop = crops(widened(AXIAL_SHAPE, context), 1)[0]
     mirrored = Crop(np.ascontiguousarray(crop.pixels[:, ::-1]), crop.window)
     one, other = grade_axial([crop], untrained)[0], grade_axial([mirrored], untrained)[0]
     assert one.recesses[Side.LEFT].severe == pytest.approx(other.recesses[Side.RIGHT].severe)
@@ -50,9 +65,10 @@ def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle) -> None:
     assert one.recesses[Side.LEFT] != one.recesses[Side.RIGHT]
 
 
-def test_a_batch_equals_its_elements(untrained: Bundle) -> None:
-    """Grading together or one by one gives the same probabilities."""
-    some = crops(FORAMINAL_SHAPE, 3)
+@pytest.mark.parametrize("context", [1.0, VIEW_CONTEXT])
+def test_a_batch_equals_its_elements(untrained: Bundle, context: float) -> None:
+    """Grading together or one by one gives the same probabilities, several views or one."""
+    some = [foramen(crop) for crop in crops(widened(FORAMINAL_SHAPE, context), 3)]
     together = grade_foramina(some, untrained)
     alone = [grade_foramina([crop], untrained)[0] for crop in some]
     for a, b in zip(together, alone, strict=True):
@@ -61,11 +77,58 @@ def test_a_batch_equals_its_elements(untrained: Bundle) -> None:
     assert grade_axial([], untrained) == []
 
 
+def test_a_grade_is_the_mean_over_views_moved_by_the_margin() -> None:
+    """Each network sees the middle and four views moved by the margin, in the grader's shape."""
+    height, width = widened(FORAMINAL_SHAPE, VIEW_CONTEXT)
+    ramp = np.add.outer(1000.0 * np.arange(height), np.arange(width)).astype(np.float32)
+    crop, asked = Crop(ramp, Window(0, 0, 1, 1)), []
+
+    class FirstPixel:
+        temperatures: ClassVar = {Condition.NEURAL_FORAMINAL_NARROWING: 1.0}
+
+        def run(self, network: str, views: torch.Tensor) -> torch.Tensor:
+            assert network == "foraminal_grades"
+            assert views.shape[-2:] == FORAMINAL_SHAPE
+            asked.extend(divmod(int(view[1, 0, 0]), 1000) for view in views)
+            logits = torch.zeros(len(views), 1, 3)
+            logits[:, 0, 2] = torch.arange(len(views))
+            return logits
+
+    (found,) = grade_foramina([foramen(crop)], FirstPixel())
+    down, right = height - FORAMINAL_SHAPE[0], width - FORAMINAL_SHAPE[1]
+    middle = (down // 2, right // 2)
+    corners = {middle, (0, middle[1]), (down, middle[1]), (middle[0], 0), (middle[0], right)}
+    assert len(asked) == len(set(asked)) == 5
+    assert set(asked) == corners
+    (expected,) = posteriors(torch.tensor([[0.0, 0.0, 2.0]]), 1.0)
+    assert found.severe == pytest.approx(expected.severe)
+
+
+def test_the_neighbours_reach_the_network_in_their_order() -> None:
+    """Lateral, middle, medial are channels 0, 1 and 2; an axial crop is one channel."""
+    lateral, here, medial = crops(FORAMINAL_SHAPE, 3)
+    asked = {}
+
+    class Listening:
+        temperatures: ClassVar = dict.fromkeys(Condition, 1.0)
+
+        def run(self, network: str, given: torch.Tensor) -> torch.Tensor:
+            asked[network] = given
+            return torch.zeros(len(given), 2, 3)
+
+    grade_foramina([(lateral, here, medial)], Listening())
+    grade_axial(crops(AXIAL_SHAPE, 1), Listening())
+    (given,) = asked["foraminal_grades"]
+    for channel, crop in zip(given, (lateral, here, medial), strict=True):
+        np.testing.assert_array_equal(channel.numpy(), crop.pixels)
+    assert asked["axial_grades"].shape == (2, 1, *AXIAL_SHAPE)
+
+
 def test_brightness_and_contrast_do_not_matter(untrained: Bundle) -> None:
     """A crop in 12-bit units and the same in 0..1 get the same grade."""
     crop = crops(FORAMINAL_SHAPE, 1)[0]
     scaled = Crop(crop.pixels * 1500 + 80, crop.window)
-    one, other = grade_foramina([crop, scaled], untrained)
+    one, other = grade_foramina([foramen(crop), foramen(scaled)], untrained)
     assert one.severe == pytest.approx(other.severe, abs=1e-3)
 
 

@@ -40,7 +40,10 @@ def test_files_read_back_as_they_were_made(written):
 
 
 def test_truth_is_written_twice_and_agrees(written):
-    """truth.json and the challenge's tables both hold the phantom's 25 grades and points."""
+    """truth.json and the challenge's tables both hold the phantom's 25 grades and points.
+
+    The challenge counts from the image's edge, half a pixel before the first pixel's centre.
+    """
     phantom, folder = written
     truth = json.loads((folder / "truth.json").read_text())
     assert [f["severity"] for f in truth["findings"]] == [phantom.severities[t] for t in TARGETS]
@@ -52,7 +55,8 @@ def test_truth_is_written_twice_and_agrees(written):
         file = folder / "train_images" / row.study_id / row.series_id / f"{row.instance_number}.dcm"
         image = point.image_point.image
         assert pydicom.dcmread(file).SOPInstanceUID == image.sop_instance_uid
-        assert (row.x, row.y) == (point.image_point.column, point.image_point.row)
+        assert row.x == point.image_point.column + 0.5
+        assert row.y == point.image_point.row + 0.5
     assert {row.target for row in coordinates.rows} == set(TARGETS)
     assert {f["condition"] for f in truth["findings"]} == set(Condition)
 

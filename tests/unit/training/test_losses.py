@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worker.localise.heat import STRIDE
-from worker.training.modules import grade_loss, heatmap_loss
+from worker.training.modules import grade_loss, heatmap_loss, mixed_loss
 from worker.training.samples import ABSENT, MISSING, PRESENT, UNKNOWN
 
 
@@ -22,6 +22,28 @@ def test_missing_labels_are_not_scored() -> None:
     logits = torch.randn(2, 2, 3)
     one = grade_loss(logits, torch.tensor([[1, MISSING], [0, MISSING]]))
     assert one.item() == pytest.approx(grade_loss(logits[:, :1], torch.tensor([[1], [0]])).item())
+
+
+def test_a_mixed_sample_is_judged_by_both_its_parts() -> None:
+    """All of one is its own loss; in between each label counts by share and weight."""
+    logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1]]]))
+    normal, severe = torch.tensor([[0]]), torch.tensor([[2]])
+    whole, none = (mixed_loss(logits, normal, severe, share) for share in (1.0, 0.0))
+    assert whole.item() == pytest.approx(grade_loss(logits, normal).item())
+    assert none.item() == pytest.approx(grade_loss(logits, severe).item())
+    mixed = mixed_loss(logits, normal, severe, 0.75).item()
+    expected = (-0.75 * math.log(0.7) - 0.25 * 4 * math.log(0.1)) / (0.75 + 0.25 * 4)
+    assert mixed == pytest.approx(expected)
+
+
+def test_a_partner_without_a_label_is_not_scored() -> None:
+    """Mixed with an unlabelled sample, only the labelled part counts; two such cost nothing."""
+    logits = torch.randn(3, 1, 3)
+    labels, nobody = torch.tensor([[0], [1], [2]]), torch.full((3, 1), MISSING)
+    assert mixed_loss(logits, labels, nobody, 0.6).item() == pytest.approx(
+        grade_loss(logits, labels).item()
+    )
+    assert mixed_loss(logits, nobody, nobody, 0.6).item() == 0
 
 
 def heat_at(column: int, row: int) -> torch.Tensor:

@@ -10,10 +10,10 @@ from PIL import Image
 from dicom_sr.findings import Level, Severity, Side
 from worker.datasets.axial import AxialRow
 from worker.localise.windows import AXIAL_POINTS, AxialPoint
-from worker.training.augment import Geometry, Intensity
-from worker.training.modules import GradeModule
+from worker.training import modules
+from worker.training.members import MIRROR, module_of
 from worker.training.real import axial_grades, canal_points
-from worker.training.recipe import _MIRROR
+from worker.training.samples import PRESENT, UNKNOWN
 
 
 @pytest.fixture
@@ -49,16 +49,45 @@ def test_labels_keep_the_order_canal_left_right(row: AxialRow) -> None:
     assert axial_grades([row]).labels.tolist() == [[0, 2, 0]]
 
 
-def test_a_mirrored_crop_trains_the_left_head_with_the_right_label() -> None:
+def test_a_mirrored_crop_trains_the_left_head_with_the_right_label(recipe) -> None:
     """The one sided head learns what now lies where the left recess was."""
-    module = GradeModule(2, (80, 112), Geometry(mirror=True), Intensity(), sided=True)
+    module = module_of(recipe("axial_grades", geometry={"mirror": True}))
     labels = torch.tensor([[0, 2, 1], [0, 2, 1]])
     seen = module._labels(labels, torch.tensor([False, True]))
     assert seen.tolist() == [[0, 2], [0, 1]]
 
 
-def test_mirroring_swaps_the_recesses_and_keeps_the_canal() -> None:
-    """The detector's points change sides in a mirrored crop."""
-    assert _MIRROR[AxialPoint.LEFT_RECESS] is AxialPoint.RIGHT_RECESS
-    assert _MIRROR[AxialPoint.RIGHT_RECESS] is AxialPoint.LEFT_RECESS
-    assert _MIRROR[AxialPoint.CANAL] is AxialPoint.CANAL
+def test_mirroring_swaps_the_recesses_and_keeps_the_canal(recipe) -> None:
+    """The detector's points change sides in a mirrored crop, by name and by number."""
+    assert MIRROR[AxialPoint.LEFT_RECESS] is AxialPoint.RIGHT_RECESS
+    assert MIRROR[AxialPoint.RIGHT_RECESS] is AxialPoint.LEFT_RECESS
+    assert MIRROR[AxialPoint.CANAL] is AxialPoint.CANAL
+    numbers = module_of(recipe("axial_points")).mirrored_points
+    assert [AXIAL_POINTS[n] for n in numbers] == [MIRROR[point] for point in AXIAL_POINTS]
+
+
+def test_a_mirrored_batch_teaches_the_recesses_where_they_now_lie(recipe, monkeypatch) -> None:
+    """After mirroring, the left recess's heatmap is asked for where the right one is seen."""
+    shape = (1, 96, 128)
+    points = torch.zeros(1, len(AXIAL_POINTS), 2)
+    column = {AxialPoint.CANAL: 63.5, AxialPoint.LEFT_RECESS: 100.0, AxialPoint.RIGHT_RECESS: 20.0}
+    for n, point in enumerate(AXIAL_POINTS):
+        points[0, n] = torch.tensor([column[point], 48.0])
+    states = torch.ones(1, len(AXIAL_POINTS), dtype=torch.int8)
+    states[0, AXIAL_POINTS.index(AxialPoint.RIGHT_RECESS)] = UNKNOWN
+    module, asked = module_of(recipe("axial_points", geometry={"mirror": True})), []
+
+    def loss(_logits, where, states):
+        asked.append((where[0, :, 0].tolist(), states[0].tolist()))
+        return torch.zeros(())
+
+    monkeypatch.setattr(modules, "heatmap_loss", loss)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    torch.manual_seed(0)
+    image = torch.randint(0, 255, shape, dtype=torch.uint8)
+    for _ in range(12):
+        module.training_step((image, points, states))
+    left, right = (AXIAL_POINTS.index(p) for p in (AxialPoint.LEFT_RECESS, AxialPoint.RIGHT_RECESS))
+    seen = {(round(where[left]), state[left], state[right]) for where, state in asked}
+    # As it is: left at 100, known. Mirrored: what lies left is the unknown right one, at 127 - 20.
+    assert seen == {(100, PRESENT, UNKNOWN), (107, UNKNOWN, PRESENT)}

@@ -1,0 +1,99 @@
+"""The plots of the points on one kind of picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worker.evaluation.drawing import (
+    INK,
+    MODERATE,
+    NORMAL,
+    SOFT,
+    Canvas,
+    Plot,
+    house_style,
+    percent_axis,
+    whiskers,
+)
+from worker.evaluation.figures import PointGroup
+from worker.evaluation.point_figures import RIGHT
+
+
+def point_plots(whole: PointGroup, levels: Sequence[PointGroup]) -> tuple[Plot, ...]:
+    """How errors are spread, and how large they are and how often right at each level."""
+    measured = [group for group in levels if group.n]
+    with house_style():
+        return (errors_plot(whole), level_errors_plot(measured), shares_plot(measured))
+
+
+def errors_plot(group: PointGroup) -> Plot:
+    """The share of marked points found within a distance; what is missing at the right is lost."""
+    canvas = Canvas()
+    axes = canvas.axes
+    reach = 2 * RIGHT
+    errors = np.array([0.0, *group.errors])
+    shares = np.arange(len(errors)) / max(group.n, 1)
+    axes.step([*errors, reach], [*shares, shares[-1]], where="post", color=NORMAL, linewidth=1.7)
+    axes.axvline(RIGHT, color=SOFT, linewidth=0.8, linestyle=":")
+    axes.text(RIGHT, 0.02, " right", color=SOFT, fontsize=7.5, ha="left")
+    axes.set_xlim(0, reach)
+    axes.set_ylim(0, 1.01)
+    percent_axis(axes.xaxis)
+    percent_axis(axes.yaxis)
+    axes.set_xlabel("error, of the picture's width")
+    axes.set_ylabel("share of the marked points")
+    return canvas.plot("Error", "Cumulative distribution of the error of all marked points")
+
+
+def level_errors_plot(levels: Sequence[PointGroup]) -> Plot:
+    """Median and 90th percentile of the error at each level."""
+    canvas = Canvas()
+    axes = canvas.axes
+    highest = RIGHT / 4
+    for shift, name, colour, label in (
+        (-0.1, "median_error", NORMAL, "median"),
+        (0.1, "p90_error", MODERATE, "90th percentile"),
+    ):
+        known = [
+            (k, g.figures[name]) for k, g in enumerate(levels) if g.figures[name].value is not None
+        ]
+        figures = [figure for _, figure in known]
+        highest = max((highest, *(f.high or f.value or 0 for f in figures)))
+        axes.errorbar(
+            [k + shift for k, _ in known], [f.value for f in figures], yerr=whiskers(figures),
+            fmt="o", color=colour, markersize=5, elinewidth=1.2, capsize=3, label=label,
+        )  # fmt: skip
+    _by_level(canvas, levels)
+    axes.set_ylim(0, 1.25 * highest)  # room for the legend
+    axes.set_ylabel("error, of the picture's width")
+    axes.legend(loc="upper left", ncols=2)
+    return canvas.plot("Error by level", "Median and 90th percentile of the error of every level")
+
+
+def shares_plot(levels: Sequence[PointGroup]) -> Plot:
+    """The share of marked points that is right at each level."""
+    canvas = Canvas()
+    axes = canvas.axes
+    places = np.arange(len(levels))
+    right = [group.figures["right"] for group in levels]
+    values = [figure.value or 0 for figure in right]
+    axes.bar(places, values, width=0.55, color=NORMAL, alpha=0.85)
+    axes.errorbar(
+        places, values, yerr=whiskers(right), fmt="none", ecolor=INK, elinewidth=1, capsize=3
+    )
+    for place, value in zip(places, values, strict=True):
+        axes.text(place, 0.03, f"{value:.1%}", ha="center", color="white", fontsize=8)
+    _by_level(canvas, levels)
+    axes.set_ylim(0, 1.01)
+    axes.set_ylabel("share right")
+    return canvas.plot("Right by level", "Share of marked points that is right at every level")
+
+
+def _by_level(canvas: Canvas, levels: Sequence[PointGroup]) -> None:
+    axes = canvas.axes
+    axes.set_xticks(range(len(levels)), [str(group.level) for group in levels])
+    axes.set_xlim(-0.5, len(levels) - 0.5)
+    axes.grid(visible=False, axis="x")
+    percent_axis(axes.yaxis)

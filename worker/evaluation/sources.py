@@ -1,0 +1,198 @@
+"""From a folder of labelled images to predictions beside the truth.
+
+No study is predicted by a network that learnt from it: members of the bundle that have
+seen it stay silent, and a study that all have seen is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import torch
+
+from dicom_sr.findings import Condition, Level, Side, Target
+from worker.bundles.loading import Bundle
+from worker.datasets.axial import AxialRow, read_axial
+from worker.datasets.discs import disc_points, read_masked_slices
+from worker.datasets.foraminal import read_foraminal
+from worker.datasets.pictures import read_picture
+from worker.datasets.slices import IndexedSlice, has_masks, read_slices
+from worker.evaluation.crops import ForaminalCrops, cut_axial
+from worker.evaluation.predictions import (
+    GradePrediction,
+    GradeSheet,
+    PointPrediction,
+    PointSheet,
+    Weighting,
+)
+from worker.evaluation.unseen import by_members, provenance
+from worker.grade.graders import VIEW_CONTEXT, AxialGrades, grade_axial, grade_foramina
+from worker.localise.heat import decode_levels
+from worker.localise.views import SAGITTAL
+from worker.localise.windows import SAGITTAL_SHAPE, Structure, channels, whole_window
+from worker.nouns.crop import Crop, cut
+
+Observe = Callable[[int, int], None]
+"""Told how many rows of how many are done."""
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+Marked = dict[Level, tuple[float, float]]
+"""Where levels are marked on one picture, (x, y) in fractions of width and height."""
+
+AT_ONCE: Final = 64
+"""Pictures in memory at a time."""
+
+
+def foraminal(folder: Path, bundle: Bundle, observe: Observe) -> GradeSheet:
+    """Grade every foramen of a folder like `sagittal_t1`, at its annotated place."""
+    table, networks = read_foraminal(folder, labelled=False), ("foraminal_grades",)
+    crops, problems, graded, done = ForaminalCrops(table.rows), list(table.problems), [], 0
+    for able, rows in by_members(table.rows, bundle, networks):
+        for part, cuts in _read(rows, partial(crops.cut, context=VIEW_CONTEXT), problems):
+            for row, posterior in zip(part, grade_foramina(cuts, able), strict=True):
+                target = Target(Condition.NEURAL_FORAMINAL_NARROWING, row.level, row.side)
+                file = _name(row.path, folder)
+                graded.append(GradePrediction(row.study_id, file, target, posterior, row.severity))
+            observe(done := done + len(part), len(table.rows))
+    studies = [row.study_id for row in table.rows]
+    return GradeSheet(tuple(graded), provenance(bundle, networks, studies, problems))
+
+
+def axial(folder: Path, bundle: Bundle, observe: Observe) -> GradeSheet:
+    """Grade the canal and both recesses of every crop of a folder like `axial_t2_crops`."""
+    table, networks = read_axial(folder, labelled=False), ("axial_grades",)
+    problems, graded, done = list(table.problems), [], 0
+    for able, rows in by_members(table.rows, bundle, networks):
+        for part, cuts in _read(rows, partial(cut_axial, context=VIEW_CONTEXT), problems):
+            for row, grades in zip(part, grade_axial(cuts, able), strict=True):
+                graded += _axial_rows(row, grades, _name(row.path, folder))
+            observe(done := done + len(part), len(table.rows))
+    studies = [row.study_id for row in table.rows]
+    return GradeSheet(tuple(graded), provenance(bundle, networks, studies, problems))
+
+
+def levels(folder: Path, bundle: Bundle, observe: Observe) -> PointSheet:
+    """Find and name the levels of every picture of a folder like `sagittal_t1` or `sagittal_t2`.
+
+    The detector sees one picture at a time and nothing of its row. In a folder with masks
+    it names discs on T2, in any other foramina on T1.
+    """
+    table, networks = read_slices(folder), (SAGITTAL,)
+    masks = has_masks(folder)
+    problems, found, done = list(table.problems), [], 0
+    truth = _marked_discs(folder, problems) if masks else _marked_foramina(folder)
+    structure = Structure.DISC if masks else Structure.FORAMEN
+    weighting = Weighting.T2 if masks else Weighting.T1
+    for able, rows in by_members(table.rows, bundle, networks):
+        for part, views in _read(rows, _view, problems):
+            batch = torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]
+            heat = torch.sigmoid(able.run(SAGITTAL, batch))[:, channels(structure)].numpy()
+            for row, view, drawn in zip(part, views, heat, strict=True):
+                for level, place, sure in _places(view, drawn, able):
+                    marked = truth.get(row.file, {}).get(level)
+                    found.append(
+                        PointPrediction(
+                            row.study_id,
+                            row.file,
+                            weighting,
+                            level,
+                            place,
+                            sure,
+                            marked,
+                            aspect=_aspect(row, view),
+                        )
+                    )
+            observe(done := done + len(part), len(table.rows))
+    studies = [row.study_id for row in table.rows]
+    return PointSheet(tuple(found), provenance(bundle, networks, studies, problems))
+
+
+def _read(
+    rows: Sequence[Row], read: Callable[[Row], Result], problems: list[str]
+) -> Iterator[tuple[list[Row], list[Result]]]:
+    """Rows and what was read of them, some at a time; what cannot be read is a problem."""
+    for start in range(0, len(rows), AT_ONCE):
+        part: list[Row] = []
+        results: list[Result] = []
+        for row in rows[start : start + AT_ONCE]:
+            try:
+                results.append(read(row))
+            except OSError as error:
+                problems.append(str(error))
+            else:
+                part.append(row)
+        if part:
+            yield part, results
+
+
+def _axial_rows(row: AxialRow, grades: AxialGrades, file: str) -> list[GradePrediction]:
+    recess = Condition.SUBARTICULAR_STENOSIS
+    graded = [
+        (Target(Condition.SPINAL_CANAL_STENOSIS, row.level), grades.canal, row.canal),
+        (Target(recess, row.level, Side.LEFT), grades.recesses[Side.LEFT], row.left),
+        (Target(recess, row.level, Side.RIGHT), grades.recesses[Side.RIGHT], row.right),
+    ]
+    return [GradePrediction(row.study_id, file, *one) for one in graded]
+
+
+def _view(row: IndexedSlice) -> Crop:
+    picture = read_picture(row.path, row.original)
+    rows, columns = picture.pixels.shape
+    return cut(picture.pixels, whole_window(rows, columns, picture.grid), SAGITTAL_SHAPE)
+
+
+def _places(
+    view: Crop, heat: np.ndarray, bundle: Bundle
+) -> Iterator[tuple[Level, tuple[float, float] | None, float]]:
+    """Each level's place in fractions of the picture and how sure it is; None where not found."""
+    # The window is centred on the picture and spans at least all of it.
+    columns, rows = 2 * view.window.column + 1, 2 * view.window.row + 1
+    peaks = decode_levels(heat)
+    for level in Level:
+        if level not in peaks:
+            yield level, None, 0.0
+            continue
+        peak = peaks[level]
+        column, row = view.to_image_px(peak.column, peak.row)
+        place = (column + 0.5) / columns, (row + 0.5) / rows
+        yield level, place, bundle.belief(SAGITTAL, peak.heat)
+
+
+def _aspect(row: IndexedSlice, view: Crop) -> float:
+    """The original height over its width."""
+    if row.original is not None:
+        return row.original[0] / row.original[1]
+    return (2 * view.window.row + 1) / (2 * view.window.column + 1)
+
+
+def _marked_foramina(folder: Path) -> dict[str, Marked]:
+    marked: dict[str, Marked] = {}
+    for row in read_foraminal(folder, labelled=False).rows:
+        place = (row.x_fraction, row.y_fraction)
+        marked.setdefault(_name(row.path, folder), {}).setdefault(row.level, place)
+    return marked
+
+
+def _marked_discs(folder: Path, problems: list[str]) -> dict[str, Marked]:
+    marked: dict[str, Marked] = {}
+    for item in read_masked_slices(folder).rows:
+        try:
+            rows, columns = read_picture(item.mask).pixels.shape
+            marked[_name(item.path, folder)] = {
+                point.level: ((point.disc[0] + 0.5) / columns, (point.disc[1] + 0.5) / rows)
+                for point in disc_points(item.mask)
+            }
+        except OSError as error:
+            problems.append(str(error))
+    return marked
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A picture's name as its index writes it."""
+    return path.relative_to(folder).as_posix()

@@ -1,0 +1,164 @@
+"""Whole studies in the challenge's layout, through the whole pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from dicom_sr.findings import (
+    Condition,
+    Finding,
+    Graded,
+    ImageReference,
+    Level,
+    Probabilities,
+    Severity,
+    Target,
+)
+from worker.archive.folder import FolderArchive
+from worker.bundles.card import NETWORKS
+from worker.bundles.loading import Bundle
+from worker.errors import BadSettings, Rejected
+from worker.evaluation.predictions import (
+    GradePrediction,
+    GradeSheet,
+    PointPrediction,
+    PointSheet,
+    Weighting,
+)
+from worker.evaluation.truth import IMAGES, Annotated, Truth, read_truth
+from worker.evaluation.unseen import only, provenance, unseen_by
+from worker.nouns.geometry import Plane
+from worker.pipeline import GradedStudy, grade
+
+SAME_PLACE_MM: Final = 15.0
+"""A point further than this from the annotated slice is another one: that of the other side."""
+
+PREVALENCE: Final = {
+    Condition.SPINAL_CANAL_STENOSIS: Probabilities(0.877, 0.075, 0.048),
+    Condition.NEURAL_FORAMINAL_NARROWING: Probabilities(0.780, 0.181, 0.039),
+    Condition.SUBARTICULAR_STENOSIS: Probabilities(0.714, 0.190, 0.096),
+}
+"""The shares of the severities in the challenge's labels."""
+
+
+def rsna(
+    folder: Path, bundle: Bundle, observe: Callable[[int, int], None]
+) -> tuple[GradeSheet, PointSheet]:
+    """Grade every study of a folder in the challenge's layout, as the worker would.
+
+    The challenge scores every target: one that is not assessed counts with the prevalence
+    of its condition, and a problem says so. Points are those of canal and foramina, in the
+    annotated slice. Raises BadSettings when there are no images or tables.
+    """
+    studies = _studies(folder)
+    graded: list[GradePrediction] = []
+    points: list[PointPrediction] = []
+    problems: list[str] = []
+    for done, path in enumerate(studies):
+        observe(done, len(studies))
+        members = {network: unseen_by(bundle, network, path.name) for network in NETWORKS}
+        if not all(members.values()):
+            continue
+        try:
+            study = grade(str(path), FolderArchive(), only(bundle, members))
+        except Rejected as error:
+            problems.append(f"study {path.name} is not graded: {error}")
+            continue
+        truth = _truth(path.name, folder, problems)
+        for finding in study.report.findings:
+            row = _grade(path.name, finding, truth, problems)
+            graded.append(row)
+        if truth is not None:
+            points += _points(path.name, study, truth)
+    observe(len(studies), len(studies))
+    source = provenance(bundle, NETWORKS, [path.name for path in studies], problems)
+    return GradeSheet(tuple(graded), source), PointSheet(tuple(points), source)
+
+
+def _studies(folder: Path) -> list[Path]:
+    for name in IMAGES:
+        if (folder / name).is_dir():
+            return sorted(path for path in (folder / name).iterdir() if path.is_dir())
+    raise BadSettings(
+        f"{folder} has no train_images; name a folder in the layout of the RSNA 2024 challenge"
+    )
+
+
+def _truth(study_id: str, folder: Path, problems: list[str]) -> Truth | None:
+    try:
+        truth = read_truth(study_id, folder)
+    except BadSettings as error:
+        problems.append(f"study {study_id} is not scored: {error}")
+        return None
+    problems += [f"study {study_id}: {problem}" for problem in truth.problems]
+    return truth
+
+
+def _grade(
+    study_id: str, finding: Finding, truth: Truth | None, problems: list[str]
+) -> GradePrediction:
+    label: Severity | None = truth.severities.get(finding.target) if truth else None
+    if isinstance(finding, Graded):
+        return GradePrediction(study_id, study_id, finding.target, finding.probabilities, label)
+    prior = PREVALENCE[finding.target.condition]
+    problems.append(
+        f"study {study_id}: {finding.target} is not assessed ({finding.reason.words}): "
+        "scored with the prevalence"
+    )
+    return GradePrediction(study_id, study_id, finding.target, prior, label)
+
+
+def _points(study_id: str, study: GradedStudy, truth: Truth) -> list[PointPrediction]:
+    planes = {
+        header.image: header.plane
+        for series in study.routed.study.series
+        for header in series.slices
+    }
+    rows = []
+    for target, marked in truth.points.items():
+        weighting = WEIGHTINGS.get(target.condition)
+        if weighting is not None:
+            rows.append(_point(study_id, study, target, weighting, marked, planes))
+    return rows
+
+
+WEIGHTINGS: Final = {
+    Condition.SPINAL_CANAL_STENOSIS: Weighting.T2,
+    Condition.NEURAL_FORAMINAL_NARROWING: Weighting.T1,
+}
+
+
+def _point(
+    study_id: str,
+    study: GradedStudy,
+    target: Target,
+    weighting: Weighting,
+    marked: Annotated,
+    planes: Mapping[ImageReference, Plane],
+) -> PointPrediction:
+    plane = marked.header.plane
+
+    def fractions(column: float, row: float) -> tuple[float, float]:
+        return (column + 0.5) / plane.columns, (row + 0.5) / plane.rows
+
+    finding = study.report[target]
+    found, sure = None, 0.0
+    if isinstance(finding, Graded):
+        place = planes[finding.point.image].to_mm(finding.point.column, finding.point.row)
+        if abs(plane.distance_mm(place)) < SAME_PLACE_MM:
+            found, sure = fractions(*plane.to_px(place)), finding.confidence
+    key = Path(marked.header.key)
+    level: Level = target.level
+    return PointPrediction(
+        study_id,
+        "/".join((study_id, key.parent.name, key.name)),
+        weighting,
+        level,
+        found,
+        sure,
+        fractions(marked.column, marked.row),
+        aspect=plane.rows * plane.row_spacing_mm / (plane.columns * plane.column_spacing_mm),
+        width_mm=plane.columns * plane.column_spacing_mm,
+    )

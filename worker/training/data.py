@@ -1,0 +1,168 @@
+"""Everything that a data folder, and phantoms, give to each network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import structlog
+
+from worker.datasets.axial import AxialRow, read_axial
+from worker.datasets.discs import read_masked_slices
+from worker.datasets.foraminal import ForaminalRow, read_foraminal
+from worker.datasets.rsna import read_coordinates, recess_points
+from worker.datasets.rsna_rows import rsna_axial, rsna_canal, rsna_foraminal
+from worker.datasets.tables import Table
+from worker.errors import BadSettings
+from worker.phantom.lesions import TRAINING
+from worker.training import real
+from worker.training.recipe import Recipe
+from worker.training.samples import GradeSet, PointSet, join
+from worker.training.synthetic import PhantomSamples, join_samples, phantom_samples
+
+log = structlog.get_logger()
+
+Set = TypeVar("Set", PointSet, GradeSet)
+Row = TypeVar("Row", ForaminalRow, AxialRow)
+
+T1: Final = "sagittal_t1"
+T2: Final = "sagittal_t2"
+AXIAL: Final = "axial_t2_crops"
+CHALLENGE: Final = "rsna_2024"
+
+LAYOUT: Final = (
+    f"any of {T1}, {AXIAL} and {T2} (folders with an index.csv), and {CHALLENGE} (the challenge's "
+    "tables and train_images), or the challenge's own folder itself"
+)
+
+
+class TrainingData:
+    """The samples of one data folder, read when a network first wants them."""
+
+    def __init__(self, folder: Path | None, cache: Path) -> None:
+        """`folder` None is phantoms alone; `cache` keeps painted phantoms."""
+        self.folder, self.cache = folder, cache
+        if folder is None:
+            return
+        self._challenge = next(
+            (f for f in (folder, folder / CHALLENGE) if (f / "train.csv").is_file()), None
+        )
+        if self._challenge is None and not any((folder / n).is_dir() for n in (T1, T2, AXIAL)):
+            raise BadSettings(f"{folder} holds no training data: expected {LAYOUT}")
+
+    def samples(self, recipe: Recipe) -> PointSet | GradeSet:
+        """All samples of a recipe's network, drawn by the recipe's shares.
+
+        Raises `BadSettings` when there is none.
+        """
+        real_parts = self._real(recipe.network) if self.folder else {}
+        parts = {name: part for name, part in real_parts.items() if len(part)}
+        if recipe.phantoms:
+            phantoms = self._phantoms(recipe.first_phantom, recipe.phantoms)
+            parts["phantoms"] = getattr(phantoms, recipe.network)
+        if unknown := recipe.shares.keys() - {*SOURCES[recipe.network], "phantoms"}:
+            raise BadSettings(f"{recipe.network} has no samples called {', '.join(unknown)}")
+        for name, part in parts.items():
+            log.info("samples", network=recipe.network, source=name, count=len(part))
+            share = np.full(len(part), recipe.shares.get(name, 1.0), dtype=np.float32)
+            parts[name] = replace(part, shares=share)
+        if not parts:
+            raise BadSettings(f"{self.folder} holds nothing to train {recipe.network}: {LAYOUT}")
+        joined: PointSet | GradeSet = join(list(parts.values()))
+        return joined
+
+    def _real(self, network: str) -> dict[str, Any]:
+        read: dict[str, Callable[[], dict[str, Any]]] = {
+            "foraminal_grades": lambda: {"real": real.foraminal_grades(self._foramina())},
+            "axial_grades": lambda: {"real": real.axial_grades(self._axial())},
+            "axial_points": lambda: {"real": real.canal_points(self._axial(), self._recesses())},
+            "sagittal_points": self._sagittal,
+        }
+        return read[network]()
+
+    def _sagittal(self) -> dict[str, PointSet]:
+        assert self.folder is not None
+        parts = {}
+        if foramina := self._foramina():
+            parts["real"] = real.foraminal_points(foramina)
+        if (self.folder / T2).is_dir():
+            parts["discs"] = real.disc_slices(told(read_masked_slices(self.folder / T2)))
+        if self._has_images and (canals := told(rsna_canal(self._challenge_folder))):
+            parts["canals"] = real.canal_slices(canals)
+        return parts
+
+    def _foramina(self) -> tuple[ForaminalRow, ...]:
+        return self._both(T1, read_foraminal, rsna_foraminal)
+
+    def _axial(self) -> tuple[AxialRow, ...]:
+        return self._both(AXIAL, read_axial, rsna_axial)
+
+    def _both(
+        self,
+        name: str,
+        index: Callable[[Path], Table[Row]],
+        challenge: Callable[[Path], Table[Row]],
+    ) -> tuple[Row, ...]:
+        """The rows of an index folder, and those of the challenge's studies not among them."""
+        assert self.folder is not None
+        folder = self.folder / name
+        rows = told(index(folder)) if folder.is_dir() else ()
+        if self._has_images:
+            known = {row.study_id for row in rows}
+            rows += tuple(
+                r for r in told(challenge(self._challenge_folder)) if r.study_id not in known
+            )
+        return rows
+
+    def _recesses(self) -> Any:  # noqa: ANN401 - what recess_points returns
+        return recess_points(read_coordinates(self._challenge_folder)) if self._challenge else None
+
+    @property
+    def _has_images(self) -> bool:
+        return self._challenge is not None and (self._challenge / "train_images").is_dir()
+
+    @property
+    def _challenge_folder(self) -> Path:
+        assert self._challenge is not None
+        return self._challenge
+
+    def _phantoms(self, first: int, count: int) -> PhantomSamples:
+        path = self.cache / f"phantoms-{first}-{count}.npz"
+        if path.is_file():
+            return PhantomSamples.load(path)
+        log.info("painting phantoms", count=count)
+        made = make_phantoms(first, count)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.save(path)
+        return made
+
+
+SOURCES: Final = {
+    "foraminal_grades": ("real",),
+    "axial_grades": ("real",),
+    "axial_points": ("real",),
+    "sagittal_points": ("real", "discs", "canals"),
+}
+"""What each network can learn from, besides phantoms."""
+
+
+def make_phantoms(first_seed: int, count: int, processes: int = 2) -> PhantomSamples:
+    """The samples of `count` phantoms, rich in lesions."""
+    # A forked child of a process with torch in it can hang: start afresh.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        seeds = range(first_seed, first_seed + count)
+        return join_samples(pool.map(partial(phantom_samples, prevalence=TRAINING), seeds))
+
+
+def told(table: Table[Any]) -> tuple[Any, ...]:
+    """The rows of a table; its problems are logged by file and line, and what was left out."""
+    for problem in table.problems:
+        log.warning("row skipped", problem=problem)
+    log.info("table read", account=table.account)
+    return table.rows
