@@ -101,10 +101,11 @@ def _tables(
     folder: Path,
 ) -> tuple[Mapping[str, Mapping[Target, Severity]], Mapping[str, tuple[Coordinate, ...]]]:
     """The labels and points by study; whole tables are read once, not once a study."""
+    severities = read_severities(folder)
     coordinates: dict[str, list[Coordinate]] = defaultdict(list)
     for row in read_coordinates(folder).rows:
         coordinates[row.study_id].append(row)
-    return read_severities(folder), {study: tuple(rows) for study, rows in coordinates.items()}
+    return severities, {study: tuple(rows) for study, rows in coordinates.items()}
 
 
 def _labels(

@@ -77,9 +77,11 @@ def lumbar(capsys, monkeypatch, tmp_path):
     fake.foraminal = reads(grade_sheet(foramina))
     fake.axial = reads(grade_sheet(axial))
     fake.levels = reads(point_sheet())
-    fake.rsna = reads((grade_sheet(Condition), point_sheet()))
-    monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    monkeypatch.setattr(evaluation, "sources", fake, raising=False)
+    studies = types.ModuleType("worker.evaluation.studies")
+    studies.rsna = reads((grade_sheet(Condition), point_sheet()))
+    for module in (fake, studies):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(evaluation, module.__name__.rpartition(".")[2], module, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments):

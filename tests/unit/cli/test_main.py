@@ -204,13 +204,13 @@ def test_models_are_listed_and_a_changed_file_is_told(lumbar, untrained_folder, 
     assert all(network["intact"] for network in json.loads(out)["networks"])
     for file in untrained_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with (tmp_path / "axial_grades.safetensors").open("ab") as file:
+    with (tmp_path / "axial_grades-0.safetensors").open("ab") as file:
         file.write(b"x")
     code, out, err = lumbar("models", "--bundle", tmp_path)
     assert code == 2
     assert "DIFFERS" in out
     assert is_one_line(err)
-    assert "axial_grades.safetensors" in err
+    assert "axial_grades-0.safetensors" in err
 
 
 def test_a_study_is_graded_written_and_compared(lumbar, phantom, untrained_folder, tmp_path):

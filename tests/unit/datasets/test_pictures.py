@@ -101,7 +101,7 @@ def test_a_squashed_picture_of_a_tall_original_looks_alike(phantom, rsna_folder,
     rows = []
     for row in rsna_foraminal(rsna_folder).rows:
         dataset = pydicom.dcmread(row.path)
-        columns = dataset.Columns - 80
+        columns = dataset.Columns - 60
         place = narrow / row.path.parent.name / row.path.name
         place.parent.mkdir(parents=True, exist_ok=True)
         dataset.PixelData = dataset.pixel_array[:, :columns].tobytes()

@@ -16,7 +16,6 @@ from worker.datasets.discs import CANAL_GREY, DISC_GREY, disc_points
 from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.predictions import Weighting
-from worker.evaluation.unseen import only
 from worker.localise.windows import SAGITTAL_POINTS
 from worker.nouns.study import Role
 from worker.phantom.protocol import SliceCounts
@@ -26,6 +25,7 @@ FORAMEN = Condition.NEURAL_FORAMINAL_NARROWING
 CANAL = Condition.SPINAL_CANAL_STENOSIS
 RECESS = Condition.SUBARTICULAR_STENOSIS
 STUDIES = ("77", "learnt")
+NOTHING = training_studies([])
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +166,23 @@ class Spots(nn.Module):
 
 @pytest.fixture
 def finder(untrained):
-    """The untrained bundle with a detector that finds something."""
-    return replace(untrained, networks={**untrained.networks, "sagittal_points": (Spots(),)})
+    """The untrained bundle, which has learnt from nobody, with a detector that finds something."""
+    networks = {**untrained.networks, "sagittal_points": (Spots(),)}
+    return replace(untrained, networks=networks, studies=NOTHING)
+
+
+def with_members(bundle, keep):
+    """The same bundle with some of its foraminal members alone."""
+    network = "foraminal_grades"
+    entry = bundle.card["networks"][network]
+    chosen = [n for n, member in enumerate(entry["members"]) if keep(member)]
+    card = {**entry, "members": [entry["members"][n] for n in chosen]}
+    fitted = tuple(bundle.networks[network][n] for n in chosen)
+    return replace(
+        bundle,
+        card={**bundle.card, "networks": {**bundle.card["networks"], network: card}},
+        networks={**bundle.networks, network: fitted},
+    )
 
 
 def silent(done: int, total: int) -> None:
@@ -198,15 +213,11 @@ def test_a_study_is_graded_by_what_has_not_seen_it(t1, untrained) -> None:
     sheet = sources.foraminal(t1, untrained, silent)
     assert (sheet.provenance.held_out, sheet.provenance.unknown) == (1, 1)
     assert sheet.provenance.left_out == 0
-    nothing_seen = replace(untrained, studies=training_studies([]))
     fold = fold_of("learnt", 3)
-    (own,) = [
-        n
-        for n, member in enumerate(untrained.card["networks"]["foraminal_grades"]["members"])
-        if member["held_out"] == fold
-    ]
-    alone = sources.foraminal(t1, only(nothing_seen, {"foraminal_grades": (own,)}), silent)
-    everyone = sources.foraminal(t1, nothing_seen, silent)
+    own = with_members(untrained, lambda member: member["held_out"] == fold)
+    assert len(own.networks["foraminal_grades"]) == 1
+    alone = sources.foraminal(t1, replace(own, studies=NOTHING), silent)
+    everyone = sources.foraminal(t1, replace(untrained, studies=NOTHING), silent)
 
     def severe(sheet, study) -> list[float]:
         rows = sorted(
@@ -222,10 +233,7 @@ def test_a_study_is_graded_by_what_has_not_seen_it(t1, untrained) -> None:
 def test_a_study_that_all_have_seen_is_left_out(t1, untrained) -> None:
     """It gets no row, and is counted."""
     fold = fold_of("learnt", 3)
-    entry = untrained.card["networks"]["foraminal_grades"]
-    members = [member for member in entry["members"] if member["held_out"] != fold]
-    networks = untrained.card["networks"] | {"foraminal_grades": {**entry, "members": members}}
-    seen = replace(untrained, card={**untrained.card, "networks": networks})
+    seen = with_members(untrained, lambda member: member["held_out"] != fold)
     sheet = sources.foraminal(t1, seen, silent)
     assert {row.study_id for row in sheet.rows} == {"77"}
     assert (sheet.provenance.unknown, sheet.provenance.left_out) == (1, 1)
