@@ -77,15 +77,18 @@ class ForaminalCrops:
             )
             return cut(picture.pixels, window, shape)
 
-        here = str(row.path), row.original
+        here = cut_on((str(row.path), row.original))
+
+        def beside(step: int) -> Crop:
+            number = row.instance_number + step
+            file = self._slices.get((row.study_id, row.series_id, number)) if step else None
+            try:
+                return here if file is None else cut_on(file)
+            except OSError:
+                return here  # a broken neighbour is told with its own row
+
         outward = self._outward(row)
-        beside = [
-            self._slices.get((row.study_id, row.series_id, row.instance_number + step), here)
-            if step
-            else here
-            for step in (outward, -outward)
-        ]
-        return cut_on(beside[0]), cut_on(here), cut_on(beside[1])
+        return beside(outward), here, beside(-outward)
 
     def _outward(self, row: ForaminalRow) -> int:
         """The step in instance numbers towards the row's side; 0 where it is unknown."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dicom_sr.findings import (
+    TARGETS,
     Condition,
     Finding,
     Graded,
@@ -64,7 +65,9 @@ def rsna(
         try:
             study = grade(str(path), FolderArchive(), only(bundle, members))
         except Rejected as error:
-            problems.append(f"study {path.name} is not graded: {error}")
+            problems.append(f"study {path.name} is scored with the prevalence: {error}")
+            truth = _truth(path.name, folder, problems)
+            graded += [_prior(path.name, target, truth) for target in TARGETS]
             continue
         truth = _truth(path.name, folder, problems)
         for finding in study.report.findings:
@@ -102,12 +105,16 @@ def _grade(
     label: Severity | None = truth.severities.get(finding.target) if truth else None
     if isinstance(finding, Graded):
         return GradePrediction(study_id, study_id, finding.target, finding.probabilities, label)
-    prior = PREVALENCE[finding.target.condition]
     problems.append(
         f"study {study_id}: {finding.target} is not assessed ({finding.reason.words}): "
         "scored with the prevalence"
     )
-    return GradePrediction(study_id, study_id, finding.target, prior, label)
+    return _prior(study_id, finding.target, truth)
+
+
+def _prior(study_id: str, target: Target, truth: Truth | None) -> GradePrediction:
+    label = truth.severities.get(target) if truth else None
+    return GradePrediction(study_id, study_id, target, PREVALENCE[target.condition], label)
 
 
 def _points(study_id: str, study: GradedStudy, truth: Truth) -> list[PointPrediction]:

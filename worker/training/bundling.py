@@ -23,6 +23,7 @@ from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Evaluation, Figure, Task
 from worker.evaluation.predictions import GradeSheet, PointSheet
+from worker.evaluation.unseen import only
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.calibration import (
     NEUTRAL_BELIEF,
@@ -122,6 +123,7 @@ def predict_unseen(bundle: Bundle, data: TrainingData, axial_points: Recipe) -> 
         return read(folder / name, bundle, lambda _done, _total: None)
 
     held_out = axial_points.held_out[0]
+    first = only(bundle, {"axial_points": (0,)})  # the one member that has not seen that fold
     samples = data.samples(axial_points)
     assert isinstance(samples, PointSet)
     kept_out = samples.where(
@@ -132,7 +134,7 @@ def predict_unseen(bundle: Bundle, data: TrainingData, axial_points: Recipe) -> 
         axial=sheet(AXIAL, sources.axial),
         t1=sheet(T1, sources.levels),
         t2=sheet(T2, sources.levels),
-        recesses=detect_axial(bundle, kept_out) if len(kept_out) else None,
+        recesses=detect_axial(first, kept_out) if len(kept_out) else None,
     )
 
 

@@ -81,12 +81,24 @@ def train(
     files = []
     for fold in chosen:
         path = workshop.weights(recipe.network, fold)
+        _same_recipe(recipe, path.parent)
         if path.exists():
             log.info("already trained", network=recipe.network, fold=fold)
         else:
             save_network(_fit(recipe, samples, fold, workshop), path)
         files.append(path)
     return files, frozenset(s for s in samples.studies if not s.startswith(PHANTOM))
+
+
+def _same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Keep the recipe beside a run; raise `BadSettings` for a run of another one."""
+    kept = folder / "recipe.json"
+    if kept.is_file() and Recipe.model_validate_json(kept.read_text("utf-8")) != recipe:
+        raise BadSettings(
+            f"{folder} was trained by another recipe ({kept.name}): remove it, or name other --runs"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -112,7 +124,8 @@ def _fit(recipe: Recipe, samples: PointSet | GradeSet, fold: int, workshop: Work
     if recipe.start == IMAGENET:
         start_from_imagenet(encoder)
     elif recipe.start == "foraminal_grades":
-        start_from_member(encoder, workshop.weights(recipe.start, fold))
+        start = workshop.weights(recipe.start, fold)
+        start_from_member(encoder, start, recipe.folds)
     run = Run(
         workshop.runs / recipe.network / f"fold{fold}",
         recipe.epochs,
@@ -145,15 +158,21 @@ def split(
     return training, validation  # type: ignore[return-value]
 
 
-def start_from_member(encoder: nn.Module, weights: Path) -> None:
+def start_from_member(encoder: nn.Module, weights: Path, folds: int) -> None:
     """Fill an encoder with that of a member which the same studies were kept out of.
 
-    Raises `BadSettings` when that member is not trained yet.
+    Raises `BadSettings` when that member is not trained yet, or with other folds: it would
+    have seen studies that are to judge.
     """
     if not weights.is_file():
         raise BadSettings(
             f"{weights} is missing: train the foraminal grader first, with the same --runs"
         )
+    kept = weights.with_name("recipe.json")
+    if kept.is_file():
+        theirs = Recipe.model_validate_json(kept.read_text("utf-8")).folds
+        if theirs != folds:
+            raise BadSettings(f"{weights} keeps a fold of {theirs} out, not of {folds}")
     prefix = "encoder."
     state = {
         name.removeprefix(prefix): value.float() if value.is_floating_point() else value

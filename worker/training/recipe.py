@@ -64,6 +64,8 @@ class Recipe(BaseModel):
             raise ValueError(f"held_out names fold {wrong[0]} of {self.folds}, counted from 0")
         if self.start == "foraminal_grades" and self.network != "axial_grades":
             raise ValueError("only axial_grades can start from foraminal_grades")
+        if self.network == "axial_grades" and self.architecture.endswith("_neighbours"):
+            raise ValueError("axial_grades looks at one slice: use grades_lite0")
         if self.is_detector and self.mixup:
             raise ValueError("mixup is for graders: a mixed point is nowhere")
         return self

@@ -129,14 +129,15 @@ def test_a_study_that_was_learnt_from_is_left_out_where_all_have_seen_it(
 
 
 def test_a_study_that_cannot_be_graded_is_told(folder, untrained, tmp_path) -> None:
-    """A folder with nothing in it costs one problem, and nothing else."""
+    """A folder with nothing in it is a problem, and counts with the prevalence of each target."""
     for table in folder.glob("*.csv"):
         shutil.copy(table, tmp_path)
     (tmp_path / "train_images" / "999").mkdir(parents=True)
     (tmp_path / "train_images" / "999" / "note.txt").write_text("nothing")
     grades, _ = rsna(tmp_path, untrained, lambda _done, _total: None)
-    assert grades.rows == ()
-    assert any("study 999 is not graded" in problem for problem in grades.provenance.problems)
+    assert {row.target for row in grades.rows} == set(TARGETS)
+    assert all(row.posterior == PREVALENCE[row.target.condition] for row in grades.rows)
+    assert any("study 999 is scored" in problem for problem in grades.provenance.problems)
 
 
 def test_a_folder_of_another_layout_is_refused(tmp_path, untrained) -> None:

@@ -13,7 +13,7 @@ from worker.training.modules import GradeModule, PointModule
 from worker.training.recipe import Recipe
 from worker.training.samples import GradeSet, PointSet
 
-EPOCHS, DRAWN = 12, 80
+EPOCHS, DRAWN = 8, 80
 
 
 def losses(folder: Path) -> list[float]:

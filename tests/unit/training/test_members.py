@@ -182,8 +182,29 @@ def test_a_missing_start_says_what_to_train_first(tmp_path: Path) -> None:
     """The axial grader cannot start from a foraminal one that is not there."""
     missing = Workshop(tmp_path).weights("foraminal_grades", 2)
     with pytest.raises(BadSettings, match="train the foraminal grader first") as raised:
-        start_from_member(GRADERS["grades_lite0"](2).encoder, missing)
+        start_from_member(GRADERS["grades_lite0"](2).encoder, missing, 3)
     assert str(missing) in str(raised.value)
+
+
+def test_a_start_of_other_folds_is_refused(recipe, tmp_path: Path) -> None:
+    """It would have learnt from studies that are to judge."""
+    weights = Workshop(tmp_path).weights("foraminal_grades", 0)
+    save_network(GRADERS["grades_lite0_neighbours"](1), weights)
+    kept = recipe("foraminal_grades", folds=4).model_dump_json()
+    weights.with_name("recipe.json").write_text(kept)
+    with pytest.raises(BadSettings, match="a fold of 4"):
+        start_from_member(GRADERS["grades_lite0"](2).encoder, weights, 3)
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_this_one(
+    recipe, phantoms_alone, tmp_path: Path
+) -> None:
+    """A finished member is left alone only while its recipe is the same."""
+    folder = Workshop(tmp_path).weights("foraminal_grades", 0).parent
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(recipe("foraminal_grades", seed=5).model_dump_json())
+    with pytest.raises(BadSettings, match="another recipe"):
+        train(recipe("foraminal_grades"), phantoms_alone, Workshop(tmp_path))
 
 
 def test_an_encoder_starts_as_the_member_of_its_own_fold(recipe, tmp_path, monkeypatch) -> None:
