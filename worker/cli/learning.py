@@ -102,7 +102,7 @@ def bundle(
 ) -> None:
     """Train every member of every network, calibrate, measure, and write a bundle.
 
-    About two hours on two cores. What is finished is not trained again; each figure on the
+    About an hour and a half on two cores. What is finished is not trained again; each figure on the
     card is of studies that the predicting member had not seen.
     """
 
