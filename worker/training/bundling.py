@@ -35,7 +35,7 @@ from worker.training.calibration import (
     fit_temperature,
 )
 from worker.training.data import AXIAL, T1, T2, TrainingData
-from worker.training.members import OUTPUTS, Workshop, train
+from worker.training.members import OUTPUTS, PHANTOM, Workshop, train
 from worker.training.model_card import to_markdown
 from worker.training.recipe import Recipe
 from worker.training.samples import PointSet
@@ -127,7 +127,7 @@ def predict_unseen(bundle: Bundle, data: TrainingData, axial_points: Recipe) -> 
     samples = data.samples(axial_points)
     assert isinstance(samples, PointSet)
     kept_out = samples.where(
-        lambda s: not s.startswith("phantom") and fold_of(s, axial_points.folds) == held_out
+        lambda s: not s.startswith(PHANTOM) and fold_of(s, axial_points.folds) == held_out
     )
     return Unseen(
         foraminal=sheet(T1, sources.foraminal),
