@@ -6,17 +6,22 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
-SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis python3-kombu dcmtk
+VIEWER := .viewer
+# What the demo runs, and what only the tests need. npm comes with Node.js where that is installed.
+SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis python3-kombu \
+          $(if $(shell command -v npm),,npm)
+TOOLS  := chromium dcmtk default-jre-headless docker-compose libpixelmed-java nginx-light
 
-.PHONY: help demo test lint bench setup system clean
+.PHONY: help demo test lint bench viewer setup system clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: setup system ## A study arrives in a real Orthanc and comes back graded (STUDY=DIR, KEEP=1)
+demo: setup viewer ## A study arrives in a real Orthanc and comes back graded (STUDY=DIR, KEEP=1)
 	STUDY="$(STUDY)" KEEP="$(KEEP)" $(BIN)/python deploy/demo/run.py
 
-test: setup system ## All checks and tests
+test: EXTRA = $(TOOLS)
+test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
 
@@ -29,6 +34,9 @@ lint: setup ## Style, types and layers
 bench: setup ## Time per step and peak memory on a phantom of 100 slices
 	$(BIN)/python tests/benchmarks/grade_phantom.py
 
+viewer: system ## The OHIF viewer, pinned and checked, in .viewer
+	@$(PYTHON) deploy/ohif/install.py $(VIEWER)
+
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -39,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,test,dev]'
 	@touch $@
 
-# Debian's packages: what the tests and the demo start for real.
+# Debian's packages: what the tests and the demo start for real. (EXTRA: more of them.)
 system:
 	@missing=; for package in $(SYSTEM) $(EXTRA); do \
 	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
@@ -52,4 +60,4 @@ system:
 	fi
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) build *.egg-info demo-out
+	rm -rf $(VENV) $(VIEWER) build *.egg-info demo-out

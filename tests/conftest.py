@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import stack
+import viewer
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,11 @@ def redis_server(servers_installed: None, servers_folder: Path) -> Iterator[stac
 def orthanc_server(
     redis_server: stack.RedisServer, servers_folder: Path
 ) -> Iterator[stack.OrthancServer]:
-    """An Orthanc with the plugin for the whole session; its studies go to `redis_server`."""
-    with stack.orthanc_server(servers_folder, redis_server.url, stable_age_s=1) as server:
+    """An Orthanc with the plugin for the whole session; its studies go to `redis_server`.
+
+    It serves the viewer where that is installed.
+    """
+    with stack.orthanc_server(
+        servers_folder, redis_server.url, stable_age_s=1, viewer=viewer.installed()
+    ) as server:
         yield server

@@ -10,78 +10,30 @@ import json
 import os
 import re
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import redis
+from process import (
+    LOOPBACK,
+    PACKAGES,
+    SYSTEM_PATH,
+    Process,
+    StackError,
+    binary,
+    found,
+    free_port,
+    running,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "orthanc" / "lumbar_plugin.py"
 CONFIGURATION = ROOT / "orthanc" / "orthanc.json"
-PACKAGES = "redis-server orthanc orthanc-python orthanc-dicomweb python3-kombu python3-redis"
-LOOPBACK = "127.0.0.1"
-START_S = 60.0
 WORKER_START_S = 300.0  # a cold disk reads torch for minutes
-STOP_S = 20.0
-# Debian's daemons lie in sbin. Nothing of a virtual environment stands in front: Orthanc's
-# embedded Python would take that for its home and find no kombu.
-SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class StackError(Exception):
-    """A server is not installed, does not start or has died; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Process:
-    """A child of ours with a process group and a log of its own."""
-
-    name: str
-    popen: subprocess.Popen[bytes]
-    log: Path
-
-    def check(self) -> None:
-        """Raise StackError with the end of the log when it has ended."""
-        if (code := self.popen.poll()) is not None:
-            raise StackError(f"{self.name} ended with code {code}.\n{self.tail()}")
-
-    def wait_until(self, ready: Callable[[], bool], timeout_s: float = START_S) -> None:
-        """Wait until `ready` says so; raise StackError when it dies or takes too long."""
-        deadline = time.monotonic() + timeout_s
-        while not ready():
-            self.check()
-            if time.monotonic() > deadline:
-                raise StackError(
-                    f"{self.name} is not ready after {timeout_s:.0f} s.\n{self.tail()}"
-                )
-            time.sleep(0.1)
-
-    def tail(self, lines: int = 20) -> str:
-        """The end of its log."""
-        text = self.log.read_text(errors="replace").splitlines()[-lines:]
-        return "\n".join([f"The end of {self.log}:", *(f"  {line}" for line in text)])
-
-    def stop(self) -> None:
-        """Ask it to end, then end its whole group; returns when nothing of it is left."""
-        self.popen.terminate()
-        try:
-            self.popen.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            # The group outlives its leader where a child of it does.
-            if _group_exists(self.popen.pid):
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
 
 
 @dataclass(frozen=True)
@@ -119,11 +71,11 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
     port = free_port()
     home = _made(folder / "redis")
     command = [
-        _binary("redis-server"),
+        binary("redis-server"),
         *("--bind", LOOPBACK, "--port", str(port), "--dir", str(home)),
         *("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
     ]
-    with _running("Redis", command, home / "redis.log") as process:
+    with running("Redis", command, home / "redis.log") as process:
         url = f"redis://{LOOPBACK}:{port}/0"
         process.wait_until(lambda: _redis_answers(url))
         yield RedisServer(process, url)
@@ -131,9 +83,17 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
 
 @contextmanager
 def orthanc_server(
-    folder: Path, redis_url: str, *, stable_age_s: int = 2, queue: str = "lumbar"
+    folder: Path,
+    redis_url: str,
+    *,
+    stable_age_s: int = 2,
+    queue: str = "lumbar",
+    viewer: Path | None = None,
 ) -> Iterator[OrthancServer]:
-    """An Orthanc with the project's configuration and plugin, on ports of its own."""
+    """An Orthanc with the project's configuration and plugin, on ports of its own.
+
+    It serves the viewer where its folder is given.
+    """
     http_port, dicom_port = free_port(), free_port()
     home = _made(folder / "orthanc")
     username, password = "lumbar", secrets.token_urlsafe(16)
@@ -155,9 +115,10 @@ def orthanc_server(
         "PATH": SYSTEM_PATH,
         "LUMBAR_REDIS_URL": redis_url,
         "LUMBAR_QUEUE": queue,
+        "LUMBAR_OHIF": str(viewer or ""),
     }
-    command = [_binary("Orthanc"), str(path)]
-    with _running("Orthanc", command, home / "orthanc.log", environment) as process:
+    command = [binary("Orthanc"), str(path)]
+    with running("Orthanc", command, home / "orthanc.log", environment) as process:
         url = f"http://{LOOPBACK}:{http_port}"
         server = OrthancServer(process, url, dicom_port, username, password)
         process.wait_until(lambda: _orthanc_answers(server))
@@ -185,18 +146,11 @@ def lumbar_worker(
         **(variables or {}),
     }
     command = [sys.executable, "-m", "worker.cli", "serve"]
-    with _running("The worker", command, home / "worker.log", environment) as process:
+    with running("The worker", command, home / "worker.log", environment) as process:
         process.wait_until(
             lambda: "bundle loaded" in process.log.read_text(errors="replace"), WORKER_START_S
         )
         yield process
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
 
 
 def read_json_with_comments(path: Path) -> dict[str, object]:
@@ -213,33 +167,8 @@ def read_json_with_comments(path: Path) -> dict[str, object]:
 
 def missing() -> list[str]:
     """What this machine lacks of the servers, in words; empty where all is there."""
-    lacking = [name for name in ("redis-server", "Orthanc") if not _found(name)]
+    lacking = [name for name in ("redis-server", "Orthanc") if not found(name)]
     return lacking + [n for n in ("OrthancPython", "OrthancDicomWeb") if not _plugin_found(n)]
-
-
-@contextmanager
-def _running(
-    name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[Process]:
-    # A group of its own keeps Ctrl-C with us, so that we end the servers in order; should we
-    # be killed ourselves, the kernel ends them (setpriv is part of util-linux).
-    if setpriv := shutil.which("setpriv", path=SYSTEM_PATH):
-        command = [setpriv, "--pdeathsig", "TERM", *command]
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment) if environment is not None else None,
-            cwd=log.parent,
-            start_new_session=True,
-        )
-    process = Process(name, popen, log)
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def _redis_answers(url: str) -> bool:
@@ -258,16 +187,6 @@ def _orthanc_answers(server: OrthancServer) -> bool:
         return False
 
 
-def _found(binary: str) -> str | None:
-    return shutil.which(binary, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
-
-
-def _binary(name: str) -> str:
-    if path := _found(name):
-        return path
-    raise StackError(f"{name} is not installed: apt-get install {PACKAGES}")
-
-
 def _plugin_found(name: str) -> Path | None:
     folders = (Path("/usr/share/orthanc/plugins"), Path("/usr/local/share/orthanc/plugins"))
     return next((p for f in folders if (p := f / f"lib{name}.so").exists()), None)
@@ -281,14 +200,6 @@ def _plugin(name: str) -> str:
 
 def _without_python(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _made(folder: Path) -> Path:

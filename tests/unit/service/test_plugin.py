@@ -1,24 +1,13 @@
 """The script that runs inside Orthanc, here with a stand-in for Orthanc's module."""
 
 import ast
-import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from enum import Enum
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
-import pytest
+import stack
 
-SCRIPT = Path(__file__).parents[3] / "orthanc" / "lumbar_plugin.py"
-
-
-class ChangeType(Enum):
-    STABLE_STUDY = 1
-    NEW_INSTANCE = 2
-    ORTHANC_STOPPED = 3
+SCRIPT = stack.PLUGIN
 
 
 def wait_until(condition) -> None:
@@ -28,31 +17,13 @@ def wait_until(condition) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The loaded script, Orthanc's callback, what it logged; nothing leaves the process."""
-    orthanc = ModuleType("orthanc")
-    registered, logged = [], []
-    orthanc.ChangeType = ChangeType
-    orthanc.RegisterOnChangeCallback = registered.append
-    orthanc.LogWarning = orthanc.LogError = logged.append
-    monkeypatch.setitem(sys.modules, "orthanc", orthanc)
-    spec = importlib.util.spec_from_file_location("lumbar_plugin", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "FIRST_WAIT_S", 0.01)
-    yield SimpleNamespace(script=script, on_change=registered[0], logged=logged)
-    registered[0](ChangeType.ORTHANC_STOPPED, None, "")
-    assert not script.sender.is_alive()
-
-
 def test_only_stable_studies_are_announced_in_order(plugin, monkeypatch):
     """Every stable study leads to one message in the order of arrival, nothing else to any."""
     sent = []
     monkeypatch.setattr(plugin.script, "send", sent.append)
-    plugin.on_change(ChangeType.NEW_INSTANCE, None, "instance")
+    plugin.on_change(plugin.change.NEW_INSTANCE, None, "instance")
     for study in ("a", "b", "c"):
-        plugin.on_change(ChangeType.STABLE_STUDY, None, study)
+        plugin.on_change(plugin.change.STABLE_STUDY, None, study)
     wait_until(lambda: len(sent) == 3)
     assert sent == ["a", "b", "c"]
 
@@ -68,9 +39,9 @@ def test_redis_away_loses_nothing_and_blocks_nobody(plugin, monkeypatch):
         sent.append(study)
 
     monkeypatch.setattr(plugin.script, "send", send)
-    plugin.on_change(ChangeType.STABLE_STUDY, None, "a")
+    plugin.on_change(plugin.change.STABLE_STUDY, None, "a")
     wait_until(lambda: any("waits" in line for line in plugin.logged))
-    plugin.on_change(ChangeType.STABLE_STUDY, None, "b")
+    plugin.on_change(plugin.change.STABLE_STUDY, None, "b")
     assert plugin.script.waiting.qsize() == 1
     away.clear()
     wait_until(lambda: len(sent) == 2)
@@ -84,9 +55,9 @@ def test_stopping_while_redis_is_away_ends_the_thread_and_names_the_study(plugin
         raise ConnectionError("away")
 
     monkeypatch.setattr(plugin.script, "send", send)
-    plugin.on_change(ChangeType.STABLE_STUDY, None, "a")
+    plugin.on_change(plugin.change.STABLE_STUDY, None, "a")
     wait_until(lambda: plugin.logged)
-    plugin.on_change(ChangeType.ORTHANC_STOPPED, None, "")
+    plugin.on_change(plugin.change.ORTHANC_STOPPED, None, "")
     assert not plugin.script.sender.is_alive()
     assert any("a was not announced" in line for line in plugin.logged)
 

@@ -1,0 +1,92 @@
+"""The OHIF viewer in tests and demo: where it is installed, and an nginx that serves it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+import stack
+
+FOLDER = stack.ROOT / ".viewer"
+"""Where `make viewer` installs it."""
+TEMPLATE = stack.ROOT / "deploy" / "nginx" / "lumbar.conf.template"
+MEDIA_TYPES = Path("/etc/nginx/mime.types")
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx in front of an Orthanc."""
+
+    process: stack.Process
+    url: str
+
+
+def installed() -> Path | None:
+    """The folder of the viewer, or None where it was not installed."""
+    return FOLDER if (FOLDER / "index.html").is_file() else None
+
+
+def study_url(root: str, study_instance_uid: str, target: str = "") -> str:
+    """The address that shows a study with its report, opened on one target where one is named."""
+    address = f"{root}/ohif/viewer?StudyInstanceUIDs={quote(study_instance_uid)}"
+    return f"{address}#target={quote(target)}" if target else address
+
+
+def configuration(listen: str, orthanc: str, folder: Path) -> str:
+    """The server block that deploy/nginx describes, filled in as envsubst does."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, value in (("LISTEN", listen), ("ORTHANC", orthanc), ("OHIF", str(folder))):
+        text = text.replace(f"${{LUMBAR_{name}}}", value)
+    return text
+
+
+def write_configuration(home: Path, server: str) -> Path:
+    """A whole nginx configuration around one server block, with every path inside `home`."""
+    home.mkdir(parents=True, exist_ok=True)
+    bodies = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    path = home / "nginx.conf"
+    path.write_text(
+        "\n".join(
+            [
+                "daemon off;",
+                # As root nginx would read the viewer as `nobody`, who may not see the folder.
+                *(["user root;"] if os.geteuid() == 0 else []),
+                f"pid {home}/nginx.pid;",
+                f"error_log {home}/error.log;",
+                "events {}",
+                "http {",
+                f"include {MEDIA_TYPES};",
+                f"access_log {home}/access.log;",
+                *(f"{body}_temp_path {home}/{body};" for body in bodies),
+                server,
+                "}",
+            ]
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+@contextmanager
+def nginx(folder: Path, orthanc: stack.OrthancServer, viewer: Path) -> Iterator[Nginx]:
+    """An nginx on a port of its own that serves the viewer and hands the rest to Orthanc."""
+    home = folder / "nginx"
+    listen = f"{stack.LOOPBACK}:{stack.free_port()}"
+    path = write_configuration(home, configuration(listen, urlsplit(orthanc.url).netloc, viewer))
+    command = [stack.binary("nginx"), "-p", str(home), "-c", str(path)]
+    with stack.running("nginx", command, home / "nginx.log") as process:
+        url = f"http://{listen}"
+        process.wait_until(lambda: _answers(url))
+        yield Nginx(process, url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ohif/", timeout=2).is_success
+    except httpx.TransportError:
+        return False

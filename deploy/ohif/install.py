@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Installs the OHIF viewer for Orthanc Lumbar: pinned, checked, and rooted at /ohif/.
+
+    python3 deploy/ohif/install.py /opt/lumbar/ohif
+
+Needs Python 3.11 and npm, nothing else. The folder can be served by Orthanc's plugin
+(LUMBAR_OHIF) and by nginx (deploy/nginx) alike. Where the machine has no way out, fetch the
+package elsewhere with `npm pack` and give the file with --package. Running it again does
+nothing unless this script, the configuration or the version has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+PACKAGE = "@ohif/app@3.13.2"
+INTEGRITY = (
+    "sha512-WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq"
+    "+jd5xXZB9E8EA=="
+)
+ROOT = "/ohif/"
+CONFIGURATION = [Path(__file__).with_name(name) for name in ("lumbar.js", "app-config.js")]
+STAMP = ".installed"
+
+# 160 of 204 MB that reading MRI does not need, and a service worker that would load a script
+# from outside the hospital.
+LEFT_OUT_FOLDERS = {"ort", "dicom-microscopy-viewer", "customizations"}
+LEFT_OUT_FILES = {"sw.js", "init-service-worker.js", "app-config.js", "google.js", "serve.json"}
+LEFT_OUT_ENDINGS = {".map"}
+COMPRESSED_ENDINGS = {".js", ".css", ".html", ".svg", ".json", ".wasm"}
+
+
+class InstallError(Exception):
+    """The viewer cannot be installed; the message says what to do."""
+
+
+def main() -> int:
+    """Install into the folder named on the command line; the exit code is 0 when it is there."""
+    options = _options()
+    try:
+        installed = install(options.folder, options.package)
+    except InstallError as error:
+        print(f"ohif: {error}", file=sys.stderr)
+        return 2
+    print(f"{PACKAGE} {'installed in' if installed else 'is already in'} {options.folder}")
+    return 0
+
+
+def install(folder: Path, package: Path | None = None) -> bool:
+    """Put the viewer into `folder`; False when this very one is there already.
+
+    The folder is replaced in one step, so that a server never sees half of it. Raises
+    InstallError when the package cannot be fetched or is not the pinned one.
+    """
+    folder = folder.resolve()
+    version = _version()
+    stamp = folder / STAMP
+    if stamp.is_file() and stamp.read_text() == version:
+        return False
+    if folder.exists() and any(folder.iterdir()) and not stamp.exists():
+        raise InstallError(f"{folder} holds something else; name a new or empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ohif-", dir=folder.parent) as name:
+        new = Path(name) / "viewer"
+        new.mkdir()
+        new.chmod(0o755)
+        _unpack(_checked(package or _fetch(Path(name))), new)
+        _reroot(new)
+        for file in CONFIGURATION:
+            shutil.copyfile(file, new / file.name)
+        _compress(new)
+        (new / STAMP).write_text(version)
+        if folder.exists():
+            folder.rename(Path(name) / "old")
+        new.rename(folder)
+    return True
+
+
+def _version() -> str:
+    """What the folder is made from: changes with the pin, this script and the configuration."""
+    digest = hashlib.sha256()
+    for source in (Path(__file__), *CONFIGURATION):
+        digest.update(source.read_bytes())
+    return f"{PACKAGE} {digest.hexdigest()}\n"
+
+
+def _fetch(folder: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InstallError("npm is needed to fetch the viewer: apt-get install npm")
+    command = [npm, "pack", PACKAGE, "--pack-destination", str(folder), "--loglevel=error"]
+    # A folder of its own: npm would read the package.json and .npmrc of where it runs.
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = list(folder.glob("*.tgz"))
+    if run.returncode or len(found) != 1:
+        reason = " ".join(run.stderr.split())[-300:]
+        raise InstallError(
+            f"npm could not fetch {PACKAGE} ({reason}); fetch it where there is a way out, and "
+            "give the file with --package"
+        )
+    return found[0]
+
+
+def _checked(package: Path) -> Path:
+    """The package, when its SHA-512 is the pinned one (Subresource Integrity, as npm writes it)."""
+    try:
+        with package.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha512").digest()
+    except OSError as error:
+        raise InstallError(f"cannot read {package}: {error.strerror}") from error
+    if f"sha512-{base64.b64encode(digest).decode()}" != INTEGRITY:
+        raise InstallError(f"{package} is not {PACKAGE}: its checksum differs from the pinned one")
+    return package
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    with tarfile.open(package) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if path.parts[:2] != ("package", "dist") or not member.isfile():
+                continue
+            inside = PurePosixPath(*path.parts[2:])
+            if (
+                inside.parts[0] in LEFT_OUT_FOLDERS
+                or inside.name in LEFT_OUT_FILES
+                or inside.suffix in LEFT_OUT_ENDINGS
+            ):
+                continue
+            member.name = str(inside)
+            member.mtime = 0
+            archive.extract(member, folder, filter="data")
+
+
+def _reroot(folder: Path) -> None:
+    """Move the build from / to ROOT: addresses in the page, the scripts and the styles."""
+    page = [folder / "index.html"]
+    _replace(page, r'<script[^>]*src="/init-service-worker\.js"[^>]*></script>', "")
+    # Ours is loaded first: the configuration names the extension that it defines.
+    _replace(page, r'(<script[^>]*src="/)app-config(\.js"></script>)', r"\1lumbar\2\g<0>")
+    _replace(page, r'\b(href|src)="/', rf'\1="{ROOT}')
+    _replace(page, r'window\.PUBLIC_URL="/"', f'window.PUBLIC_URL="{ROOT}"')
+    _replace(
+        folder.glob("*.js"), r'__webpack_require__\.p = "/"', f'__webpack_require__.p = "{ROOT}"'
+    )
+    _replace(folder.glob("*.css"), r"url\(/(?!/)", f"url({ROOT}")
+
+
+def _replace(files: Iterable[Path], pattern: str, replacement: str) -> None:
+    """Replace wherever it stands; raise InstallError where no file has it."""
+    total = 0
+    for file in files:
+        text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"))
+        if count:
+            file.write_text(text, encoding="utf-8")
+        total += count
+    if not total:
+        raise InstallError(f"{PACKAGE} is built otherwise than expected: nowhere {pattern}")
+
+
+def _compress(folder: Path) -> None:
+    """A .gz beside every file that gains from it: both servers send that one."""
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in COMPRESSED_ENDINGS and file.is_file():
+            packed = gzip.compress(file.read_bytes(), compresslevel=6, mtime=0)
+            file.with_name(f"{file.name}.gz").write_bytes(packed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="where the viewer goes: new, or made by this")
+    parser.add_argument("--package", type=Path, help="the package, fetched before by `npm pack`")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

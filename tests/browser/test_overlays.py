@@ -1,0 +1,145 @@
+"""A radiologist opens a graded study in OHIF, and sees what the report says where it says so."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import viewer
+from browser_pages import VIEWPORT, Shown, screen, wait_for_label, wait_for_labels
+from PIL import Image
+
+from dicom_sr.content import label
+from dicom_sr.findings import Condition, Level, Side, Target
+
+NEAR_PX = 2.0
+
+
+@pytest.fixture
+def opened(visit, root, graded):
+    """The page of the graded study, once its overlays are on it."""
+    visit.page.goto(viewer.study_url(root, graded.report.study_instance_uid))
+    wait_for_labels(visit.page, len(graded.report.graded))
+    return visit
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: LUMBAR_SCREENSHOTS, or a folder of this run."""
+    named = os.environ.get("LUMBAR_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def patient_x(graded, finding) -> float:
+    """Where the slice of a sagittal finding lies, in mm towards the patient's left."""
+    return float(graded.headers[finding.point.image.sop_instance_uid].ImagePositionPatient[0])
+
+
+def check(shown: Shown, finding, headers) -> tuple[float, float]:
+    """The label stands on the finding's image and its arrow ends on the finding's point."""
+    point, header = finding.point, headers[finding.point.image.sop_instance_uid]
+    assert (shown.instance, shown.frame) == (point.image.sop_instance_uid, point.image.frame or 1)
+    tip = shown.arrows[label(finding)]
+    expected = shown.pixel(point.column, point.row, header.Columns, header.Rows)
+    assert np.hypot(*np.subtract(tip, expected)) < NEAR_PX, (label(finding), tip, expected)
+    return tip
+
+
+def test_every_finding_stands_on_its_point(request, opened, graded, pictures):
+    """A click in the list of findings leads to each: its slice, its label, its pixel, its side."""
+    page, report = opened.page, graded.report
+    page.get_by_text("Confirm and hide").click()
+    served_by = request.node.callspec.params["root"]
+    page.screenshot(path=pictures / f"{served_by}-opened.png")
+    tips = {}
+    for finding in report.graded:
+        where = VIEWPORT[finding.target.condition]
+        page.locator('[data-cy="data-row-title"]', has_text=label(finding)).first.click()
+        shown = wait_for_label(page, where, label(finding))
+        tips[finding.target] = check(shown, finding, graded.headers)
+        for other in set(VIEWPORT.values()) - {where}:
+            assert label(finding) not in screen(page)[other].arrows
+    for level in Level:
+        recesses = [Target(Condition.SUBARTICULAR_STENOSIS, level, side) for side in Side]
+        left, right = (tips[target][0] for target in recesses)
+        assert left > right, "on axial images the patient's left is on the right of the screen"
+        foramina = [Target(Condition.NEURAL_FORAMINAL_NARROWING, level, side) for side in Side]
+        left, right = (patient_x(graded, report[target]) for target in foramina)
+        assert left > right, "towards the patient's left x grows"
+    page.screenshot(path=pictures / f"{served_by}-last.png")
+    assert opened.problems == []
+
+
+def test_overlays_are_there_without_a_click(opened, graded):
+    """Three series side by side, each opened on its worst finding, the worst first in the list."""
+    report, shown = graded.report, screen(opened.page)
+    assert list(shown) == ["sagittal_t2", "sagittal_t1", "axial_t2"]
+    for condition, where in VIEWPORT.items():
+        findings = [f for f in report.graded if f.target.condition is condition]
+        worst = max(findings, key=lambda f: (f.severity.rank, f.probabilities.severe))
+        check(shown[where], worst, graded.headers)
+    titles = opened.page.locator('[data-cy="data-row-title"]').all_inner_texts()
+    assert set(titles) == {label(finding) for finding in report.graded}
+    assert titles[0].endswith("Severe")
+    assert opened.problems == []
+
+
+def test_a_link_opens_on_its_target(visit, root, graded):
+    """The address of one target shows its slice at once, whatever is worse elsewhere."""
+    target = Target(Condition.SUBARTICULAR_STENOSIS, Level.L1_L2, Side.RIGHT)
+    finding = graded.report[target]
+    url = viewer.study_url(root, graded.report.study_instance_uid, str(target))
+    visit.page.goto(url)
+    wait_for_labels(visit.page, len(graded.report.graded))
+    shown = wait_for_label(visit.page, "axial_t2", label(finding))
+    check(shown, finding, graded.headers)
+    assert visit.problems == []
+
+
+def test_points_cannot_be_dragged(opened, graded):
+    """A radiologist's mouse moves no point of the report."""
+    before = screen(opened.page)["axial_t2"]
+    (text, tip), *_ = before.arrows.items()
+    x, y = before.box[0] + tip[0], before.box[1] + tip[1]
+    mouse = opened.page.mouse
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(x + 40, y + 40, steps=5)
+    mouse.up()
+    assert screen(opened.page)["axial_t2"].arrows[text] == pytest.approx(tip, abs=0.1)
+
+
+def test_the_screen_shows_the_slice_that_the_report_names(opened, graded):
+    """The pixels on the screen are those of the named image, neither mirrored nor another's."""
+    page = opened.page
+    page.evaluate("document.querySelectorAll('.svg-layer').forEach(layer => layer.remove())")
+    picture = np.asarray(Image.open(BytesIO(page.screenshot())).convert("L"), float)
+    for shown in screen(page).values():
+        header = graded.headers[shown.instance]
+        seen = resample(picture, shown, header.Columns, header.Rows)
+        likeness = {
+            uid: correlation(seen, other.pixel_array)
+            for uid, other in graded.headers.items()
+            if other.SeriesInstanceUID == header.SeriesInstanceUID
+        }
+        assert max(likeness, key=likeness.get) == shown.instance
+        own = header.pixel_array
+        assert likeness[shown.instance] > correlation(seen, own[:, ::-1])
+        assert likeness[shown.instance] > correlation(seen, own[::-1])
+
+
+def resample(picture: np.ndarray, shown: Shown, columns: int, rows: int) -> np.ndarray:
+    """The part of a screenshot that shows an image, one value for each pixel of the image."""
+    column, row = np.meshgrid(np.arange(columns), np.arange(rows))
+    x, y = shown.pixel(column, row, columns, rows)
+    left, top = shown.box[:2]
+    return picture[np.rint(y + top - 0.5).astype(int), np.rint(x + left - 0.5).astype(int)]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])

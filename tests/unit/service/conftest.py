@@ -1,0 +1,64 @@
+"""The script that runs inside Orthanc, with a stand-in for Orthanc's module."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+import pytest
+import stack
+
+
+class ChangeType(Enum):
+    STABLE_STUDY = 1
+    NEW_INSTANCE = 2
+    ORTHANC_STOPPED = 3
+
+
+@dataclass
+class Plugin:
+    """The loaded script, what it registered with Orthanc and what it logged."""
+
+    script: Any = None
+    on_change: Callable[..., None] = lambda *_: None
+    rest: dict[str, Callable[..., None]] = field(default_factory=dict)
+    logged: list[str] = field(default_factory=list)
+    change = ChangeType
+
+
+@pytest.fixture
+def load_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Plugin]]:
+    """Loads the script as Orthanc does; nothing leaves the process."""
+    loaded: list[Plugin] = []
+
+    def load() -> Plugin:
+        plugin = Plugin()
+        orthanc = ModuleType("orthanc")
+        orthanc.ChangeType = ChangeType
+        orthanc.RegisterOnChangeCallback = lambda callback: setattr(plugin, "on_change", callback)
+        orthanc.RegisterRestCallback = plugin.rest.__setitem__
+        orthanc.ExtendOrthancExplorer = lambda _: None
+        orthanc.LogWarning = orthanc.LogError = plugin.logged.append
+        monkeypatch.setitem(sys.modules, "orthanc", orthanc)
+        spec = importlib.util.spec_from_file_location("lumbar_plugin", stack.PLUGIN)
+        plugin.script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin.script)
+        monkeypatch.setattr(plugin.script, "FIRST_WAIT_S", 0.01)
+        loaded.append(plugin)
+        return plugin
+
+    yield load
+    for plugin in loaded:
+        plugin.on_change(ChangeType.ORTHANC_STOPPED, None, "")
+        assert not plugin.script.sender.is_alive()
+
+
+@pytest.fixture
+def plugin(load_plugin: Callable[[], Plugin]) -> Plugin:
+    """The script as it runs where no viewer is installed."""
+    return load_plugin()
