@@ -240,9 +240,14 @@ def fingerprint(routed: RoutedStudy) -> str:
 
 
 def source_headers(routed: RoutedStudy) -> list[Dataset]:
-    """The headers of every instance of the routed series, each once."""
+    """The headers of every instance of the routed series, each once.
+
+    Where no series has a role, those of every MR image: they were looked at and found wanting.
+    """
     sources = routed.study.sources
     images = {(i.series_instance_uid, i.sop_instance_uid): None for i in _routed_images(routed)}
+    if not images:
+        return [header for header in sources.values() if header.get("Modality") == "MR"]
     return [sources[key] for key in images]
 
 

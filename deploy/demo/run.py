@@ -24,6 +24,7 @@ from pathlib import Path
 import arrival
 import pydicom
 import stack
+import viewer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -38,6 +39,7 @@ from worker.intake.routing import route
 from worker.nouns.study import Repair, RoutedStudy
 from worker.nouns.volume import Volumes
 from worker.phantom import make_phantom, write_phantom
+from worker.report.links import viewer_link
 from worker.report.tables import grades_table
 from worker.report.writing import Written, write_report
 
@@ -127,7 +129,7 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
         ):
             console.print(f"{label:10}{path}", soft_wrap=True, highlight=False, markup=False)
         if keep:
-            stay(servers, console)
+            stay(servers, report.study_instance_uid, console)
 
 
 def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
@@ -149,7 +151,9 @@ def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
 def start(folder: Path, running: ExitStack) -> Servers:
     """Start all three; `running` ends them."""
     redis = running.enter_context(stack.redis_server(folder))
-    orthanc = running.enter_context(stack.orthanc_server(folder, redis.url))
+    orthanc = running.enter_context(
+        stack.orthanc_server(folder, redis.url, viewer=viewer.installed())
+    )
     worker = running.enter_context(stack.lumbar_worker(folder, redis.url, orthanc))
     return Servers(redis, orthanc, worker)
 
@@ -184,7 +188,7 @@ def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report
     repairs = (*routed.study.repairs, *volumes.repairs)
     timings = step_times_ms(arrival.log_events(servers.worker, orthanc_id))
     shown = ReadBack(report, routed, volumes, repairs, timings)
-    return report, write_report(shown, found[0], OUT)
+    return report, write_report(shown, found[0], OUT, f"{orthanc.url}/ohif")
 
 
 def step_times_ms(events: Sequence[Mapping[str, str]]) -> dict[str, float]:
@@ -197,11 +201,12 @@ def step_times_ms(events: Sequence[Mapping[str, str]]) -> dict[str, float]:
     return times
 
 
-def stay(servers: Servers, console: Console) -> None:
+def stay(servers: Servers, study_instance_uid: str, console: Console) -> None:
     """Leave everything running until Ctrl-C."""
     orthanc = servers.orthanc
     console.print(
         f"\nStill running; Ctrl-C ends it.\n"
+        f"  Viewer    {viewer_link(f'{orthanc.url}/ohif', study_instance_uid)}\n"
         f"  Orthanc   {orthanc.url}  (user {orthanc.username}, password {orthanc.password})\n"
         f"  DICOMweb  {orthanc.url}/dicom-web\n"
         f"  C-STORE   ORTHANC@{stack.LOOPBACK}:{orthanc.dicom_port}\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import stack
@@ -29,12 +29,6 @@ class Nginx:
 def installed() -> Path | None:
     """The folder of the viewer, or None where it was not installed."""
     return FOLDER if (FOLDER / "index.html").is_file() else None
-
-
-def study_url(root: str, study_instance_uid: str, target: str = "") -> str:
-    """The address that shows a study with its report, opened on one target where one is named."""
-    address = f"{root}/ohif/viewer?StudyInstanceUIDs={quote(study_instance_uid)}"
-    return f"{address}#target={quote(target)}" if target else address
 
 
 def configuration(listen: str, orthanc: str, folder: Path) -> str:

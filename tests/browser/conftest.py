@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -13,13 +12,15 @@ import pydicom
 import pytest
 import stack
 import viewer
+from enhanced import enhance_study
+from needs import cannot_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import load_bundle
-from worker.phantom import Phantom, make_phantom, write_phantom
+from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade, structured_report
 
 LESIONS = {
@@ -66,10 +67,7 @@ def viewer_folder() -> Path:
     """The installed viewer, or this test cannot say anything."""
     folder = viewer.installed()
     if folder is None or not stack.found("chromium") or not stack.found("nginx"):
-        message = "no viewer, chromium or nginx here: make system viewer"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        cannot_run("viewer, chromium or nginx missing: make test installs them")
     return folder
 
 
@@ -114,12 +112,28 @@ def graded(
     """The phantom in Orthanc, graded by the shipped bundle, with its report beside it."""
     folder = tmp_path_factory.mktemp("viewed")
     write_phantom(phantom, folder)
+    return put(folder, orthanc_server)
+
+
+@pytest.fixture(scope="session")
+def graded_enhanced(
+    orthanc_server: stack.OrthancServer, tmp_path_factory: pytest.TempPathFactory
+) -> Graded:
+    """Another phantom, small and of enhanced multi-frame objects, in Orthanc and graded."""
+    folder = tmp_path_factory.mktemp("enhanced")
+    write_phantom(make_phantom(5, LESIONS, slices=SMALL), folder)
+    enhance_study(folder)
+    return put(folder, orthanc_server)
+
+
+def put(folder: Path, orthanc: stack.OrthancServer) -> Graded:
+    """Grade a study and store it with its report."""
     document = structured_report(grade(str(folder), FolderArchive(), load_bundle(device="cpu")))
     files = sorted(folder.rglob("*.dcm"))
     headers = [pydicom.dcmread(file) for file in files]
     buffer = BytesIO()
     document.save_as(buffer, enforce_file_format=True)
-    with orthanc_server.client() as client:
+    with orthanc.client() as client:
         arrival.send(client, files)
         client.post("/instances", content=buffer.getvalue()).raise_for_status()
     by_uid = {str(header.SOPInstanceUID): header for header in headers}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import viewer
 from browser_pages import VIEWPORT, Shown, screen, wait_for_label, wait_for_labels
 from PIL import Image
 
 from dicom_sr.content import label
-from dicom_sr.findings import Condition, Level, Side, Target
+from dicom_sr.findings import Condition, Graded, Level, Report, Side, Target
+from worker.report.links import viewer_link
 
 NEAR_PX = 2.0
 
@@ -21,7 +21,7 @@ NEAR_PX = 2.0
 @pytest.fixture
 def opened(visit, root, graded):
     """The page of the graded study, once its overlays are on it."""
-    visit.page.goto(viewer.study_url(root, graded.report.study_instance_uid))
+    visit.page.goto(viewer_link(f"{root}/ohif", graded.report.study_instance_uid))
     wait_for_labels(visit.page, len(graded.report.graded))
     return visit
 
@@ -33,6 +33,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def worst(report: Report, condition: Condition) -> Graded:
+    """What a viewport opens on."""
+    findings = [f for f in report.graded if f.target.condition is condition]
+    return max(findings, key=lambda f: (f.severity.rank, f.probabilities.severe))
 
 
 def patient_x(graded, finding) -> float:
@@ -80,20 +86,29 @@ def test_overlays_are_there_without_a_click(opened, graded):
     report, shown = graded.report, screen(opened.page)
     assert list(shown) == ["sagittal_t2", "sagittal_t1", "axial_t2"]
     for condition, where in VIEWPORT.items():
-        findings = [f for f in report.graded if f.target.condition is condition]
-        worst = max(findings, key=lambda f: (f.severity.rank, f.probabilities.severe))
-        check(shown[where], worst, graded.headers)
+        check(shown[where], worst(report, condition), graded.headers)
     titles = opened.page.locator('[data-cy="data-row-title"]').all_inner_texts()
     assert set(titles) == {label(finding) for finding in report.graded}
     assert titles[0].endswith("Severe")
     assert opened.problems == []
 
 
+def test_frames_of_enhanced_objects_are_shown(visit, root, graded_enhanced):
+    """A study of three multi-frame objects: each viewport opens on its worst finding's frame."""
+    report = graded_enhanced.report
+    visit.page.goto(viewer_link(f"{root}/ohif", report.study_instance_uid))
+    wait_for_labels(visit.page, len(report.graded))
+    shown = screen(visit.page)
+    for condition, where in VIEWPORT.items():
+        check(shown[where], worst(report, condition), graded_enhanced.headers)
+    assert visit.problems == []
+
+
 def test_a_link_opens_on_its_target(visit, root, graded):
     """The address of one target shows its slice at once, whatever is worse elsewhere."""
     target = Target(Condition.SUBARTICULAR_STENOSIS, Level.L1_L2, Side.RIGHT)
     finding = graded.report[target]
-    url = viewer.study_url(root, graded.report.study_instance_uid, str(target))
+    url = viewer_link(f"{root}/ohif", graded.report.study_instance_uid, target)
     visit.page.goto(url)
     wait_for_labels(visit.page, len(graded.report.graded))
     shown = wait_for_label(visit.page, "axial_t2", label(finding))

@@ -108,6 +108,15 @@ def test_a_build_of_another_shape_is_refused(install, package, monkeypatch, tmp_
     assert not (tmp_path / "viewer").exists()
 
 
+def test_no_file_leaves_the_folder(install, monkeypatch, tmp_path):
+    """A package that tries to write elsewhere is refused, whatever its checksum."""
+    evil = packed(tmp_path / "evil.tgz", {"package/dist/../../../outside": "evil"})
+    monkeypatch.setattr(install, "_checked", lambda path: path)
+    with pytest.raises(install.InstallError, match="outside of its folder"):
+        install.install(tmp_path / "viewer", evil)
+    assert not list(tmp_path.rglob("outside"))
+
+
 def test_a_folder_of_something_else_is_left_alone(install, package, tmp_path):
     """A typing error in the folder's name must not cost what lies there."""
     (tmp_path / "home").mkdir()

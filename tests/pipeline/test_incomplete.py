@@ -9,13 +9,14 @@ import pytest
 from pydicom import dcmread
 
 from dicom_sr.findings import Condition, NotAssessedReason
+from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
 from worker.errors import LumbarError, Rejected
 from worker.nouns.study import RepairKind, Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
-from worker.pipeline import grade
+from worker.pipeline import grade, structured_report
 
 CANAL, FORAMINAL, RECESS = Condition
 
@@ -91,6 +92,27 @@ def test_one_corrupt_slice_is_told_and_the_rest_graded(
     result = grade(str(folder), FolderArchive(), bundle)
     assert any(repair.kind is RepairKind.UNREADABLE for repair in result.repairs)
     assert len(result.report.graded) >= 20
+
+
+def test_a_lumbar_study_with_nothing_to_grade_gets_a_report_that_says_so(
+    folder: Path, bundle: Bundle
+) -> None:
+    """Three slices of each series: 25 times "not assessed", in an SR that is read back equal."""
+    for series in {file.parent for file in folder.rglob("*.dcm")}:
+        for file in sorted(series.iterdir())[3:]:
+            file.unlink()
+    left = len(list(folder.rglob("*.dcm")))
+    graded = grade(str(folder), FolderArchive(), bundle)
+    assert graded.report.graded == ()
+    assert {f.reason for f in graded.report.not_assessed} == {
+        NotAssessedReason.NO_SAGITTAL_T1,
+        NotAssessedReason.NO_AXIAL_T2,
+    }
+    document = structured_report(graded)
+    assert read(document) == graded.report
+    (study,) = document.CurrentRequestedProcedureEvidenceSequence
+    listed = sum(len(series.ReferencedSOPSequence) for series in study.ReferencedSeriesSequence)
+    assert listed == left
 
 
 @pytest.mark.parametrize("content", [None, b"hello", b"\0" * 128 + b"DICM" + b"\xff" * 64])

@@ -39,6 +39,15 @@ def grade(
     as_json: AsJson = False,
     bundle: BundleFolder = None,
     device: Device = "auto",
+    viewer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="LUMBAR_VIEWER_URL",
+            help="Root of an OHIF viewer, such as http://127.0.0.1:8042/ohif; report.html links "
+            "to it.",
+        ),
+    ] = None,
 ) -> None:
     """Grade one study and print the 5 x 5 table.
 
@@ -63,7 +72,7 @@ def grade(
         status.update("report")
         written = None
         if out is not None:
-            written = write_report(graded, pipeline.structured_report(graded), out)
+            written = write_report(graded, pipeline.structured_report(graded), out, viewer)
     if as_json:
         print_json(document(graded))
         return

@@ -46,7 +46,7 @@ def load(
     `on_slice` is called with the number of slices that each decoded object brought.
     The result does not depend on the order in which `fetch` answers.
 
-    Raises BrokenStudy when nothing can be decoded.
+    Raises BrokenStudy when there is something to decode and nothing of it can be.
     """
     wanted = [
         *(routed.roles[role][0] for role in _SAGITTAL if routed.roles.get(role)),
@@ -67,7 +67,7 @@ def load(
         for series in routed.roles.get(Role.AXIAL_T2, ())
         for volume in reader.volumes(series, Role.AXIAL_T2)
     )
-    if not any(found.values()):
+    if wanted and not any(found.values()):
         raise BrokenStudy("no image of the routed series can be decoded; send the study again")
     return Volumes(
         sagittal_t1=found.get(Role.SAGITTAL_T1, ()),

@@ -53,8 +53,9 @@ def route(study: Study) -> RoutedStudy:
     """Give each series its role or the reason why it has none, and rank those that share one.
 
     A frame of reference that differs from the sagittal series' is recorded as a repair.
-    Raises NotLumbar when there is no MR or every series shows another region,
-    NoUsableSeries when no series gets a role.
+    A study whose MR calls itself lumbar is routed even where no series gets a role: it is owed
+    a report that says so. Raises NotLumbar when there is no MR or every series shows another
+    region, NoUsableSeries when no series gets a role and none says that it is lumbar.
     """
     verdicts = _without_other_regions([_judge(series) for series in study.series])
     reference = _reference(verdicts)
@@ -72,7 +73,7 @@ def route(study: Study) -> RoutedStudy:
             for v in verdicts
             if v.role is not None and not _is_or_names_frame_of(v.series, reference)
         ]
-    if not any(verdict.role for verdict in verdicts):
+    if not any(verdict.role for verdict in verdicts) and not _calls_itself_lumbar(verdicts):
         _refuse(verdicts)
     roles = _ranked(verdicts)
     return RoutedStudy(
@@ -225,6 +226,13 @@ def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routi
         reason=reason,
         flags=verdict.flags,
         elsewhere=verdict.elsewhere,
+    )
+
+
+def _calls_itself_lumbar(verdicts: Sequence[_Verdict]) -> bool:
+    return any(
+        v.rule not in (rules.structured_report, rules.not_mr) and rules.labelled_lumbar(v.series)
+        for v in verdicts
     )
 
 

@@ -150,14 +150,7 @@ def dixon_part(series: Series) -> str | None:
 
 def other_region(series: Series) -> str | None:
     """Another part of the body: by its texts, or by its label together with its size."""
-    found = series.acquisition
-    about = {
-        word
-        for text in (*words.texts_of(found), found.study_description)
-        for word in words.tokens(text)
-    }
-    about |= _joined_regions(found.series_description, found.protocol_name, found.study_description)
-    label = set(words.tokens(found.body_part)) | _joined_regions(found.body_part)
+    about, label = _regions(series)
     if (about | label) & words.LUMBAR:
         return None
     if about & words.OTHER_REGION:
@@ -167,10 +160,15 @@ def other_region(series: Series) -> str | None:
     return None
 
 
+def labelled_lumbar(series: Series) -> bool:
+    """Whether its texts or its label say that it shows the lumbar spine."""
+    about, label = _regions(series)
+    return bool((about | label) & words.LUMBAR)
+
+
 def labelled_elsewhere(series: Series) -> bool:
     """Whether BodyPartExamined names another region; evidence only beside other evidence."""
-    body_part = series.acquisition.body_part
-    label = set(words.tokens(body_part)) | _joined_regions(body_part)
+    _, label = _regions(series)
     return bool(label & words.OTHER_REGION) and not label & words.LUMBAR
 
 
@@ -225,6 +223,14 @@ def _described(series: Series) -> set[str]:
 def _phrase(series: Series, first: str, second: str) -> bool:
     found = words.tokens(series.acquisition.series_description)
     return (first, second) in pairwise(found)
+
+
+def _regions(series: Series) -> tuple[set[str], set[str]]:
+    """The words of its texts, and those of its label BodyPartExamined."""
+    found = series.acquisition
+    texts = (*words.texts_of(found), found.study_description)
+    about = {word for text in texts for word in words.tokens(text)} | _joined_regions(*texts)
+    return about, set(words.tokens(found.body_part)) | _joined_regions(found.body_part)
 
 
 def _joined_regions(*texts: str) -> set[str]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Severity, Target
 from worker.nouns.study import Routing
+from worker.report.links import viewer_link
 from worker.report.outcome import Outcome
 from worker.report.pictures import Picture
 from worker.report.words import COLUMNS, ROLES, mended, percent, summary
@@ -27,12 +28,17 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(outcome: Outcome, pictures: Sequence[Picture]) -> str:
+def page(outcome: Outcome, pictures: Sequence[Picture], viewer: str | None = None) -> str:
     """The page as HTML: style and thumbnails within, the larger pictures linked in `SLICES`.
 
-    It names the study by its UID alone. The same input gives the same page.
+    It names the study by its UID alone. With `viewer`, the root of an OHIF viewer, study and
+    targets are linked to their images there. The same input gives the same page.
     """
     report = outcome.report
+
+    def link(target: Target | None = None) -> str | None:
+        return None if viewer is None else viewer_link(viewer, report.study_instance_uid, target)
+
     by_target: dict[Target, list[Picture]] = {}
     for picture in pictures:
         by_target.setdefault(picture.target, []).append(picture)
@@ -40,7 +46,7 @@ def page(outcome: Outcome, pictures: Sequence[Picture]) -> str:
         {
             "level": level.value,
             "cells": [
-                _cell(report[target], by_target.get(target, []))
+                {**_cell(report[target], by_target.get(target, [])), "viewer": link(target)}
                 for target in (Target(condition, level, side) for _, condition, side in COLUMNS)
             ],
         }
@@ -49,6 +55,7 @@ def page(outcome: Outcome, pictures: Sequence[Picture]) -> str:
     return _ENVIRONMENT.get_template("report.html.jinja").render(
         notice=NOTICE,
         report=report,
+        viewer=link(),
         summary=summary(report),
         columns=[name for name, _, _ in COLUMNS],
         rows=rows,

@@ -24,9 +24,12 @@ class Written:
     pictures: tuple[Path, ...]
 
 
-def write_report(outcome: Outcome, structured_report: Dataset, folder: Path) -> Written:
+def write_report(
+    outcome: Outcome, structured_report: Dataset, folder: Path, viewer: str | None = None
+) -> Written:
     """Write report.json, report.html, report.dcm and slices/*.png, replacing older ones.
 
+    `viewer` is the root of the OHIF viewer that the page links to.
     `folder` is made where it does not exist; files of other names in it are left alone,
     pictures of an earlier report are not. Raises OSError.
     """
@@ -46,6 +49,6 @@ def write_report(outcome: Outcome, structured_report: Dataset, folder: Path) -> 
         pictures=tuple(slices / picture.name for picture in pictures),
     )
     written.document.write_text(to_json(document(outcome)), encoding="utf-8")
-    written.page.write_text(page(outcome, pictures), encoding="utf-8")
+    written.page.write_text(page(outcome, pictures, viewer), encoding="utf-8")
     dcmwrite(written.structured_report, structured_report, enforce_file_format=True)
     return written

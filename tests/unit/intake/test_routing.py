@@ -231,6 +231,21 @@ def test_refusals_say_why(make_series):
         route(read_study(make_series("axial", "1.2.3.1", **described("????"))))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"SeriesDescription": "???? lumbar"},
+        {"StudyDescription": "MRI L-spine", "SeriesDescription": "loc"},
+        {"BodyPartExamined": "LSPINE", "SeriesDescription": "????"},
+    ],
+)
+def test_a_lumbar_study_without_a_usable_series_is_routed_all_the_same(make_series, said):
+    """It is owed a report that says "not assessed": every series is rejected with its reason."""
+    routed = route(read_study(make_series("axial", "1.2.3.1", **(described("") | said))))
+    assert routed.roles == {}
+    assert [bool(decision.reason) for decision in routed.rejected] == [True]
+
+
 def test_no_spider_header_gets_a_wrong_role(make_series, real_data):
     """The real sagittal headers of two vendors: every row with its weighting, none wrong."""
     with (real_data / "series_headers" / "spider_headers.csv").open() as file:

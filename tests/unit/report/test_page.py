@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -76,6 +77,19 @@ def test_every_target_stands_in_its_cell(drawn, outcome):
         assert f"confidence {percent(finding.confidence)}" in cell
         others = {s.words for s in Severity} - {finding.severity.words}
         assert not any(word in cell for word in others)
+
+
+def test_study_and_targets_are_linked_to_the_viewer(drawn, outcome):
+    """With a viewer each cell leads to its target there; without one nothing leads anywhere."""
+    root = "https://pacs.example/ohif/"
+    links = Outline(page(outcome, (), root)).links
+    study = (
+        f"https://pacs.example/ohif/viewer?StudyInstanceUIDs={outcome.report.study_instance_uid}"
+    )
+    assert links[0] == study
+    fragments = [unquote(link.removeprefix(f"{study}#target=")) for link in links[1:]]
+    assert sorted(fragments) == sorted(str(finding.target) for finding in outcome.report.graded)
+    assert not any("viewer" in link for link in drawn[1].links)
 
 
 @pytest.mark.parametrize("reason", NotAssessedReason)
