@@ -6,7 +6,7 @@
 Needs Python 3.11 and npm, nothing else. The folder can be served by Orthanc's plugin
 (LUMBAR_OHIF) and by nginx (deploy/nginx) alike. Where the machine has no way out, fetch the
 package elsewhere with `npm pack` and give the file with --package. Running it again does
-nothing unless this script, the configuration or the version has changed.
+nothing unless the version, this script or one of ours beside it has changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ INTEGRITY = (
     "+jd5xXZB9E8EA=="
 )
 ROOT = "/ohif/"
-CONFIGURATION = [Path(__file__).with_name(name) for name in ("lumbar.js", "app-config.js")]
+OURS = [Path(__file__).with_name(name) for name in ("report.js", "lumbar.js", "app-config.js")]
+"""Our scripts in the order in which the page loads them: each uses what stands before it."""
 STAMP = ".installed"
 
 # 160 of 204 MB that reading MRI does not need, and a service worker that would load a script
@@ -77,7 +78,7 @@ def install(folder: Path, package: Path | None = None) -> bool:
         new.chmod(0o755)
         _unpack(_checked(package or _fetch(Path(name))), new)
         _reroot(new)
-        for file in CONFIGURATION:
+        for file in OURS:
             shutil.copyfile(file, new / file.name)
         _compress(new)
         (new / STAMP).write_text(version)
@@ -90,7 +91,7 @@ def install(folder: Path, package: Path | None = None) -> bool:
 def _version() -> str:
     """What the folder is made from: changes with the pin, this script and the configuration."""
     digest = hashlib.sha256()
-    for source in (Path(__file__), *CONFIGURATION):
+    for source in (Path(__file__), *OURS):
         digest.update(source.read_bytes())
     return f"{PACKAGE} {digest.hexdigest()}\n"
 
@@ -150,8 +151,8 @@ def _reroot(folder: Path) -> None:
     """Move the build from / to ROOT: addresses in the page, the scripts and the styles."""
     page = [folder / "index.html"]
     _replace(page, r'<script[^>]*src="/init-service-worker\.js"[^>]*></script>', "")
-    # Ours is loaded first: the configuration names the extension that it defines.
-    _replace(page, r'(<script[^>]*src="/)app-config(\.js"></script>)', r"\1lumbar\2\g<0>")
+    tags = "".join(rf"\1{file.name}\2" for file in OURS)
+    _replace(page, r'(<script[^>]*src="/)app-config\.js("></script>)', tags)
     _replace(page, r'\b(href|src)="/', rf'\1="{ROOT}')
     _replace(page, r'window\.PUBLIC_URL="/"', f'window.PUBLIC_URL="{ROOT}"')
     _replace(

@@ -7,66 +7,10 @@
 (function () {
   'use strict';
 
-  const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
-  const SCHEME = '99LUMBAR';
+  const { currentReport, first, isReport, list, notAssessed, placesOf, severityOf, targetOf } =
+    window.lumbarReport;
+
   const ROLES = ['sagittal_t2', 'sagittal_t1', 'axial_t2'];
-  const SEVERITIES = ['Normal/Mild', 'Moderate', 'Severe'];
-  const ROLE_OF_CONDITION = { SCS: 'sagittal_t2', NFN: 'sagittal_t1', SAS: 'axial_t2' };
-  const IMAGING_MEASUREMENTS = '126010';
-  const FINDING = '121071';
-  const COMMENT = '121106';
-
-  // --- reading a report (its metadata as OHIF's DICOMweb client gives it)
-
-  // A sequence of one item may come as the item itself.
-  const list = value => (value === undefined || value === null ? [] : Array.isArray(value) ? value : [value]);
-  const children = item => list(item.ContentSequence);
-  const first = value => list(value)[0] ?? {};
-  const isNamed = code => item => first(item.ConceptNameCodeSequence).CodeValue === code;
-  // "L4/L5 left subarticular stenosis: Severe"
-  const targetOf = label => label.split(': ')[0];
-  const severityOf = label => SEVERITIES.indexOf(label.split(': ')[1]);
-
-  const isReport = displaySet =>
-    displaySet.SOPClassUID === COMPREHENSIVE_SR &&
-    list(displaySet.instance?.CodingSchemeIdentificationSequence).some(
-      scheme => scheme.CodingSchemeDesignator === SCHEME
-    );
-
-  /** The report that no other one replaces; reports are chained by their predecessors. */
-  function currentReport(displaySets) {
-    const reports = displaySets.filter(isReport);
-    const replaced = new Set(
-      reports
-        .flatMap(report => list(report.instance.PredecessorDocumentsSequence))
-        .flatMap(study => list(study.ReferencedSeriesSequence))
-        .flatMap(series => list(series.ReferencedSOPSequence))
-        .map(reference => reference.ReferencedSOPInstanceUID)
-    );
-    return reports
-      .filter(report => !replaced.has(report.instance.SOPInstanceUID))
-      .sort((a, b) => Number(b.SeriesNumber) - Number(a.SeriesNumber))[0];
-  }
-
-  /** Where each measurement group points: {target, role, image, frame}, the worst finding last. */
-  function placesOf(report) {
-    const measurements = children(report.instance).filter(isNamed(IMAGING_MEASUREMENTS));
-    return measurements.flatMap(children).flatMap(group => {
-      const finding = children(group).find(isNamed(FINDING));
-      const comment = children(group).find(isNamed(COMMENT));
-      return children(group)
-        .filter(item => item.ValueType === 'NUM')
-        .flatMap(children)
-        .flatMap(children)
-        .map(image => first(image.ReferencedSOPSequence))
-        .map(reference => ({
-          target: targetOf(comment?.TextValue ?? ''),
-          role: ROLE_OF_CONDITION[first(finding?.ConceptCodeSequence).CodeValue],
-          image: reference.ReferencedSOPInstanceUID,
-          frame: Number(reference.ReferencedFrameNumber ?? 1),
-        }));
-    });
-  }
 
   // --- which series takes which place
 
@@ -90,7 +34,7 @@
     const frame = first(image.SharedFunctionalGroupsSequence);
     const orientation = list(
       image.ImageOrientationPatient ??
-        first(frame.PlaneOrientationSequence).ImageOrientationPatient
+        first(frame.PlaneOrientationSequence).ImageOrientationPatient,
     ).map(Number);
     const echoTime = Number(image.EchoTime ?? first(frame.MREchoSequence).EffectiveEchoTime);
     if (image.Modality !== 'MR' || orientation.length !== 6 || !(echoTime > 0)) {
@@ -104,7 +48,9 @@
     ].map(Math.abs);
     const axis = normal.indexOf(Math.max(...normal));
     const isT2 = echoTime > 50;
-    return { '0true': 'sagittal_t2', '0false': 'sagittal_t1', '2true': 'axial_t2' }[`${axis}${isT2}`];
+    return { '0true': 'sagittal_t2', '0false': 'sagittal_t1', '2true': 'axial_t2' }[
+      `${axis}${isT2}`
+    ];
   }
 
   /** The target that the address names, as in `#target=L4/L5 spinal canal stenosis`. */
@@ -120,7 +66,7 @@
       Array.from({ length: Number(instance.NumberOfFrames ?? 1) }, (_, n) => ({
         image: instance.SOPInstanceUID,
         frame: n + 1,
-      }))
+      })),
     );
     const indexOf = place =>
       images.findIndex(({ image, frame }) => image === place.image && frame === place.frame);
@@ -179,6 +125,7 @@
       return;
     }
     shown.add(report);
+    tellGaps(report, uiNotificationService);
     await report.load();
     if (!report.isRehydratable) {
       return; // Nothing could be graded: the report holds no point.
@@ -195,6 +142,22 @@
       displaySetInstanceUID: report.displaySetInstanceUID,
     });
     selectWanted(app.servicesManager.services);
+  }
+
+  /** Say what was not assessed, and why: a target without a point must not look like a normal one. */
+  function tellGaps(report, uiNotificationService) {
+    const gaps = [...notAssessed(report)].map(
+      ([reason, targets]) =>
+        `${reason}: ${targets.length > 3 ? `${targets.length} targets` : targets.join(', ')}`,
+    );
+    if (gaps.length) {
+      uiNotificationService.show({
+        title: 'Not assessed',
+        message: gaps.join('; '),
+        type: 'warning',
+        duration: 60000,
+      });
+    }
   }
 
   function worstFirst({ storedMeasurementByAnnotationType: byType, displaySet }) {
@@ -237,8 +200,11 @@
     }
     const image = window.cornerstone.metaData.get(
       'imagePlaneModule',
-      annotation.metadata.referencedImageId
+      annotation.metadata.referencedImageId,
     );
+    if (!image?.rowCosines) {
+      return; // Without a plane the text stays where OHIF puts it.
+    }
     const axial = Math.abs(image.rowCosines[0]) > 0.5;
     const colour = COLOURS[severity];
     const states = ['', 'Highlighted', 'Selected', 'Locked'];
@@ -255,7 +221,12 @@
     const { rows, columns } = image;
     const scale = scaleOf(columns, rows, measurement.displaySetInstanceUID, services);
     const side = measurement.label.includes(' left ') === image.rowCosines[0] > 0 ? 1 : -1;
-    place(annotation, measurement.label, { rows, columns, side: axial ? side : 0, screenPx: 1 / scale });
+    place(annotation, measurement.label, {
+      rows,
+      columns,
+      side: axial ? side : 0,
+      screenPx: 1 / scale,
+    });
   }
 
   /** Move the arrow's tail and its text; the tip is the point, and stays. In pixels of the image.
@@ -297,7 +268,7 @@
 
   function viewportOf(displaySet, viewportGridService) {
     return [...viewportGridService.getState().viewports.values()].find(
-      ({ displaySetInstanceUIDs }) => displaySetInstanceUIDs.includes(displaySet)
+      ({ displaySetInstanceUIDs }) => displaySetInstanceUIDs.includes(displaySet),
     );
   }
 
@@ -305,14 +276,20 @@
     id: 'orthanc-lumbar',
     preRegistration({ servicesManager }) {
       const { displaySetService, hangingProtocolService } = servicesManager.services;
-      hangingProtocolService.addCustomAttribute('lumbarRole', 'Role in a lumbar report', (displaySet, options) =>
-        roleOf(displaySet, options.displaySets)
+      hangingProtocolService.addCustomAttribute(
+        'lumbarRole',
+        'Role in a lumbar report',
+        (displaySet, options) => roleOf(displaySet, options.displaySets),
       );
-      hangingProtocolService.addCustomAttribute('lumbarReport', 'Has a lumbar report', (_, options) =>
-        Boolean(currentReport(options.displaySets ?? []))
+      hangingProtocolService.addCustomAttribute(
+        'lumbarReport',
+        'Has a lumbar report',
+        (_, options) => Boolean(currentReport(options.displaySets ?? [])),
       );
-      hangingProtocolService.addCustomAttribute('lumbarImage', 'Where a series opens', ([displaySet]) =>
-        openingImage(displaySet, displaySetService.getActiveDisplaySets())
+      hangingProtocolService.addCustomAttribute(
+        'lumbarImage',
+        'Where a series opens',
+        ([displaySet]) => openingImage(displaySet, displaySetService.getActiveDisplaySets()),
       );
     },
     getCustomizationModule: () => [
@@ -329,11 +306,11 @@
       // Once a viewport has its images, the report's points can be drawn.
       cornerstoneViewportService.subscribe(
         cornerstoneViewportService.EVENTS.VIEWPORT_DATA_CHANGED,
-        () => showReport(app, shown)
+        () => showReport(app, shown),
       );
       measurementService.subscribe(
         measurementService.EVENTS.RAW_MEASUREMENT_ADDED,
-        ({ measurement }) => dress(measurement, app.servicesManager.services)
+        ({ measurement }) => dress(measurement, app.servicesManager.services),
       );
     },
   };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -20,6 +21,7 @@ from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import load_bundle
+from worker.nouns.study import Role
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade, structured_report
 
@@ -123,6 +125,19 @@ def graded_enhanced(
     folder = tmp_path_factory.mktemp("enhanced")
     write_phantom(make_phantom(5, LESIONS, slices=SMALL), folder)
     enhance_study(folder)
+    return put(folder, orthanc_server)
+
+
+@pytest.fixture(scope="session")
+def graded_in_part(
+    orthanc_server: stack.OrthancServer, tmp_path_factory: pytest.TempPathFactory
+) -> Graded:
+    """A third phantom, without its axial series, in Orthanc and graded."""
+    folder = tmp_path_factory.mktemp("part")
+    phantom = make_phantom(6, LESIONS, slices=SMALL)
+    write_phantom(phantom, folder)
+    (axial,) = folder.rglob(phantom.of(Role.AXIAL_T2).series_instance_uid)
+    shutil.rmtree(axial)
     return put(folder, orthanc_server)
 
 

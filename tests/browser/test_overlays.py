@@ -12,7 +12,7 @@ from browser_pages import VIEWPORT, Shown, screen, wait_for_label, wait_for_labe
 from PIL import Image
 
 from dicom_sr.content import label
-from dicom_sr.findings import Condition, Graded, Level, Report, Side, Target
+from dicom_sr.findings import Condition, Graded, Level, NotAssessedReason, Report, Side, Target
 from worker.report.links import viewer_link
 
 NEAR_PX = 2.0
@@ -101,6 +101,16 @@ def test_frames_of_enhanced_objects_are_shown(visit, root, graded_enhanced):
     shown = screen(visit.page)
     for condition, where in VIEWPORT.items():
         check(shown[where], worst(report, condition), graded_enhanced.headers)
+    assert visit.problems == []
+
+
+def test_what_is_not_assessed_is_said(visit, root, graded_in_part):
+    """A study without axial T2: the page tells how many targets have no grade, and why."""
+    report = graded_in_part.report
+    assert {f.reason for f in report.not_assessed} == {NotAssessedReason.NO_AXIAL_T2}
+    visit.page.goto(viewer_link(f"{root}/ohif", report.study_instance_uid))
+    told = visit.page.get_by_text(f"no axial T2: {len(report.not_assessed)} targets")
+    told.wait_for(timeout=60_000)
     assert visit.problems == []
 
 

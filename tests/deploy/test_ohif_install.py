@@ -58,17 +58,18 @@ def package(install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_build_is_rooted_and_ours_is_loaded_first(install, package, tmp_path):
-    """Every address begins with /ohif/, and our extension stands before the configuration."""
+    """Every address begins with /ohif/, and each script of ours stands before who uses it."""
     folder = tmp_path / "viewer"
     assert install.install(folder, package)
     page = (folder / "index.html").read_text()
-    assert page.index('src="/ohif/lumbar.js"') < page.index('src="/ohif/app-config.js"')
+    places = [page.index(f'src="/ohif/{file.name}"') for file in install.OURS]
+    assert places == sorted(places)
     assert 'href="/ohif/app.css"' in page
     assert 'PUBLIC_URL="/ohif/"' in page
     assert (folder / "app.js").read_text() == '__webpack_require__.p = "/ohif/";'
     assert (folder / "app.css").read_text() == "url(/ohif/font.woff2)"
-    for name in ("lumbar.js", "app-config.js"):
-        assert (folder / name).read_text() == SCRIPT.with_name(name).read_text()
+    for file in install.OURS:
+        assert (folder / file.name).read_text() == file.read_text()
 
 
 def test_what_calls_home_or_is_not_needed_stays_out(install, package, tmp_path):
