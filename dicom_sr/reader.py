@@ -21,6 +21,7 @@ from dicom_sr.findings import (
     Target,
 )
 from dicom_sr.items import child, children, fraction_of, point_of, value_code
+from dicom_sr.lenient import UNREADABLE, items, text
 from dicom_sr.uids import CODING_SCHEME_UID
 
 
@@ -39,16 +40,16 @@ def read(dataset: Dataset) -> Report:
         return _report(dataset)
     except ReportError as error:
         raise ReportError(f"this lumbar report cannot be read: {error}") from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        # What pydicom raises for attributes that are missing, empty or of another kind.
+    except UNREADABLE as error:
+        # Attributes that are missing, empty or of another kind.
         raise ReportError(f"this lumbar report is damaged ({type(error).__name__})") from error
 
 
 def is_lumbar_report(dataset: Dataset) -> bool:
     """Whether an object's header claims to be an SR written by this library."""
-    schemes = dataset.get("CodingSchemeIdentificationSequence") or ()
-    return dataset.get("SOPClassUID") == ComprehensiveSRStorage and any(
-        scheme.get("CodingSchemeUID") == CODING_SCHEME_UID for scheme in schemes
+    schemes = items(dataset, "CodingSchemeIdentificationSequence")
+    return text(dataset, "SOPClassUID") == ComprehensiveSRStorage and any(
+        text(scheme, "CodingSchemeUID") == CODING_SCHEME_UID for scheme in schemes
     )
 
 

@@ -13,13 +13,9 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-from pydicom import Dataset
 
-from dicom_sr import uids, writer
-from dicom_sr.errors import ReportError
 from dicom_sr.findings import (
     TARGETS,
-    BundleIdentity,
     Condition,
     Finding,
     Graded,
@@ -32,10 +28,8 @@ from dicom_sr.findings import (
     Side,
     Target,
 )
-from worker import __version__
 from worker.archive import Archive
 from worker.bundles.loading import Bundle
-from worker.errors import BrokenStudy
 from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
 from worker.intake.headers import read_study
@@ -209,52 +203,6 @@ def assess(
         return graded(target, axial[level].canal, anatomy.levels[level], image, sure)
 
     return tuple(finding(target) for target in TARGETS)
-
-
-def structured_report(graded: GradedStudy, predecessor: Dataset | None = None) -> Dataset:
-    """The Structured Report of a graded study, with the same UID for the same input.
-
-    Raises `BrokenStudy` when the study's own headers cannot be put into one.
-    """
-    try:
-        return writer.write(
-            graded.report,
-            source_headers(graded.routed),
-            software_version=__version__,
-            fingerprint=fingerprint(graded.routed),
-            predecessor=predecessor,
-        )
-    except ReportError as error:
-        raise BrokenStudy(f"no report can be written: {error}") from error
-
-
-def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
-    """The SOP Instance UID that the report of a routed study has, known before grading."""
-    study = routed.study.study_instance_uid
-    return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256)
-
-
-def fingerprint(routed: RoutedStudy) -> str:
-    """The fingerprint of the routed series' instances; no other instance changes a result."""
-    return uids.fingerprint(_routed_images(routed))
-
-
-def source_headers(routed: RoutedStudy) -> list[Dataset]:
-    """The headers of every instance of the routed series, each once.
-
-    Where no series has a role, those of every MR image: they were looked at and found wanting.
-    """
-    sources = routed.study.sources
-    images = {(i.series_instance_uid, i.sop_instance_uid): None for i in _routed_images(routed)}
-    if not images:
-        return [header for header in sources.values() if header.get("Modality") == "MR"]
-    return [sources[key] for key in images]
-
-
-def _routed_images(routed: RoutedStudy) -> Iterator[ImageReference]:
-    for series in (s for role in routed.roles.values() for s in role):
-        for header in series.slices:
-            yield header.image
 
 
 def _between_foramina(

@@ -32,7 +32,8 @@ def main() -> None:
     from worker.bundles.loading import load_bundle
     from worker.phantom.study import make_phantom
     from worker.phantom.writing import write_phantom
-    from worker.pipeline import grade, structured_report
+    from worker.pipeline import grade
+    from worker.report.structured import structured_report
 
     bundle = load_bundle(device=options.device)
     start_ms = (time.perf_counter() - begun) * 1000

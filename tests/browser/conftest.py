@@ -23,7 +23,8 @@ from worker.archive.folder import FolderArchive
 from worker.bundles.loading import load_bundle
 from worker.nouns.study import Role
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
-from worker.pipeline import grade, structured_report
+from worker.pipeline import grade
+from worker.report.structured import structured_report
 
 LESIONS = {
     Target(Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4): Severity.SEVERE,

@@ -14,7 +14,8 @@ from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import GradedStudy, grade, structured_report
+from worker.pipeline import GradedStudy, grade
+from worker.report.structured import structured_report
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from worker.errors import LumbarError, Rejected
 from worker.nouns.study import RepairKind, Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
-from worker.pipeline import grade, structured_report
+from worker.pipeline import grade
+from worker.report.structured import structured_report
 
 CANAL, FORAMINAL, RECESS = Condition
 

@@ -16,8 +16,9 @@ from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Task
 from worker.evaluation.predictions import Weighting
-from worker.pipeline import GradedStudy, grade, structured_report
+from worker.pipeline import GradedStudy, grade
 from worker.report.document import document
+from worker.report.structured import structured_report
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from worker.bundles.loading import Bundle
 from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
-from worker.pipeline import GradedStudy, grade, structured_report
+from worker.pipeline import GradedStudy, grade
+from worker.report.structured import structured_report
 
 POINT_ON = {
     Condition.SPINAL_CANAL_STENOSIS: Role.SAGITTAL_T2,

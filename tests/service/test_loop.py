@@ -1,5 +1,6 @@
 """The whole loop with real servers: a study arrives, its report comes back, once."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import stack
 
 from dicom_sr import reader, uids
-from dicom_sr.findings import ImageReference
+from dicom_sr.findings import ImageReference, NotAssessedReason
+from dicom_sr.revisions import current_report, predecessors
 from worker.archive.orthanc import OrthancArchive
 from worker.bundles.loading import load_bundle
+from worker.nouns.study import Role
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade
 
@@ -117,3 +120,28 @@ def test_no_patient_data_in_logs(loop):
     for value in (str(patient.PatientName), patient.PatientID, patient.PatientBirthDate):
         assert value
         assert value not in logs
+
+
+def test_a_series_that_comes_late_revises_the_report(loop, tmp_path):
+    """Without its axial series a study is graded in part; once it is there, a second report in a
+    series of its own says so of the first."""
+    phantom = make_phantom(SEED + 1, slices=SMALL)
+    write_phantom(phantom, tmp_path)
+    late = phantom.of(Role.AXIAL_T2).series_instance_uid
+    files = sorted(tmp_path.rglob("*.dcm"))
+    arrival.send(loop.client, [file for file in files if file.parent.name != late])
+    study = arrival.orthanc_study(loop.client, phantom.study_instance_uid)
+    assert arrival.wait_for_verdict(loop.worker, study).outcome == "graded"
+    (first,) = arrival.reports(loop.client, phantom.study_instance_uid)
+    assert {f.reason for f in reader.read(first).not_assessed} == {NotAssessedReason.NO_AXIAL_T2}
+
+    arrival.send(loop.client, [file for file in files if file.parent.name == late])
+    deadline = time.monotonic() + 120
+    while len(found := arrival.reports(loop.client, phantom.study_instance_uid)) < 2:
+        assert time.monotonic() < deadline, "no second report"
+        time.sleep(0.5)
+    (second,) = (one for one in found if one.SOPInstanceUID != first.SOPInstanceUID)
+    assert predecessors(second) == [first.SOPInstanceUID]
+    assert second.SeriesInstanceUID != first.SeriesInstanceUID
+    assert current_report(found).SOPInstanceUID == second.SOPInstanceUID
+    assert len(reader.read(second).graded) > len(reader.read(first).graded)

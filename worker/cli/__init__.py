@@ -21,6 +21,7 @@ from worker import __version__
 # The verbs enter themselves into the application when they are imported.
 from worker.cli import evaluating as _evaluating  # noqa: F401
 from worker.cli import learning as _learning  # noqa: F401
+from worker.cli import reports as _reports  # noqa: F401
 from worker.cli import studies as _studies  # noqa: F401
 from worker.cli import tools as _tools  # noqa: F401
 from worker.cli.shell import app

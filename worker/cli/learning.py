@@ -116,8 +116,7 @@ def bundle(
             stdout().print(line, highlight=False)
         print_path("bundle", out)
 
-    writable(out)
-    _in_workshop(work, data, runs, device, devices)
+    _in_workshop(work, data, (out, runs), device, devices)
 
 
 def _train_one(
@@ -145,19 +144,25 @@ def _train_one(
             print_path("member", file)
             print_path("curves", file.parent / "curves.png")
 
-    _in_workshop(work, data, runs, device, devices)
+    _in_workshop(work, data, (runs,), device, devices)
 
 
 def _in_workshop(
     work: Callable[[TrainingData, Workshop], Any],
     data: Path | None,
-    runs: Path,
+    folders: tuple[Path, ...],
     device: str,
     devices: int,
 ) -> None:
+    """Check everything that can be checked before the long work, then do it.
+
+    `folders` are made; the last one holds the runs.
+    """
     if data is not None:
         existing(data)
-    writable(runs)
+    for folder in folders:
+        writable(folder)
+    runs = folders[-1]
     from worker.bundles.loading import choose_device
     from worker.training.data import TrainingData
     from worker.training.members import Workshop

@@ -62,6 +62,7 @@ def grade(
         from worker.archive.folder import FolderArchive
         from worker.bundles.loading import load_bundle
         from worker.report.document import document
+        from worker.report.structured import structured_report
         from worker.report.tables import grades_table
         from worker.report.writing import write_report
 
@@ -72,7 +73,7 @@ def grade(
         status.update("report")
         written = None
         if out is not None:
-            written = write_report(graded, pipeline.structured_report(graded), out, viewer)
+            written = write_report(graded, structured_report(graded), out, viewer)
     if as_json:
         print_json(document(graded))
         return

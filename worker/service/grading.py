@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 from dicom_sr import reader
 from dicom_sr.errors import ReportError
 from worker.errors import ArchiveUnavailable, BrokenStudy
-from worker.pipeline import (
-    Observer,
-    Steps,
-    expected_sr_uid,
-    grade_routed,
-    look,
-    structured_report,
-)
+from worker.pipeline import Observer, Steps, grade_routed, look
+from worker.report.structured import expected_sr_uid, structured_report
 
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
@@ -37,7 +31,8 @@ def grade_and_store(
 
     The archive is the judge: its headers tell the report's deterministic UID, and where a
     report is stored under that UID already (ours came back, the study was sent again)
-    nothing is done. Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the
+    nothing is done. A report of fewer images or other models stays, and is named as revised.
+    Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the
     report is not there after it was stored; `BrokenStudy` when another report, or
     something that is none, occupies its UID.
     """

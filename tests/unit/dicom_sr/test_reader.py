@@ -6,7 +6,9 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import Report
@@ -93,3 +95,19 @@ def test_damage_is_refused_in_a_sentence(name: str, written: Dataset) -> None:
     damaged(name, written)
     with pytest.raises(ReportError, match="this lumbar report"):
         read(written)
+
+
+def test_bytes_that_are_no_values_are_refused_in_a_sentence(written: Dataset) -> None:
+    """What a file holds is looked at late, and may still turn out to be nothing."""
+    certainty = next(i for i in first_group(written).ContentSequence if "ContentSequence" in i)
+    tag = Tag("GraphicData")
+    certainty.ContentSequence[0][tag] = RawDataElement(tag, "FL", 3, b"abc", 0, False, True)
+    with pytest.raises(ReportError, match="this lumbar report is damaged"):
+        read(written)
+
+
+def test_coding_schemes_that_are_none_make_no_lumbar_report(written: Dataset) -> None:
+    """Asking whose an SR is raises for none, however broken its header."""
+    tag = Tag("CodingSchemeIdentificationSequence")
+    written[tag] = DataElement(tag, "LO", "99LUMBAR")
+    assert not is_lumbar_report(written)

@@ -1,4 +1,4 @@
-"""What other people's tools say about the SR: dicom3tools, dcmtk and highdicom."""
+"""What other people's tools say about the SR: dicom3tools, dcmtk, highdicom and PixelMed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import highdicom
 import pytest
 from pydicom import Dataset, dcmwrite
 
-from dicom_sr.findings import Report
+from dicom_sr.findings import Level, NotAssessed, NotAssessedReason, Report
 from dicom_sr.writer import write
+
+JAVA = (
+    # It ends before an optimising compiler pays off.
+    *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx2g"),
+    # Since JDK 17, XPath has limits that its style sheets are beyond.
+    *(f"-Djdk.xml.{limit}=0" for limit in ("xpathExprGrpLimit", "xpathExprOpLimit")),
+    *("-Djdk.xml.xpathTotalOpLimit=0", "-cp", "/usr/share/java/pixelmed.jar"),
+)
+"""How Debian's libpixelmed-java is started."""
 
 
 def tool(name: str) -> str:
@@ -24,22 +34,61 @@ def tool(name: str) -> str:
     return found
 
 
-@pytest.fixture(params=["graded and not", "nothing assessed"])
-def file(
+@dataclass(frozen=True)
+class Written:
+    """An SR on disk, what it says, and the files that it refers to."""
+
+    file: Path
+    report: Report
+    referred: list[Path]
+
+
+@pytest.fixture
+def few(report: Report, report_with: Callable[..., Report]) -> Report:
+    """The L4/L5 targets graded, each on one frame; templates are the same in every group."""
+    reason = NotAssessedReason.UNCERTAIN
+    return report_with(
+        {
+            finding.target: replace(finding, point=replace(finding.point, image=finding.graded_on))
+            if finding.target.level is Level.L4_L5
+            else NotAssessed(finding.target, reason)
+            for finding in report.graded
+        }
+    )
+
+
+@pytest.fixture(params=["graded and not", "nothing assessed", "revision", "enhanced multi-frame"])
+def written_file(
     request: pytest.FixtureRequest,
-    written: Dataset,
+    report: Report,
     nothing_assessed: Report,
+    few: Report,
     sources: list[Dataset],
+    written: Dataset,
     encoded: Callable[[Dataset], bytes],
     tmp_path: Path,
-) -> Path:
-    """An SR on disk, with grades on frames and without any grade."""
-    sr = written
-    if request.param == "nothing assessed":
-        sr = write(nothing_assessed, sources, software_version="1", fingerprint="f")
+) -> Written:
+    """With grades, without any, revising another, and with every point on a frame."""
+    said, images, revised = {
+        "graded and not": (report, sources, None),
+        "nothing assessed": (nothing_assessed, sources, None),
+        "revision": (few, sources, written),
+        "enhanced multi-frame": (few, sources[-1:], None),
+    }[request.param]
+    sr = write(said, images, software_version="1", fingerprint="f", predecessor=revised)
     path = tmp_path / "report.dcm"
     path.write_bytes(encoded(sr))
-    return path
+    referred = []
+    for n, dataset in enumerate([*images, *([] if revised is None else [revised])]):
+        referred.append(tmp_path / f"{n}.dcm")
+        dcmwrite(referred[-1], dataset, implicit_vr=False, little_endian=True)
+    return Written(path, said, referred)
+
+
+@pytest.fixture
+def file(written_file: Written) -> Path:
+    """The SR alone."""
+    return written_file.file
 
 
 def test_dciodvfy_finds_no_error(file: Path) -> None:
@@ -50,16 +99,13 @@ def test_dciodvfy_finds_no_error(file: Path) -> None:
     assert [line for line in lines if line.startswith("Error")] == []
 
 
-def test_dcentvfy_finds_patient_and_study_consistent(
-    file: Path, sources: list[Dataset], tmp_path: Path
-) -> None:
-    """SR and images agree on their patient and study, byte for byte."""
-    paths = [file]
-    for n, header in enumerate(sources):
-        paths.append(tmp_path / f"source-{n}.dcm")
-        dcmwrite(paths[-1], header, implicit_vr=False, little_endian=True)
+def test_dcentvfy_finds_patient_and_study_consistent(written_file: Written) -> None:
+    """SR, images and predecessor agree on their patient and study, byte for byte."""
     run = subprocess.run(
-        [tool("dcentvfy"), *paths], capture_output=True, encoding="latin-1", check=False
+        [tool("dcentvfy"), written_file.file, *written_file.referred],
+        capture_output=True,
+        encoding="latin-1",
+        check=False,
     )
     lines = (run.stdout + run.stderr).splitlines()
     assert [line for line in lines if line.startswith("Error")] == []
@@ -75,11 +121,26 @@ def test_dcmtk_reads_the_tree(file: Path) -> None:
     assert "Not assessed because" in run.stdout
 
 
-def test_highdicom_reads_the_groups(file: Path, report: Report) -> None:
+def test_highdicom_reads_the_groups(written_file: Written) -> None:
     """highdicom takes it for a measurement report, also where no group is in it."""
-    sr = highdicom.sr.srread(file)
+    sr = highdicom.sr.srread(written_file.file)
     groups = sr.content.get_image_measurement_groups()
-    assert len(groups) in (0, len(report.graded))
+    assert len(groups) == len(written_file.report.graded)
     for group in groups:
         assert group.tracking_uid
         assert group.finding_sites
+
+
+@pytest.mark.slow
+def test_pixelmed_finds_no_error_in_the_templates(file: Path) -> None:
+    """The tree keeps to TID 1500 and what it includes; extensions are warnings."""
+    run = subprocess.run(
+        [tool("java"), *JAVA, "com.pixelmed.validate.DicomSRValidator", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = run.stdout.splitlines()
+    assert "Found Root Template TID_1500 (MeasurementReport)" in lines, run.stderr
+    assert "IOD validation complete" in lines, run.stderr
+    assert [line for line in lines if line.startswith("Error")] == []

@@ -11,7 +11,8 @@ from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
 from worker.errors import ArchiveUnavailable, BrokenStudy
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import grade, structured_report
+from worker.pipeline import grade
+from worker.report.structured import structured_report
 from worker.service.grading import Outcome, grade_and_store
 
 

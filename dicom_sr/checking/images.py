@@ -1,0 +1,92 @@
+"""Rules about the images that an SR refers to, and about whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydicom import Dataset
+
+from dicom_sr.checking.subject import Problem, Reference, Subject, error, warning
+from dicom_sr.lenient import numbers, text
+
+_IDENTITY: Final = ("PatientID", "PatientName", "AccessionNumber")
+
+
+def images_are_evidence(sr: Subject) -> Iterator[Problem]:
+    """Every image is listed as evidence, in one series: an SR names images by their UID alone."""
+    for image in sr.references:
+        series = sr.evidence.get(image.sop_instance_uid, ())
+        if len(series) != 1:
+            how = "in more than one series" if series else "nowhere"
+            yield error(image.where, f"its image is listed as evidence {how}")
+
+
+def belongs_to_the_study(sr: Subject) -> Iterator[Problem]:
+    """Study, patient and order are those of the images, or viewers show another patient."""
+    if sr.images and not sr.headers:
+        yield error("study", "none of the images given is of the study of this document")
+        return
+    headers = [header for found in sr.headers.values() for header in found]
+    for keyword in _IDENTITY:
+        known = {_comparable(header, keyword) for header in headers} - {""}
+        if headers and _comparable(sr.dataset, keyword) not in (known or {""}):
+            yield error(
+                "study" if keyword == "AccessionNumber" else "patient",
+                f"{keyword} is not that of the images: shown as another patient",
+            )
+
+
+def images_are_there(sr: Subject) -> Iterator[Problem]:
+    """Every image is among those given, and of the class that the reference says."""
+    if not sr.headers:
+        return
+    for image in sr.references:
+        header = _header(sr, image)
+        if header is None:
+            yield error(image.where, "its image is not among those given")
+        elif text(header, "SOPClassUID") not in ("", image.sop_class_uid):
+            yield error(image.where, "its image is of another SOP Class than the reference says")
+
+
+def frames_are_named(sr: Subject) -> Iterator[Problem]:
+    """A point on a multi-frame image names its frame, and frames named are there."""
+    for image in sr.references:
+        header = _header(sr, image)
+        if header is None:
+            continue
+        count = next(iter(numbers(header, "NumberOfFrames")), 1)
+        if not all(1 <= frame <= count for frame in image.frames):
+            yield error(image.where, f"its image has no such frame, but {count:g}")
+        if count > 1 and not image.frames:
+            yield (warning if image.point is None else error)(
+                image.where, f"names none of the {count:g} frames of its image"
+            )
+
+
+def points_lie_inside(sr: Subject) -> Iterator[Problem]:
+    """Points lie on their image, edges included (PS3.3 C.18.6.1.2)."""
+    for image in sr.references:
+        header = _header(sr, image)
+        if header is None or image.point is None:
+            continue
+        found = numbers(image.point.dataset, "GraphicData")
+        for keyword, coordinates in (("Columns", found[::2]), ("Rows", found[1::2])):
+            for size in numbers(header, keyword):
+                if any(coordinate > size for coordinate in coordinates):
+                    yield error(
+                        sr.where(image.point), f"lies outside its image of {size:g} {keyword}"
+                    )
+
+
+def _header(sr: Subject, image: Reference) -> Dataset | None:
+    """The header of the image meant; None where it was not given."""
+    found = sr.headers.get(image.sop_instance_uid, ())
+    series = sr.evidence.get(image.sop_instance_uid, ())
+    listed = [header for header in found if text(header, "SeriesInstanceUID") in series]
+    return next(iter(listed or found), None)
+
+
+def _comparable(dataset: Dataset, keyword: str) -> str:
+    """A value without the empty components of a name that trail."""
+    return "=".join(part.rstrip("^ ") for part in text(dataset, keyword).split("=")).rstrip("=")

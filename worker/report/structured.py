@@ -1,0 +1,64 @@
+"""The Structured Report of a graded study: its UID, its sources, and what it revises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydicom import Dataset
+
+from dicom_sr import uids, writer
+from dicom_sr.errors import ReportError
+from dicom_sr.findings import BundleIdentity, ImageReference
+from dicom_sr.revisions import current_report
+from worker import __version__
+from worker.errors import BrokenStudy
+from worker.nouns.study import RoutedStudy
+from worker.report.outcome import Outcome
+
+
+def structured_report(graded: Outcome) -> Dataset:
+    """The Structured Report of a graded study, with the same UID for the same input.
+
+    Where the study holds an older report of ours, of fewer images or by other models, this one
+    revises it. Raises `BrokenStudy` when the study's own headers cannot be put into one.
+    """
+    uid = expected_sr_uid(graded.routed, graded.report.bundle)
+    try:
+        return writer.write(
+            graded.report,
+            source_headers(graded.routed),
+            software_version=__version__,
+            fingerprint=fingerprint(graded.routed),
+            predecessor=current_report(graded.routed.study.sources.values(), besides=uid),
+        )
+    except ReportError as error:
+        raise BrokenStudy(f"no report can be written: {error}") from error
+
+
+def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
+    """The SOP Instance UID that the report of a routed study has, known before grading."""
+    study = routed.study.study_instance_uid
+    return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256)
+
+
+def fingerprint(routed: RoutedStudy) -> str:
+    """The fingerprint of the routed series' instances; no other instance changes a result."""
+    return uids.fingerprint(_routed_images(routed))
+
+
+def source_headers(routed: RoutedStudy) -> list[Dataset]:
+    """The headers of every instance of the routed series, each once.
+
+    Where no series has a role, those of every MR image: they were looked at and found wanting.
+    """
+    sources = routed.study.sources
+    images = {(i.series_instance_uid, i.sop_instance_uid): None for i in _routed_images(routed)}
+    if not images:
+        return [header for header in sources.values() if header.get("Modality") == "MR"]
+    return [sources[key] for key in images]
+
+
+def _routed_images(routed: RoutedStudy) -> Iterator[ImageReference]:
+    for series in (s for role in routed.roles.values() for s in role):
+        for header in series.slices:
+            yield header.image
