@@ -74,7 +74,7 @@ def viewer_folder() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(viewer_folder: Path) -> Iterator[Browser]:
     """A headless Chromium."""
     with sync_playwright() as playwright:
@@ -85,7 +85,7 @@ def chromium(viewer_folder: Path) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session", params=["orthanc", "nginx"])
+@pytest.fixture(scope="package", params=["orthanc", "nginx"])
 def root(
     request: pytest.FixtureRequest,
     orthanc_server: stack.OrthancServer,
