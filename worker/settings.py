@@ -5,12 +5,24 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import BadSettings
 
 PREFIX: Final = "LUMBAR_"
+_BELONGS_TO: Final = {
+    "dicomweb_password": "dicomweb_username",
+    "dicomweb_client_key": "dicomweb_client_certificate",
+}
 
 
 class LogLevel(StrEnum):
@@ -29,6 +41,13 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+class ArchiveKind(StrEnum):
+    """How the archive is spoken to."""
+
+    ORTHANC = "orthanc"
+    DICOMWEB = "dicomweb"
+
+
 def _starts_with(*schemes: str) -> AfterValidator:
     def check(url: str) -> str:
         if not url.startswith(schemes):
@@ -43,6 +62,9 @@ def _without_credentials(url: str) -> str:
     if "@" in url:
         raise ValueError("must hold no user and password: they have variables of their own")
     return url
+
+
+_Url = Annotated[str, _starts_with("http://", "https://"), AfterValidator(_without_credentials)]
 
 
 class Settings(BaseSettings):
@@ -63,15 +85,52 @@ class Settings(BaseSettings):
         pattern=r"^[\w.-]+$",
         description="Name of the queue; the plugin's must be equal.",
     )
-    orthanc_url: Annotated[
-        str, _starts_with("http://", "https://"), AfterValidator(_without_credentials)
-    ] = Field(default="http://127.0.0.1:8042", description="Root of Orthanc's REST API.")
+    archive: ArchiveKind = Field(
+        default=ArchiveKind.ORTHANC,
+        description=(
+            "orthanc (its REST API) or dicomweb (any server). The messages of Orthanc's plugin "
+            "name studies by Orthanc's ids; with dicomweb, whoever sends messages must name "
+            "them by their Study Instance UIDs."
+        ),
+    )
+    orthanc_url: _Url = Field(
+        default="http://127.0.0.1:8042", description="Root of Orthanc's REST API."
+    )
     orthanc_username: str | None = Field(
         default=None, description="A user of Orthanc, if it asks for one."
     )
     orthanc_password: SecretStr | None = Field(default=None, description="That user's password.")
     orthanc_timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds to wait for one answer of Orthanc."
+    )
+    dicomweb_username: str | None = Field(
+        default=None, description="A user of the DICOMweb server, if it asks for one."
+    )
+    dicomweb_password: SecretStr | None = Field(default=None, description="That user's password.")
+    dicomweb_token: SecretStr | None = Field(
+        default=None, description="A bearer token, where the server asks for one."
+    )
+    dicomweb_token_file: FilePath | None = Field(
+        default=None, description="The same in a file, read anew for each request."
+    )
+    dicomweb_ca_file: FilePath | None = Field(
+        default=None,
+        description="Authorities (PEM) that sign the server's certificate; public ones if not set.",
+    )
+    dicomweb_client_certificate: FilePath | None = Field(
+        default=None, description="The worker's own certificate (PEM), if the server asks for one."
+    )
+    dicomweb_client_key: FilePath | None = Field(
+        default=None,
+        description="That certificate's key (PEM, no passphrase), if in a file of its own.",
+    )
+    dicomweb_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds to wait for one answer of the DICOMweb server."
+    )
+    dicomweb_url: _Url | None = Field(
+        default=None,
+        validate_default=True,
+        description="Address under which the DICOMweb server's `studies` lie.",
     )
     bundle: str | None = Field(
         default=None,
@@ -98,6 +157,29 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")
+
+    @field_validator("dicomweb_url")
+    @classmethod
+    def _needed(cls, url: str | None, others: ValidationInfo) -> str | None:
+        if url is None and others.data.get("archive") is ArchiveKind.DICOMWEB:
+            raise ValueError(f"must be set where {PREFIX}ARCHIVE is dicomweb")
+        return url
+
+    @field_validator("dicomweb_token", "dicomweb_token_file")
+    @classmethod
+    def _alone(cls, token: object, others: ValidationInfo) -> object:
+        for other in ("dicomweb_username", "dicomweb_token"):
+            if other != others.field_name and token and others.data.get(other):
+                raise ValueError(f"cannot be set beside {PREFIX}{other.upper()}: choose one")
+        return token
+
+    @field_validator("dicomweb_password", "dicomweb_client_key")
+    @classmethod
+    def _beside(cls, value: object, others: ValidationInfo) -> object:
+        other = _BELONGS_TO[str(others.field_name)]
+        if value and not others.data.get(other):
+            raise ValueError(f"is of no use without {PREFIX}{other.upper()}")
+        return value
 
     @classmethod
     def load(cls) -> Self:

@@ -78,3 +78,11 @@ def test_comments_of_orthancs_json_are_not_in_strings(tmp_path):
     path = tmp_path / "c.json"
     path.write_text('// a\n{"url": "http://x/*y*/", /* b\n c */ "n": 1 // d\n}')
     assert stack.read_json_with_comments(path) == {"url": "http://x/*y*/", "n": 1}
+
+
+def test_the_configuration_lets_nobody_in_by_default():
+    """The shipped configuration asks for a user, names none, and listens to this machine only."""
+    configuration = stack.read_json_with_comments(stack.CONFIGURATION)
+    assert configuration["AuthenticationEnabled"] is True
+    assert configuration["RegisteredUsers"] == {}
+    assert configuration["RemoteAccessAllowed"] is False

@@ -10,30 +10,22 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final, Self, cast
 
 import httpx
 import pydicom
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 from pyorthanc import Orthanc
 
+from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel
 from worker.archive.orthanc_tags import header_from_tags
-from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
 from worker.nouns.study import Instance, Unreadable
 
-_PARALLEL: Final = 4
-_LOT: Final = 32
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
-_BUSY: Final = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
-_REFUSED: Final = (
-    httpx.codes.BAD_REQUEST,
-    httpx.codes.CONFLICT,
-    httpx.codes.REQUEST_ENTITY_TOO_LARGE,
-    httpx.codes.UNPROCESSABLE_ENTITY,
+_ENTRY: Final = (
+    "set LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD to one of its RegisteredUsers"
 )
-_NO_ENTRY: Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
 class OrthancArchive:
@@ -62,7 +54,7 @@ class OrthancArchive:
         transport: httpx.BaseTransport | None = None,
     ) -> Self:
         """An archive on the Orthanc at this URL; sends nothing yet."""
-        limits = httpx.Limits(max_connections=2 * _PARALLEL, keepalive_expiry=_KEEPALIVE_S)
+        limits = httpx.Limits(max_connections=2 * PARALLEL, keepalive_expiry=_KEEPALIVE_S)
         transport = transport or httpx.HTTPTransport(limits=limits, retries=1)
         auth = (username, password or "") if username else None
         # Asked for gzip, Orthanc compresses every DICOM file and takes four times as long.
@@ -88,11 +80,11 @@ class OrthancArchive:
         self._client.close()
 
     def check(self) -> str:
-        """Orthanc's version; raise BadSettings where something else answers at this URL."""
+        """Orthanc and its version; raise BadSettings where something else answers at this URL."""
         system = self._json("GET", "/system")
         if not isinstance(system, dict) or "Version" not in system or "DicomAet" not in system:
             raise self._not_orthanc("its /system is not Orthanc's")
-        return str(system["Version"])
+        return f"Orthanc {system['Version']}"
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
         """The headers of every object of the study in one request; raise `StudyGone`.
@@ -109,18 +101,7 @@ class OrthancArchive:
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The whole objects with these keys, four at a time and in any order."""
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch") as pool:
-            try:
-                # In lots, so that no more than one lot of files waits for a slow decoder.
-                for start in range(0, len(keys), _LOT):
-                    lot = [pool.submit(self._file, key) for key in keys[start : start + _LOT]]
-                    # as_completed lets go of every future it yields, and so of its bytes.
-                    for done in as_completed(lot):
-                        key, content = done.result()
-                        if content is not None:
-                            yield key, content
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        return in_parallel(keys, self._file)
 
     def store(self, dataset: Dataset) -> None:
         """Store one object; whether Orthanc really kept it, only `stored` tells."""
@@ -137,14 +118,14 @@ class OrthancArchive:
             parent = self._json("GET", f"/instances/{match['ID']}/study")
             if parent is None or parent["ID"] != study:
                 continue
-            _, content = self._file(match["ID"])
+            content = self._file(match["ID"])
             if content is not None:
-                return _read(content)
+                return dataset_of(content, f"Orthanc at {self._client.url}")
         return None
 
-    def _file(self, key: str) -> tuple[str, bytes | None]:
+    def _file(self, key: str) -> bytes | None:
         response = self._send("GET", f"/instances/{key}/file")
-        return key, None if response is None else response.content
+        return None if response is None else response.content
 
     def _json(
         self,
@@ -190,21 +171,9 @@ class OrthancArchive:
             return cast("httpx.Response", response)
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        if response.status_code in _NO_ENTRY:
-            raise BadSettings(
-                f"Orthanc at {self._client.url} lets us not in (HTTP {response.status_code}): set "
-                "LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD to one of its RegisteredUsers"
-            )
-        if response.is_server_error or response.status_code in _BUSY:
-            raise ArchiveUnavailable(
-                f"Orthanc at {self._client.url} answers HTTP {response.status_code}"
-            )
-        if response.status_code in _REFUSED:
-            raise BrokenStudy(
-                f"Orthanc at {self._client.url} refuses an object (HTTP {response.status_code}); "
-                "its log says why"
-            )
-        raise self._not_orthanc(f"it answers HTTP {response.status_code} to {method} {route}")
+        raise error_of(
+            response.status_code, f"Orthanc at {self._client.url}", _ENTRY
+        ) or self._not_orthanc(f"it answers HTTP {response.status_code} to {method} {route}")
 
     def _not_orthanc(self, why: str) -> BadSettings:
         return BadSettings(
@@ -215,10 +184,3 @@ class OrthancArchive:
 
 def _instance(key: str, tags: Mapping[str, Any]) -> Instance:
     return Instance(key, header_from_tags(tags))
-
-
-def _read(content: bytes) -> Dataset:
-    try:
-        return pydicom.dcmread(io.BytesIO(content))
-    except (InvalidDicomError, EOFError) as error:
-        raise ArchiveUnavailable("Orthanc gave back a file that is not DICOM") from error

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import redis
 import structlog
 
-from worker.archive.orthanc import OrthancArchive
 from worker.errors import ArchiveUnavailable, Misconfigured
+from worker.service.archives import open_archive
 from worker.service.deliveries import Deliveries
 from worker.settings import Settings
 
@@ -54,19 +54,13 @@ def start_runtime(settings: Settings) -> Runtime:
     from worker.service.grading import grade_and_store
 
     bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, settings.device)
-    password = settings.orthanc_password
-    archive = OrthancArchive.connect(
-        settings.orthanc_url,
-        settings.orthanc_username,
-        password.get_secret_value() if password else None,
-        timeout_s=settings.orthanc_timeout_s,
-    )
+    archive = open_archive(settings)
     try:
-        version = archive.check()
+        found = archive.check()
     except ArchiveUnavailable as error:
         _log.warning("archive away", reason=str(error))
     else:
-        _log.info("archive found", orthanc=version)
+        _log.info("archive found", archive=found)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
     _log.info("bundle loaded", bundle=bundle.identity.name, version=bundle.identity.version)
     return Runtime(

@@ -63,8 +63,8 @@ def register(app: Celery, runtime: Callable[[], Runtime], note: StopNote) -> Tas
     def grade_study(task: Task, *, study: str) -> None:
         """Grade one study of the archive.
 
-        Before: `study` is an Orthanc id. After: the archive holds its report, or the log
-        says why not.
+        Before: `study` is what the archive calls it, an Orthanc id or with DICOMweb a Study
+        Instance UID. After: the archive holds its report, or the log says why not.
         """
         with structlog.contextvars.bound_contextvars(study=study, message=task.request.id):
             _run(task, study, runtime, note)

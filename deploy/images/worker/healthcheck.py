@@ -1,4 +1,4 @@
-"""Whether what the worker needs answers it: Redis, and Orthanc with the worker's user.
+"""Whether what the worker needs answers it: Redis, and the archive with the worker's user.
 
 That the worker itself runs is seen by its container running: it ends when the worker does.
 """
@@ -9,8 +9,8 @@ import sys
 
 import redis
 
-from worker.archive.orthanc import OrthancArchive
 from worker.errors import LumbarError
+from worker.service.archives import open_archive
 from worker.settings import Settings
 
 TIMEOUT_S = 5.0
@@ -20,13 +20,7 @@ def main() -> int:
     """Ask both; 1, with the reason, where one does not answer."""
     try:
         settings = Settings.load()
-        password = settings.orthanc_password
-        with OrthancArchive.connect(
-            settings.orthanc_url,
-            settings.orthanc_username,
-            password.get_secret_value() if password else None,
-            timeout_s=TIMEOUT_S,
-        ) as archive:
+        with open_archive(settings, timeout_s=TIMEOUT_S) as archive:
             archive.check()
         with redis.Redis.from_url(settings.redis_url, socket_timeout=TIMEOUT_S) as client:
             client.ping()

@@ -7,7 +7,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from worker.archive.folder import FolderArchive
-from worker.errors import ArchiveUnavailable, StudyGone
+from worker.errors import ArchiveUnavailable
 from worker.nouns.study import Instance, Unreadable
 
 
@@ -47,26 +47,11 @@ def test_a_single_file_is_a_study(folder):
     assert isinstance(found, Instance)
 
 
-def test_a_missing_path_is_gone(tmp_path):
-    """A path that does not exist is a study that is gone."""
-    with pytest.raises(StudyGone):
-        FolderArchive().headers(str(tmp_path / "none"))
-
-
-def test_fetch_gives_whole_files_and_leaves_out_what_is_gone(folder):
-    """Keys of `headers` lead to the bytes of the files."""
-    path = folder / "deep" / "er" / "IM0001"
-    found = dict(FolderArchive().fetch([str(path), str(folder / "gone")]))
-    assert found == {str(path): path.read_bytes()}
-
-
-def test_what_is_stored_is_given_back_and_storing_twice_changes_nothing(tmp_path):
-    """An object comes back equal, from one file however often it is stored."""
+def test_however_often_it_is_stored_there_is_one_file(tmp_path):
+    """An object lies in the output folder once, under its SOP Instance UID."""
     archive = FolderArchive(tmp_path / "out")
     archive.store(image())
     archive.store(image())
-    assert archive.stored("any", "1.2.3.4") == image()
-    assert archive.stored("any", "1.2.3.5") is None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.2.3.4.dcm"]
 
 

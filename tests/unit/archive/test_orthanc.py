@@ -6,7 +6,7 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from worker.archive.orthanc import OrthancArchive
-from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings
 
 CALLS = {
     "check": lambda archive: archive.check(),
@@ -78,31 +78,3 @@ def test_an_address_without_scheme_names_the_variable():
         pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"),
     ):
         wrong.check()
-
-
-def test_a_study_that_is_not_there_is_gone():
-    """Headers of an unknown study raise StudyGone, as the protocol asks."""
-    with pytest.raises(StudyGone, match="study"):
-        archive(lambda _: httpx.Response(404)).headers("study")
-
-
-def test_an_instance_that_has_gone_is_left_out():
-    """A key whose object was deleted meanwhile is missing from what is fetched, and no error."""
-
-    def answer(request):
-        gone = "/b/" in request.url.path
-        return httpx.Response(404) if gone else httpx.Response(200, content=request.url.path)
-
-    fetched = dict(archive(answer).fetch(["a", "b", "c"]))
-    assert fetched == {"a": b"/instances/a/file", "c": b"/instances/c/file"}
-
-
-def test_a_report_of_another_study_is_not_this_ones():
-    """The same SOP Instance UID in another study does not count as stored."""
-
-    def answer(request):
-        if request.url.path == "/tools/lookup":
-            return httpx.Response(200, json=[{"Type": "Instance", "ID": "i"}])
-        return httpx.Response(200, json={"ID": "another"})
-
-    assert archive(answer).stored("study", "1.2") is None

@@ -1,0 +1,101 @@
+"""Metadata in the DICOM JSON model (PS3.18 annex F) turned back into pydicom headers.
+
+pydicom reads this form as well, but gives up the whole object at its first odd value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from pydicom import DataElement, Dataset, Sequence, config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import empty_value_for_VR
+from pydicom.tag import Tag
+from pydicom.valuerep import STR_VR, VR, format_number_as_ds
+
+from worker.intake.decoding import guarded
+from worker.nouns.study import Unreadable
+
+_INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
+_FLOATS: Final = frozenset({"FL", "FD"})
+_READ: Final = frozenset(map(str, STR_VR)) | _INTEGERS | _FLOATS | {"AT", "SQ"}
+_DS_LENGTH: Final = 16  # PS3.5 6.2
+
+
+def header_from_json(attributes: object) -> Dataset:
+    """The header that a server describes, without pixels, private, binary and bulk data.
+
+    An attribute whose value breaks its VR is left out, as if it were absent; what is no
+    object of the DICOM JSON model at all gives an empty header.
+    """
+    header = _dataset(attributes) if isinstance(attributes, Mapping) else Dataset()
+    # JSON is Unicode, whatever the file was written in (PS3.18 F.2).
+    if not str(attributes).isascii():
+        header.SpecificCharacterSet = "ISO_IR 192"
+    return header
+
+
+def _dataset(attributes: Mapping[str, object]) -> Dataset:
+    dataset = Dataset()
+    for name, attribute in attributes.items():
+        element = guarded(str(name), partial(_element, name, attribute))
+        if element is not None and not isinstance(element, Unreadable):
+            dataset.add(element)
+    return dataset
+
+
+def _element(name: str, attribute: object) -> DataElement | None:
+    """One attribute, None where it is left out; raises anything where it is malformed."""
+    tag = Tag(int(name, 16))
+    if tag.is_private or tag.group < 0x0008 or not isinstance(attribute, Mapping):
+        return None
+    vr = dictionary_VR(tag)
+    if " or " in vr:  # what the pixels decide (PS3.5 annex A), the server has decided
+        vr = str(attribute["vr"])
+    if vr not in _READ or "BulkDataURI" in attribute or "InlineBinary" in attribute:
+        return None
+    given = attribute.get("Value") or []
+    if not isinstance(given, list):
+        raise TypeError("the values are no list")
+    # pydicom's warnings about odd values quote them, and they may be a patient's.
+    element = partial(DataElement, tag, vr, validation_mode=config.IGNORE)
+    if vr == VR.SQ:
+        items = [_dataset(item) if isinstance(item, Mapping) else Dataset() for item in given]
+        return element(Sequence(items))
+    values = [_value(vr, value) for value in given]
+    if not values:
+        return element(empty_value_for_VR(vr))
+    return element(values[0] if len(values) == 1 else values)
+
+
+def _value(vr: str, value: object) -> object:
+    if value is None:
+        return ""  # an empty one among several
+    if isinstance(value, Mapping):
+        if vr != VR.PN:
+            raise TypeError("components belong to a person's name alone")
+        groups = [str(value.get(name) or "") for name in ("Alphabetic", "Ideographic", "Phonetic")]
+        return "=".join(groups).rstrip("=")
+    if isinstance(value, list):
+        raise TypeError("a list within the list of values")
+    if vr in _FLOATS:
+        return float(str(value))
+    if vr in _INTEGERS or vr == VR.IS:
+        return _integer(value)
+    if vr == VR.AT:
+        return Tag(int(str(value), 16))
+    if vr == VR.DS and isinstance(value, int | float):
+        # Not the float itself: written out again, it would have more digits than DS holds.
+        text = repr(value)
+        return text if len(text) <= _DS_LENGTH else format_number_as_ds(float(value))
+    if not isinstance(value, str):
+        raise TypeError("a number where there should be text")
+    return value
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError("no whole number")
+    return int(value) if isinstance(value, float) else int(str(value))
