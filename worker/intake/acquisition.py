@@ -50,6 +50,10 @@ def read_acquisition(header: Dataset) -> Acquisition:
         sop_class_uid=text(header, "SOPClassUID"),
         study_description=text(header, "StudyDescription"),
         acquired=_acquired(header),
+        scan_options=texts(header, "ScanOptions") or _suppression(modifier),
+        manufacturer=text(header, "Manufacturer"),
+        station_name=text(header, "StationName"),
+        series_number=integer(header, "SeriesNumber"),
     )
 
 
@@ -67,6 +71,11 @@ def _pulse_sequence(header: Dataset, modifier: Dataset) -> tuple[str, ...]:
     if text(modifier, "InversionRecovery").upper() == "YES":
         words = (*words, "IR")
     return words
+
+
+def _suppression(modifier: Dataset) -> tuple[str, ...]:
+    """The enhanced Spectrally Selected Suppression in the words of the classic ScanOptions."""
+    return ("FS",) if "FAT" in text(modifier, "SpectrallySelectedSuppression").upper() else ()
 
 
 def _contrast_agent(header: Dataset) -> str:

@@ -1,7 +1,8 @@
 """Which series takes which role, with a reason for every series.
 
-Plane from the orientation, always; weighting from physics, then words; then the series
-that do not share the patient's space fall out. `routed | rejected == all`.
+A site's rule first; plane from the orientation, always; weighting from physics, then words;
+then the series that do not share the patient's space fall out. `routed | rejected == all`,
+and every rule that spoke is kept as evidence.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ from typing import Final
 
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules, words
+from worker.intake.site import SiteRule, first_match
 from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
-from worker.intake.weighting import Weighting, weigh
+from worker.intake.weighting import Decision, Weighting, weigh
 from worker.nouns.geometry import Orientation
-from worker.nouns.study import Repair, RepairKind, Role, RoutedStudy, Routing, Series, Study
+from worker.nouns.study import (
+    Evidence,
+    Repair,
+    RepairKind,
+    Role,
+    RoutedStudy,
+    Routing,
+    Series,
+    Study,
+)
 
 ROLES: Final = {
     (Orientation.SAGITTAL, Weighting.T1): Role.SAGITTAL_T1,
@@ -29,6 +40,7 @@ ROLES: Final = {
 """The role of a plane and a weighting; every other pair has none."""
 
 _PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
+_PLANES: Final = {role: plane for (plane, _), role in ROLES.items()}
 _PLANE_WORDS: Final = {
     Orientation.SAGITTAL: words.SAGITTAL,
     Orientation.AXIAL: words.AXIAL,
@@ -47,17 +59,20 @@ class _Verdict:
     weighting: Weighting | None = None
     rule: rules.Exclusion | None = None
     elsewhere: Role | None = None
+    evidence: tuple[Evidence, ...] = ()
+    by_site: bool = False
 
 
-def route(study: Study) -> RoutedStudy:
+def route(study: Study, site: Sequence[SiteRule] = ()) -> RoutedStudy:
     """Give each series its role or the reason why it has none, and rank those that share one.
 
-    A frame of reference that differs from the sagittal series' is recorded as a repair.
+    The rules of a `site` are asked before ours; the first that matches a series decides. A
+    frame of reference that differs from the sagittal series' is recorded as a repair.
     A study whose MR calls itself lumbar is routed even where no series gets a role: it is owed
     a report that says so. Raises NotLumbar when there is no MR or every series shows another
     region, NoUsableSeries when no series gets a role and none says that it is lumbar.
     """
-    verdicts = _without_other_regions([_judge(series) for series in study.series])
+    verdicts = _without_other_regions([_judge(series, site) for series in study.series])
     reference = _reference(verdicts)
     repairs: list[Repair] = []
     if reference is not None:
@@ -83,23 +98,86 @@ def route(study: Study) -> RoutedStudy:
     )
 
 
-def _judge(series: Series) -> _Verdict:
-    """Role by plane and weighting, for one series on its own."""
-    excluded = rules.exclude(series)
-    if excluded is not None:
-        rule, reason = excluded
+def _judge(series: Series, site: Sequence[SiteRule]) -> _Verdict:
+    """Role by a site's rule, else by plane and weighting, for one series on its own."""
+    weighed = weigh(series.acquisition)
+    physics = rules.asked(rules.PHYSICS, series)
+    texts = rules.asked(rules.TEXTS, series)
+    evidence = (
+        *_geometry(series),
+        *_against(physics),
+        *weighed.physics,
+        *_against(texts),
+        *weighed.texts,
+    )
+    flags: tuple[str, ...] = ()
+    matching = first_match(site, series)
+    if matching is not None:
+        said = Evidence(matching.title, matching.role or "no role", matching.because)
+        evidence = (said, *evidence)
+        flags = _refused(matching, series)
+        if not flags:
+            return _by_site(matching, series, weighed, evidence)
+    verdict = _by_headers(series, weighed, (*physics, *texts))
+    return replace(verdict, flags=flags + verdict.flags, evidence=evidence)
+
+
+def _by_headers(series: Series, weighed: Decision, against: Sequence[rules.Excluded]) -> _Verdict:
+    """The role that our own rules give, or the first reason against any."""
+    if against:
+        rule, reason = against[0]
         return _Verdict(series, None, reason, rule=rule)
     plane = series.slices[0].plane.orientation
-    decision = weigh(series.acquisition)
-    flags = decision.flags + _plane_conflict(series, plane)
-    if decision.weighting is None:
-        return _Verdict(series, None, f"{plane}, but {decision.reason}", flags)
-    role = ROLES.get((plane, decision.weighting))
+    conflict = rules.gradient_conflict(series)
+    flags = (*weighed.flags, *_plane_conflict(series, plane), *([conflict] if conflict else ()))
+    if weighed.weighting is None:
+        return _Verdict(series, None, f"{plane}, but {weighed.reason}", flags)
+    role = ROLES.get((plane, weighed.weighting))
     if role is None:
-        reason = f"{plane} {decision.reason} is not used"
-        return _Verdict(series, None, reason, flags, decision.weighting)
-    reason = f"{plane} by orientation, {decision.reason}"
-    return _Verdict(series, role, reason, flags, decision.weighting)
+        reason = f"{plane} {weighed.reason} is not used"
+        return _Verdict(series, None, reason, flags, weighed.weighting)
+    reason = f"{plane} by orientation, {weighed.reason}"
+    return _Verdict(series, role, reason, flags, weighed.weighting)
+
+
+def _refused(rule: SiteRule, series: Series) -> tuple[str, ...]:
+    """Why a site's rule cannot be obeyed: no rule turns a stack or makes images of a report."""
+    if rule.role is None:
+        return ()
+    for _, reason in rules.asked(rules.UNUSABLE, series):
+        return (f"{rule.title} gives the role {rule.role}, not obeyed: {reason}",)
+    plane = series.slices[0].plane.orientation
+    if plane is not _PLANES[rule.role]:
+        return (f"{rule.title} gives the role {rule.role}, not obeyed: {plane} by orientation",)
+    return ()
+
+
+def _by_site(
+    rule: SiteRule, series: Series, weighed: Decision, evidence: tuple[Evidence, ...]
+) -> _Verdict:
+    """The role that a site's rule gives; what our rules would have said is flagged."""
+    reason = f"by {rule.title}" + (f": {rule.reason}" if rule.reason else "")
+    flags: tuple[str, ...] = ()
+    if rule.role is not None and weighed.weighting is not None:
+        ours = ROLES.get((_PLANES[rule.role], weighed.weighting))
+        if ours is not rule.role:
+            flags = (f"{rule.title} gives the role {rule.role}, but {weighed.reason}",)
+    return _Verdict(
+        series, rule.role, reason, flags, weighed.weighting, evidence=evidence, by_site=True
+    )
+
+
+def _geometry(series: Series) -> tuple[Evidence, ...]:
+    """What the orientation says of the first slice's plane."""
+    if not series.slices:
+        return ()
+    plane = series.slices[0].plane
+    normal = ", ".join(f"{value:.2f}" for value in plane.normal)
+    return (Evidence("orientation", plane.orientation, f"the slices' normal is ({normal})"),)
+
+
+def _against(excluded: Sequence[rules.Excluded]) -> tuple[Evidence, ...]:
+    return tuple(Evidence(rule.__name__, "no role", reason) for rule, reason in excluded)
 
 
 def _without_other_regions(verdicts: list[_Verdict]) -> list[_Verdict]:
@@ -108,8 +186,14 @@ def _without_other_regions(verdicts: list[_Verdict]) -> list[_Verdict]:
         return verdicts
     reason = "labelled as another region, and no sagittal series shows a lumbar spine"
     return [
-        replace(v, role=None, reason=reason, rule=rules.other_region)
-        if v.role is not None and rules.labelled_elsewhere(v.series)
+        replace(
+            v,
+            role=None,
+            reason=reason,
+            rule=rules.other_region,
+            evidence=(*v.evidence, Evidence("labelled_elsewhere", "no role", reason)),
+        )
+        if v.role is not None and not v.by_site and rules.labelled_elsewhere(v.series)
         else v
         for v in verdicts
     ]
@@ -158,11 +242,14 @@ def _place(verdict: _Verdict, reference: Series) -> _Verdict:
     if not same_space(series, reference):
         moved = series.patient_position != reference.patient_position
         why = "the patient position differs" if moved else "the stacks do not overlap"
-        reason = (
-            f"{verdict.reason}; does not share the patient space of "
-            f"{reference.series_instance_uid}: {why}"
+        apart = f"does not share the patient space of {reference.series_instance_uid}: {why}"
+        return replace(
+            verdict,
+            role=None,
+            reason=f"{verdict.reason}; {apart}",
+            elsewhere=verdict.role,
+            evidence=(*verdict.evidence, Evidence("patient_space", "no role", apart)),
         )
-        return replace(verdict, role=None, reason=reason, elsewhere=verdict.role)
     if not same_frame_of_reference(series, reference):
         flag = "another frame of reference, but the same patient position and overlapping stacks"
         return replace(verdict, flags=(*verdict.flags, flag))
@@ -226,6 +313,7 @@ def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routi
         reason=reason,
         flags=verdict.flags,
         elsewhere=verdict.elsewhere,
+        evidence=verdict.evidence,
     )
 
 

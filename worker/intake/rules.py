@@ -1,7 +1,8 @@
 """Why a series can have no role: an ordered table of small rules.
 
 Each rule looks at one series and returns the reason in words, or None. The first that
-speaks decides. BodyPartExamined alone never excludes: it is often a leftover.
+speaks decides: `PHYSICS` before `TEXTS`. BodyPartExamined alone never excludes: it is often
+a leftover.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _DERIVED_TYPES: Final = {
     "MIN_IP": "a projection",
     "MPR": "a reformatted image",
     "REFORMATTED": "a reformatted image",
+    "CSA MPR": "a reformatted image",
     "ADC": "a diffusion map",
     "DIFFUSION": "diffusion",
     "TRACEW": "diffusion",
@@ -38,6 +40,7 @@ _DERIVED_TYPES: Final = {
     "SCREEN SAVE": "a screen capture",
     "PHASE MAP": "a phase image",
     "P": "a phase image",
+    "M_FFE": "gradient echo",
     "FAT": "the fat image of a Dixon set",
     "F": "the fat image of a Dixon set",
     "FAT_FRACTION": "the fat image of a Dixon set",
@@ -50,6 +53,11 @@ _DERIVED_TYPES: Final = {
 _WATER: Final = frozenset({"WATER", "W"})
 _GRADIENT_NAMES: Final = ("fl2d", "fl3d", "tfl", "tfi", "fi2d", "fi3d", "me2d", "me3d", "qfl")
 _ECHO_PLANAR_NAMES: Final = ("ep2d", "ep_", "epfid", "epse", "ez_b", "re_b")
+
+_SPIN_ECHO_TR_MS: Final = 200
+_SPIN_ECHO_ANGLE_DEG: Final = 60
+_FLUID_TE_MS: Final = 400
+"""The shortest TR and the smallest flip angle of a spin echo; TE of heavy T2 weighting."""
 
 
 def structured_report(series: Series) -> str | None:
@@ -77,6 +85,26 @@ def no_plane(series: Series) -> str | None:
     return None
 
 
+def several_planes(series: Series) -> str | None:
+    """Slices in several anatomical planes are a scout's."""
+    if len({header.plane.orientation for header in series.slices}) > 1:
+        return "slices in several anatomical planes: a scout"
+    return None
+
+
+def coronal(series: Series) -> str | None:
+    """No target is graded on coronal slices."""
+    planes = {header.plane.orientation for header in series.slices}
+    return "coronal slices are not used" if planes == {Orientation.CORONAL} else None
+
+
+def few_slices(series: Series) -> str | None:
+    """Fewer than five slices do not cover a lumbar spine."""
+    if 0 < len(series.slices) < MIN_SLICES:
+        return f"only {len(series.slices)} slices, {MIN_SLICES} are needed"
+    return None
+
+
 def image_type(series: Series) -> str | None:
     """ImageType (PS3.3 C.7.6.1.1.2) names localisers, maps, projections and Dixon parts."""
     kinds = series.acquisition.image_type
@@ -88,48 +116,78 @@ def image_type(series: Series) -> str | None:
     return None
 
 
+def echo_planar(series: Series) -> str | None:
+    """Diffusion, perfusion and functional imaging are echo planar."""
+    found = series.acquisition
+    name = found.sequence_name.lower().lstrip("*")
+    if "EP" in found.scanning_sequence or name.startswith(_ECHO_PLANAR_NAMES):
+        return "echo planar by its pulse sequence"
+    return None
+
+
+def gradient_pulse(series: Series) -> str | None:
+    """Gradient echo weights by T2*, whatever its echo time.
+
+    A spin echo has a flip angle near 90 degrees, and TR enough for a whole stack of slices.
+    """
+    found = series.acquisition
+    name = found.sequence_name.lower().lstrip("*")
+    spin = "SE" in found.scanning_sequence
+    if ("GR" in found.scanning_sequence and not spin) or name.startswith(_GRADIENT_NAMES):
+        return "gradient echo by its pulse sequence"
+    if "SS" in found.sequence_variant and not spin:
+        return "gradient echo in a steady state by its sequence variant"
+    tr, angle = found.repetition_time_ms, found.flip_angle_deg
+    if tr is not None and tr < _SPIN_ECHO_TR_MS:
+        return f"gradient echo by TR {tr:.0f} ms"
+    if not spin and angle and angle < _SPIN_ECHO_ANGLE_DEG and found.acquisition_type != "3D":
+        return f"gradient echo by a flip angle of {angle:.0f} degrees"
+    return None
+
+
+def fluid_alone(series: Series) -> str | None:
+    """After so long an echo nothing but fluid is left to see."""
+    te = series.acquisition.echo_time_ms
+    return f"myelography by TE {te:.0f} ms" if te is not None and te >= _FLUID_TE_MS else None
+
+
 def localiser(series: Series) -> str | None:
-    """Scouts: named so, or with slices in several anatomical planes."""
-    found = _described(series) & words.LOCALISER
-    if found or _phrase(series, "3", "plane"):
+    """Scouts, surveys and calibrations, named so."""
+    said = _described(series)
+    stems = any(stem in word for word in said for stem in words.LOCALISER_STEMS)
+    if stems or set(said) & words.LOCALISER or ("3", "plane") in pairwise(said):
         return "a localiser by its description"
-    if len({header.plane.orientation for header in series.slices}) > 1:
-        return "slices in several anatomical planes: a scout"
     return None
 
 
 def reconstruction(series: Series) -> str | None:
     """Projections, reformats, maps and screen captures by their description."""
-    found = _described(series) & words.RECONSTRUCTION
+    said = set(_described(series))
+    found = said & words.RECONSTRUCTION
+    found |= {word for word in said if word.startswith(words.SUBTRACTION_STEMS)}
     return f"{min(found).upper()} by its description" if found else None
 
 
 def myelography(series: Series) -> str | None:
     """Heavily T2-weighted projections show fluid and nothing else."""
-    return "myelography" if _described(series) & words.MYELOGRAPHY else None
+    said = _described(series)
+    stems = any(stem in word for word in said for stem in words.MYELOGRAPHY_STEMS)
+    return "myelography" if stems or "mrm" in said else None
 
 
 def diffusion(series: Series) -> str | None:
-    """Diffusion, perfusion and other echo-planar images."""
-    found = series.acquisition
-    name = found.sequence_name.lower().lstrip("*")
-    if "EP" in found.scanning_sequence or name.startswith(_ECHO_PLANAR_NAMES):
-        return "echo planar by its pulse sequence"
-    if _described(series) & words.DIFFUSION:
+    """Diffusion and perfusion by their description."""
+    said = _described(series)
+    if set(said) & words.DIFFUSION or any(words.B_VALUE.fullmatch(word) for word in said):
         return "diffusion or perfusion by its description"
     return None
 
 
-def gradient_echo(series: Series) -> str | None:
-    """Gradient echo weights by T2*, whatever its echo time."""
-    found = series.acquisition
-    name = found.sequence_name.lower().lstrip("*")
-    pure = "GR" in found.scanning_sequence and "SE" not in found.scanning_sequence
-    if pure or name.startswith(_GRADIENT_NAMES):
-        return "gradient echo by its pulse sequence"
-    if _described(series) & words.GRADIENT_ECHO:
-        return "gradient echo by its description"
-    return None
+def gradient_words(series: Series) -> str | None:
+    """Gradient echo by its description, where the pulse sequence is not known to be spin echo."""
+    if _spin_echo(series) or not _called_gradient(series):
+        return None
+    return "gradient echo by its description"
 
 
 def dixon_part(series: Series) -> str | None:
@@ -139,22 +197,26 @@ def dixon_part(series: Series) -> str | None:
         for word, following in pairwise((*found, "")):
             if word == "fat" and following not in words.FAT_IMAGE_FOLLOWERS:
                 return "the fat image of a Dixon set by its description"
-        if {"inphase", "outphase", "opposedphase"} & set(found) or any(
-            first in words.OPPOSED and second == "phase" for first, second in pairwise(found)
+        if {"inphase", "outphase", "opposedphase"} & set(found) or (
+            "phase" in found and words.OPPOSED & set(found)
         ):
             return "an in-phase or opposed-phase image by its description"
-        if set(found) & words.DIXON and found[-1] in words.OPPOSED | {"f"}:
+        if words.dixon_parts(found) & (words.OPPOSED | {"f"}):
             return "a part of a Dixon set that is not water by its description"
     return None
 
 
 def other_region(series: Series) -> str | None:
-    """Another part of the body: by its texts, or by its label together with its size."""
+    """Another part of the body: by its texts, or by its label together with its size.
+
+    A description that names a region speaks for itself: a study may hold several.
+    """
+    own = _regions_in(series.acquisition.series_description)
     about, label = _regions(series)
-    if (about | label) & words.LUMBAR:
+    if own & words.LUMBAR or (not own & words.OTHER_REGION and (about | label) & words.LUMBAR):
         return None
     if about & words.OTHER_REGION:
-        return f"another region: {min(about & words.OTHER_REGION)}"
+        return f"another region: {min((own & words.OTHER_REGION) or (about & words.OTHER_REGION))}"
     if label & words.OTHER_REGION and _unlike_a_lumbar_stack(series):
         return f"another region: labelled {min(label & words.OTHER_REGION)}, and sized like it"
     return None
@@ -172,74 +234,70 @@ def labelled_elsewhere(series: Series) -> bool:
     return bool(label & words.OTHER_REGION) and not label & words.LUMBAR
 
 
-def coronal(series: Series) -> str | None:
-    """No target is graded on coronal slices."""
-    planes = {header.plane.orientation for header in series.slices}
-    return "coronal slices are not used" if planes == {Orientation.CORONAL} else None
+UNUSABLE: Final[tuple[Exclusion, ...]] = (structured_report, not_mr, no_plane, few_slices)
+"""What no site's rule can change: these objects cannot be graded on."""
 
-
-def few_slices(series: Series) -> str | None:
-    """Fewer than five slices do not cover a lumbar spine."""
-    if len(series.slices) < MIN_SLICES:
-        return f"only {len(series.slices)} slices, {MIN_SLICES} are needed"
-    return None
-
-
-EXCLUSIONS: Final[tuple[Exclusion, ...]] = (
-    structured_report,
-    not_mr,
-    no_plane,
-    image_type,
-    localiser,
-    reconstruction,
-    myelography,
-    diffusion,
-    gradient_echo,
-    dixon_part,
-    other_region,
-    coronal,
-    few_slices,
+PHYSICS: Final[tuple[Exclusion, ...]] = (
+    *(structured_report, not_mr, no_plane, several_planes, image_type),
+    *(echo_planar, gradient_pulse, fluid_alone, coronal, few_slices),
 )
-"""The rules in the order in which they are asked."""
+"""Rules that rest on what the objects are, their geometry and how they were acquired."""
+
+TEXTS: Final[tuple[Exclusion, ...]] = (
+    *(localiser, reconstruction, myelography, diffusion, gradient_words, dixon_part),
+    other_region,
+)
+"""Rules that rest on what somebody wrote."""
+
+Excluded = tuple[Exclusion, str]
 
 
-def exclude(series: Series) -> tuple[Exclusion, str] | None:
-    """The first rule that excludes a series, with its reason; None where none does."""
-    for rule in EXCLUSIONS:
-        reason = rule(series)
-        if reason is not None:
-            return rule, reason
+def asked(table: tuple[Exclusion, ...], series: Series) -> tuple[Excluded, ...]:
+    """Every rule of a table that speaks against a series, with its reason; the first decides."""
+    return tuple((rule, reason) for rule in table if (reason := rule(series)) is not None)
+
+
+def gradient_conflict(series: Series) -> str | None:
+    """A gradient echo by its name that is a spin echo by its pulse sequence."""
+    if _spin_echo(series) and _called_gradient(series):
+        return "described as gradient echo but spin echo by its pulse sequence"
     return None
 
 
-def _described(series: Series) -> set[str]:
+def _spin_echo(series: Series) -> bool:
+    sequence = series.acquisition.scanning_sequence
+    return "SE" in sequence and not {"GR", "EP"} & set(sequence)
+
+
+def _called_gradient(series: Series) -> bool:
+    said = _described(series)
+    return bool(set(said) & words.GRADIENT_ECHO) or any(
+        (one, other) in words.GRADIENT_PHRASES for one, other in zip(said, said[2:], strict=False)
+    )
+
+
+def _described(series: Series) -> tuple[str, ...]:
     """The words of the series description; of the protocol where there is none.
 
     A protocol is often named after its first step, or after a sequence it no longer holds.
     """
-    return set(words.tokens(next(iter(words.texts_of(series.acquisition)), "")))
-
-
-def _phrase(series: Series, first: str, second: str) -> bool:
-    found = words.tokens(series.acquisition.series_description)
-    return (first, second) in pairwise(found)
+    return words.tokens(next(iter(words.texts_of(series.acquisition)), ""))
 
 
 def _regions(series: Series) -> tuple[set[str], set[str]]:
     """The words of its texts, and those of its label BodyPartExamined."""
     found = series.acquisition
     texts = (*words.texts_of(found), found.study_description)
-    about = {word for text in texts for word in words.tokens(text)} | _joined_regions(*texts)
-    return about, set(words.tokens(found.body_part)) | _joined_regions(found.body_part)
+    return set().union(*map(_regions_in, texts)), _regions_in(found.body_part)
 
 
-def _joined_regions(*texts: str) -> set[str]:
-    """`C-Spine` and `L Spine` as the one word that the vocabulary knows."""
-    found: set[str] = set()
-    for text in texts:
-        split = words.tokens(text)
-        found |= {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
-    return found
+def _regions_in(text: str) -> set[str]:
+    """The words of a text, with `C-Spine` and `L Spine` as the one word of the vocabulary."""
+    split = words.tokens(text)
+    joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
+    # `decúbito dorsal` is how the patient lies.
+    lying = {b for a, b in pairwise(split) if a.startswith("decubit")}
+    return {*split, *joined} - lying
 
 
 def _unlike_a_lumbar_stack(series: Series) -> bool:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.intake import words
-from worker.nouns.study import Acquisition
+from worker.nouns.study import Acquisition, Evidence
 
 
 class Weighting(StrEnum):
@@ -41,129 +41,165 @@ class Weighting(StrEnum):
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A weighting and why it is believed."""
-
-    weighting: Weighting
-    reason: str
-
-
-@dataclass(frozen=True)
 class Decision:
-    """The weighting decided on, or None, with the reason and any conflict met."""
+    """The weighting decided on, or None, with the reason and any conflict met.
+
+    `physics` and `texts` are what each kind of rule said.
+    """
 
     weighting: Weighting | None
     reason: str
     flags: tuple[str, ...] = ()
+    physics: tuple[Evidence, ...] = ()
+    texts: tuple[Evidence, ...] = ()
 
 
-Rule = Callable[[Acquisition], Evidence | None]
+Claim = tuple[Weighting, str]
+"""A weighting and why it is believed."""
+
+Rule = Callable[[Acquisition], Claim | None]
 
 
-def inversion(found: Acquisition) -> Evidence | None:
+def inversion_time(found: Acquisition) -> Claim | None:
     """TI tells STIR, T1 FLAIR and T2 FLAIR apart."""
-    ti, tr = found.inversion_time_ms, found.repetition_time_ms
+    te, tr, ti = found.echo_time_ms, found.repetition_time_ms, found.inversion_time_ms
     if ti is None:
         return None
     reason = f"by TI {ti:.0f} ms"
     if 80 <= ti <= 250 and (tr is None or tr >= 1500):
-        return Evidence(Weighting.STIR, reason)
-    if 600 <= ti <= 1100 and (found.echo_time_ms is None or found.echo_time_ms <= 50):
-        return Evidence(Weighting.T1, reason)
+        return Weighting.STIR, reason
+    if 400 <= ti <= 1300 and (te is None or te <= 50):
+        return Weighting.T1, reason
     if ti > 1500:
-        return Evidence(Weighting.FLUID_ATTENUATED, reason)
+        return Weighting.FLUID_ATTENUATED, reason
     return None
 
 
-def echo_and_repetition(found: Acquisition) -> Evidence | None:
+def echo_and_repetition(found: Acquisition) -> Claim | None:
     """TE and TR; an inversion whose time is not told is left to the words."""
     te, tr = found.echo_time_ms, found.repetition_time_ms
-    if te is None or tr is None or _untold_inversion(found):
+    if te is None or _untold_inversion(found):
         return None
+    if tr is None:
+        return (Weighting.T2, f"by TE {te:.0f} ms") if te >= 80 else None
     reason = f"by TE {te:.0f} ms and TR {tr:.0f} ms"
     if te >= 60 and (tr >= 1500 or (tr >= 900 and found.acquisition_type == "3D")):
-        return Evidence(Weighting.T2, reason)
+        return Weighting.T2, reason
     if te <= 30 and tr <= 1200:
-        return Evidence(Weighting.T1, reason)
+        return Weighting.T1, reason
     if te < 60 and tr >= 1500:
-        return Evidence(Weighting.PROTON_DENSITY, reason)
+        return Weighting.PROTON_DENSITY, reason
     return None
 
 
-PHYSICS: Final[tuple[Rule, ...]] = (inversion, echo_and_repetition)
-
-
-def by_words(found: Acquisition) -> Evidence | None:
+def description(found: Acquisition) -> Claim | None:
     """The first text that names exactly one weighting."""
     for text in words.texts_of(found):
         tokens = words.tokens(text)
         named, have = words.t_weightings(tokens), set(tokens)
         reason = "by its description"
+        stir = any("stir" in token for token in have)
         if have & words.PROTON_DENSITY:
-            return Evidence(Weighting.PROTON_DENSITY, reason)
-        if any(part in token for token in have for part in ("stir", "tirm")) or have & words.STIR:
-            return Evidence(Weighting.STIR, reason)
-        if len(named) == 1:
-            if named == {1}:
-                return Evidence(Weighting.T1, reason)
-            fluid = "flair" in have and "flair" not in found.body_part.lower()
-            return Evidence(Weighting.FLUID_ATTENUATED if fluid else Weighting.T2, reason)
-        if len(named) > 1:
+            return Weighting.PROTON_DENSITY, reason
+        if len(named) > 1 or (stir and named == {1}):
             return None
+        if named == {1}:
+            return Weighting.T1, reason
+        if named and words.nulls_fluid(tokens):
+            return Weighting.FLUID_ATTENUATED, reason
+        if stir or have & words.STIR:
+            return Weighting.STIR, reason
+        if named:
+            return Weighting.T2, reason
     return None
+
+
+PHYSICS: Final[tuple[Rule, ...]] = (inversion_time, echo_and_repetition)
+TEXTS: Final[tuple[Rule, ...]] = (description,)
 
 
 def weigh(found: Acquisition) -> Decision:
     """Decide the weighting: physics beats words, and a conflict is flagged.
 
-    Fat suppression and contrast agent then refine T1 and T2, whoever named these.
+    What the words say must be possible with the physics there is. Fat suppression and
+    contrast agent then refine T1 and T2, whoever named these.
     """
-    physics = next(filter(None, (rule(found) for rule in PHYSICS)), None)
-    words_say = by_words(found)
-    decided = physics or words_say
+    by_physics, physics = _ask(PHYSICS, found)
+    by_words, texts = _ask(TEXTS, found)
+    decided = by_physics or by_words
     if decided is None:
-        return Decision(None, "neither its physics nor its description tell the weighting")
+        reason = "neither its physics nor its description tell the weighting"
+        return Decision(None, reason, (), physics, texts)
+    if by_physics is None and (contradiction := _impossible(decided[0], found)):
+        conflict = f"described as {decided[0]}, which {contradiction} contradicts"
+        return Decision(None, conflict, (conflict,), physics, texts)
     flags: tuple[str, ...] = ()
-    if physics and words_say and physics.weighting.family != words_say.weighting.family:
-        flags = (f"described as {words_say.weighting} but {physics.weighting} {physics.reason}",)
-    weighting, reason = _refined(decided, words_say, found)
-    return Decision(weighting, f"{weighting} {reason}", flags)
+    if by_physics and by_words and by_physics[0].family != by_words[0].family:
+        flags = (f"described as {by_words[0]} but {by_physics[0]} {by_physics[1]}",)
+    weighting, reason = _refined(decided, by_words, found)
+    if weighting is not decided[0]:
+        texts += (Evidence("refinement", weighting.value, reason),)
+    return Decision(weighting, f"{weighting} {reason}", flags, physics, texts)
 
 
-def _refined(
-    decided: Evidence, words_say: Evidence | None, found: Acquisition
-) -> tuple[Weighting, str]:
-    if decided.weighting is Weighting.T1:
+def _ask(rules: tuple[Rule, ...], found: Acquisition) -> tuple[Claim | None, tuple[Evidence, ...]]:
+    """The first claim of these rules, and all of them as evidence."""
+    claims = [(rule.__name__, claim) for rule in rules if (claim := rule(found))]
+    first = claims[0][1] if claims else None
+    return first, tuple(Evidence(name, claim[0].value, claim[1]) for name, claim in claims)
+
+
+def _impossible(weighting: Weighting, found: Acquisition) -> str | None:
+    """The TE or TR that a weighting known from words alone cannot have."""
+    te, tr = found.echo_time_ms, found.repetition_time_ms
+    if te is not None and (
+        (weighting is Weighting.T1 and te >= 60) or (weighting is Weighting.T2 and te <= 30)
+    ):
+        return f"TE {te:.0f} ms"
+    if weighting is Weighting.STIR and tr is not None and tr < 1200:
+        return f"TR {tr:.0f} ms"
+    return None
+
+
+def _refined(decided: Claim, by_words: Claim | None, found: Acquisition) -> Claim:
+    weighting, reason = decided
+    suppressed = _fat_suppressed(found)
+    if weighting is Weighting.T1:
         if found.contrast_agent:
             return Weighting.CONTRAST_T1, "by its contrast agent"
         if any(words.names_contrast(text) for text in words.texts_of(found)):
             return Weighting.CONTRAST_T1, "by its description"
-        if _fat_suppressed(found):
-            return Weighting.FAT_SUPPRESSED_T1, "by its description"
-    if decided.weighting is Weighting.T2:
-        if words_say is not None and words_say.weighting is Weighting.STIR:
-            return Weighting.STIR, f"{decided.reason} and its description"
-        if _fat_suppressed(found):
-            return Weighting.FAT_SUPPRESSED_T2, f"{decided.reason}, fat suppression by description"
-    return decided.weighting, decided.reason
+        if suppressed:
+            return Weighting.FAT_SUPPRESSED_T1, f"by its {suppressed}"
+    if weighting is Weighting.T2:
+        if by_words is not None and by_words[0] is Weighting.STIR:
+            return Weighting.STIR, f"{reason} and its description"
+        if suppressed:
+            return Weighting.FAT_SUPPRESSED_T2, f"{reason}, fat suppression by its {suppressed}"
+    return decided
 
 
 def _untold_inversion(found: Acquisition) -> bool:
     if found.inversion_time_ms is not None:
         return False
+    if "IR" in found.scanning_sequence:
+        return True
+    if "SE" in found.scanning_sequence and (found.repetition_time_ms or 1500) < 1500:
+        return False  # no inversion recovery is as quick as that, whatever it is called
     said = {word for text in words.texts_of(found) for word in words.tokens(text)}
-    return "IR" in found.scanning_sequence or bool(
-        said & words.STIR or any("flair" in word for word in said)
-    )
+    return bool(said & words.STIR or any("flair" in word for word in said))
 
 
-def _fat_suppressed(found: Acquisition) -> bool:
+def _fat_suppressed(found: Acquisition) -> str | None:
+    """What tells that fat is suppressed: scan options, description or image type."""
+    if "FS" in found.scan_options:
+        return "scan options"
     for text in words.texts_of(found):
         said = words.tokens(text)
         if set(said) & words.FAT_SUPPRESSED or any(w.endswith(("fatsat", "fs")) for w in said):
-            return True
+            return "description"
         if any(a == "fat" and b in words.FAT_IMAGE_FOLLOWERS for a, b in pairwise(said)):
-            return True
-        if "water" in said or (set(said) & words.DIXON and said[-1] == "w"):
-            return True
-    return bool({"WATER", "W"} & set(found.image_type))
+            return "description"
+        if "water" in said or "w" in words.dixon_parts(said):
+            return "description"
+    return "image type" if {"WATER", "W"} & set(found.image_type) else None

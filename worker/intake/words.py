@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Final
 
 from worker.nouns.study import Acquisition
@@ -20,26 +21,34 @@ def _words(text: str) -> frozenset[str]:
 _TOKEN: Final = re.compile(r"[a-z0-9]+\*?")
 
 LOCALISER: Final = _words(
-    "loc localizer localiser localizers lokalizer lokalisator localisateur localizador "
-    "localizzatore scout survey surview topogram posdisp plan planning reperage reperes "
-    "cal calibration smartbrain 3plane planloc scanogram"
+    "loc lok localisateur lokalisator localizzatore localizador locator survey surview topogram "
+    "posdisp plan planung planning reperage reperes cal calibration smartbrain 3plane 3pl "
+    "planloc triplane triplano scanogram scano pilot piloto ubersicht uebersicht overzicht "
+    "centratura centraje coilsurvey refscan shim prescan"
 )
+LOCALISER_STEMS: Final = ("scout", "localiz", "localis", "lokalis")
 GRADIENT_ECHO: Final = _words(
-    "medic merge merged gre ge2d ffe mffe btfe flash vibe fisp truefi trufi trufisp fiesta ciss "
-    "dess swi spgr fspgr lava thrive cosmic t2* t2star t2s hemo mprage tfe bravo"
+    "medic merge merged gre gr2d ge2d ffe mffe bffe btfe flash vibe fisp truefi trufi truefisp "
+    "trufisp fiesta ciss ciss3d dess swi spgr fspgr fgre lava thrive cosmic t2* t2star star t2s "
+    "hemo mprage tfe bravo me2d me3d fl2d fl3d fe2d fe3d ssfp tof ge eg gradiente gradienten "
+    "gradientenecho feldecho"
 )
+GRADIENT_PHRASES: Final = frozenset(
+    {("echo", "gradient"), ("eco", "gradiente"), ("eco", "gradient"), ("gradient", "echo")}
+)
+"""First and third of three words, such as `écho de gradient`."""
+
 DIFFUSION: Final = _words(
-    "dwi diff diffusion difusion diffusione dti adc trace tracew epi ep2d dwibs ivim bold "
-    "perf perfusion dce dsc resolve"
+    "dwi diff diffusion difusion difusao diffusione diffusie dti adc dadc eadc trace tracew epi "
+    "ep2d dwibs ivim bold perf perfusion dce dsc resolve"
 )
+B_VALUE: Final = re.compile(r"b\d{3,4}")
 RECONSTRUCTION: Final = _words(
-    "mip minip mpr projection reformat reformatted subtraction sub subtracted screen screensave "
-    "screenshot capture report map t1map t2map key keyimages"
+    "mip minip mpr mprs cpr projection reformat reformatted sub screen screensave screenshot "
+    "capture report map maps mapping t1map t2map key keyimages"
 )
-MYELOGRAPHY: Final = _words(
-    "myelo myelogram myelography myelographie myelografie mielografia myelogramm mielo mrm "
-    "myelogr mielorm"
-)
+SUBTRACTION_STEMS: Final = ("subtr", "substr", "sustr", "soustr", "sottr")
+MYELOGRAPHY_STEMS: Final = ("myelo", "mielo")
 DIXON: Final = _words("dixon mdixon flex ideal qdixon")
 OPPOSED: Final = _words(
     "in opp op ip out inphase outphase opposed opposedphase inphaseflex outofphase opphase"
@@ -50,51 +59,64 @@ FAT_IMAGE_FOLLOWERS: Final = _words(
 )
 FAT_SUPPRESSED: Final = _words(
     "fs fatsat fsat fatsup fatsupp spir spair fett fettgesattigt fettsat spectralfatsat satfat "
-    "sf fatsuppr dixonw chess proset"
+    "sf fatsuppr dixonw chess proset grasa graisse gordura grasso vetsuppressie vetverzadiging "
+    "fettsattigung fettsaettigung fettunterdruckung fettunterdrueckung"
 )
-STIR: Final = _words("stir tirm tir irtse irfse")
-PROTON_DENSITY: Final = _words("pd pdw pdwi dp proton rho protonendichte")
+STIR: Final = _words("stir tirm tir irtse irfse fir")
+PROTON_DENSITY: Final = _words("pd pdw pdwi pdfs dp proton rho protonendichte")
 
 CONTRAST: Final = _words(
-    "gd gad gado gadolinium gadovist dotarem post postcontrast postgado postgd km kontrast "
-    "kontrastmittel nachkm contrast contraste contrasto mdc ce inj injected injecte injection "
-    "gadolinio cm pc iv enhanced postkm"
+    "gd gad gado gadolinium gadovist gadavist dotarem clariscan prohance multihance magnevist "
+    "omniscan dotagraf pos post postcon with mit avec con dyn dynamic dynamique dynamisch "
+    "dinamica dinamico postcontrast postgado postgd km kontrast kontrastmittel nachkm contrast "
+    "contraste contrasto mdc ce inj injected injecte injection gadolinio cm pc iv enhanced "
+    "postkm"
 )
+_CONTRAST_SIGN: Final = re.compile(r"\+\s*(?:c|km|gd|k)\b|\b(?:c|km)\s*\+|\bt1w?i?c\b|\bc/(?:c|gd)")
+"""`+C`, `KM +`, `T1C` and the Spanish `c/c`, with contrast (`s/c` is without)."""
+
+SURGERY: Final = _words("op operative operativ operatorio operatoire surgery surgical")
 NO_CONTRAST: Final = _words(
-    "ohne without sans sin senza sem zonder wo o no non pre nativ native natif nativo plain"
+    "vor before avant antes prima voor ohne without sans sin senza sem zonder wo o no non pre "
+    "nativ native natif nativo plain"
 )
 
 LUMBAR: Final = _words(
     "lumbar lumbal lumbaal lombaire lombare lumbare lombar lumbale lspine ls lws lwk lwz lsp "
     "lumb lumbosacral lumbosacra lumbosakral lumbosacrale lombosacre lombosacrale lendenwirbel "
     "lendenwirbelsaule lendenwirbelsaeule lendenwervelkolom lumbo lumbalwirbelsaule rugpoli "
-    "lombes lsws lss"
+    "lombes lsws lss sspine thoracolumbar dorsolumbar dorsolombaire dorsolombare lombossacra "
+    "lombossacral lumbosacro"
 )
 OTHER_REGION: Final = _words(
     "brain head kopf schadel schaedel cerebro cerebral cerebrale cranio craneo crane cerveau "
     "hersenen hirn neurocranium encefalo testa cabeza hoofd pituitary hypophyse orbit orbita iac "
     "knee knie genou rodilla ginocchio joelho shoulder schulter epaule hombro spalla ombro "
     "schouder hip hufte huefte hanche cadera anca heup ankle sprunggelenk cheville tobillo "
-    "caviglia enkel wrist handgelenk poignet elbow ellenbogen foot fuss hand "
-    "abdomen bauch liver leber foie higado fegato mrcp prostate prostata pelvis becken breast "
-    "mamma heart cardiac herz kidney niere neck hals thorax chest "
-    "cspine tspine cervical cervicale zervikal hws bws thoracic thorakal dorsal dorsale hwk "
-    "halswirbelsaule halswirbelsaeule brustwirbelsaule brustwirbelsaeule cwk twk bwk "
-    "sacroiliac isg iliosacral iliosakral "
-    "cervicaal thoracaal dorsaal"
+    "caviglia enkel wrist handgelenk poignet elbow ellenbogen foot fuss hand abdomen bauch liver "
+    "leber foie higado fegato mrcp prostate prostata pelvis becken breast mamma heart cardiac "
+    "herz kidney niere neck hals thorax chest cspine tspine cervical cervicale zervikal hws bws "
+    "thoracic thorakal dorsal dorsale hwk halswirbelsaule halswirbelsaeule brustwirbelsaule "
+    "brustwirbelsaeule cwk twk bwk kidneys knees hips renal lung lungs uterus rectum bladder "
+    "sacrum coccyx dspine cerv toracica toracico toracal cervico cervicothoracic encephale "
+    "cuello collo pescoco mao mano muneca punho polso codo cotovelo gomito coude elleboog bekken "
+    "bacino bassin sacroiliac isg iliosacral iliosakral cervicaal thoracaal dorsaal"
 )
 
-SAGITTAL: Final = _words("sag sagittal sagital sagittale sagittaal sagitt osag sagc sagital")
+SAGITTAL: Final = _words("sag sagittal sagital sagittale sagittaal sagitt osag sagc sagitales")
 AXIAL: Final = _words(
     "ax axial axiale axiaal oax tra trans transversal transversale transverse transversaal trs "
-    "axc transv axi asse assiale"
+    "axc transv axi asse assiale assiali axiales axiaux"
 )
 CORONAL: Final = _words("cor coronal koronar coronale coronaal frontal ocor")
 
-_BEFORE: Final = r"(?:o?sag|o?ax|tra|trs|cor|fs|cs)*"
+_BEFORE: Final = (
+    r"(?:o?sag(?:ittal)?|o?ax(?:ial)?|tra(?:ns)?|trs|cor|fs|cs|[se](?=t)|tse|fse|frfse|3d|2d)*"
+)
 _AFTER: Final = (
-    r"(?:wi|w|weighted|gew|tse|fse|frfse|se|sag|tra|ax|cor|trs|flair|stir|tirm|tir|fs|fatsat|space|"
-    r"spc|cube|vista|view|blade|propeller|warp|dixon|hr|haste|sense|rst|spair|spir|\d(?<=[a-z]\d))*c?"
+    r"(?:wi|w|weighted|gew|tse|fse|frfse|se|sagittal|sag|trans|tra|axial|ax|cor|trs|flair|stir|"
+    r"tirm|tir|fs|fatsat|space|spc|cube|vista|view|blade|propeller|warp|dixon|hr|haste|sense|rst|"
+    r"spair|spir|\d(?<=[a-z]\d))*c?"
 )
 _WEIGHTING: Final = re.compile(rf"{_BEFORE}t([12]){_AFTER}")
 
@@ -115,8 +137,21 @@ def t_weightings(words: tuple[str, ...]) -> frozenset[int]:
     return frozenset(int(m[1]) for w in words if (m := _WEIGHTING.fullmatch(w)))
 
 
+def nulls_fluid(words: tuple[str, ...]) -> bool:
+    """Whether FLAIR is named, by whichever vendor."""
+    dark = ("dark", "fluid") in pairwise(words) or "darkfluid" in words
+    return dark or any("flair" in word for word in words)
+
+
+def dixon_parts(words: tuple[str, ...]) -> frozenset[str]:
+    """The words beside the name of a Dixon technique: one of them names the part."""
+    return frozenset(words) if DIXON & frozenset(words) else frozenset()
+
+
 def names_contrast(text: str) -> bool:
     """Whether a text says that a contrast agent was given."""
-    words = set(tokens(text))
-    plus = re.search(r"(?:\+\s*(?:c|km|gd|k)\b)|(?:\b(?:c|km)\s*\+)", text.casefold())
-    return bool(plus or words & CONTRAST) and not words & NO_CONTRAST
+    said = tokens(text)
+    words = set(said) - {a for a, b in pairwise(said) if a in ("pos", "post") and b in SURGERY}
+    plain = text.casefold().replace("_", " ")
+    named = words & CONTRAST or any(word.startswith("gad") for word in words)
+    return bool(named or _CONTRAST_SIGN.search(plain)) and not words & NO_CONTRAST

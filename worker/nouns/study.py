@@ -79,6 +79,10 @@ class Acquisition:
     sop_class_uid: str = ""
     study_description: str = ""
     acquired: str = ""
+    scan_options: tuple[str, ...] = ()
+    manufacturer: str = ""
+    station_name: str = ""
+    series_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,21 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What one rule said about one series: the rule's name, its claim, and what it rests on."""
+
+    rule: str
+    says: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Routing:
-    """What was decided for one series: a role or none, and the reason in words."""
+    """What was decided for one series: a role or none, and the reason in words.
+
+    `evidence` holds every rule that spoke, for or against, the stronger before the weaker:
+    a site's rule, geometry, physics, texts, and last how the series lie to each other.
+    """
 
     series_instance_uid: str
     series_description: str
@@ -143,6 +160,7 @@ class Routing:
     flags: tuple[str, ...] = ()
     elsewhere: Role | None = None
     """The role it would have had, if it shared the study's patient space."""
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)

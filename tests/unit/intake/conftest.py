@@ -15,7 +15,11 @@ PLANES = {
     "sagittal": (0, 1, 0, 0, 0, -1),
     "axial": (1, 0, 0, 0, 1, 0),
     "coronal": (1, 0, 0, 0, 0, -1),
+    "oblique axial": (1, 0, 0, 0, 0.819152, -0.573576),
+    "oblique sagittal": (0.173648, 0.984808, 0, 0, 0, -1),
 }
+"""The directions of the columns' and rows' growth; oblique: 35 and 10 degrees off."""
+
 STEPS = {"sagittal": (4, 0, 0), "axial": (0, 0, 4), "coronal": (0, 4, 0)}
 STARTS = {"sagittal": (-30, -140, 140), "axial": (-90, -90, -80), "coronal": (-140, -60, 140)}
 
@@ -30,7 +34,8 @@ def make_slice() -> MakeSlice:
     """
 
     def make(plane: str = "sagittal", k: int = 0, series: str = "1.2.3.1", **changes: object):
-        start = np.array(STARTS[plane]) + k * np.array(STEPS[plane])
+        nearest = plane.removeprefix("oblique ")
+        start = np.array(STARTS[nearest]) + k * np.array(STEPS[nearest])
         header = Dataset()
         attributes: dict[str, object] = {
             "SOPClassUID": MRImageStorage,
@@ -43,7 +48,7 @@ def make_slice() -> MakeSlice:
             "InstanceNumber": k + 1,
             "ImageOrientationPatient": list(PLANES[plane]),
             "ImagePositionPatient": [float(v) for v in start],
-            "PixelSpacing": [280 / 64, 280 / 64] if plane != "axial" else [180 / 64, 180 / 64],
+            "PixelSpacing": [280 / 64, 280 / 64] if nearest != "axial" else [180 / 64, 180 / 64],
             "Rows": 64,
             "Columns": 64,
             "SamplesPerPixel": 1,

@@ -1,0 +1,174 @@
+"""A site's own routing rules, in TOML: asked before ours, checked on load.
+
+```toml
+[[rule]]
+name = "our sagittal STIR"
+description = "^SAG_IR_FS"    # regular expression, as are manufacturer, body_part and station
+manufacturer = "SIEMENS"
+series_number = [1, 99]       # first and last
+role = "sagittal_t2"          # or "none", with a reason
+reason = "named by the console since 2023"
+```
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from worker.errors import BadSettings
+from worker.nouns.study import Acquisition, Role, Series
+
+_TEXTS: Final[dict[str, Callable[[Acquisition], tuple[str, ...]]]] = {
+    "description": lambda a: (a.series_description, a.protocol_name),
+    "manufacturer": lambda a: (a.manufacturer,),
+    "body_part": lambda a: (a.body_part,),
+    "station": lambda a: (a.station_name,),
+}
+"""The conditions on texts, and the texts that each looks at: one of them must match."""
+
+_NUMBER: Final = "series_number"
+_CONDITIONS: Final = (*_TEXTS, _NUMBER)
+_KEYS: Final = ("name", *_CONDITIONS, "role", "reason")
+_NO_ROLE: Final = "none"
+_ROLES: Final = (*(role.value for role in Role), _NO_ROLE)
+
+
+@dataclass(frozen=True)
+class SiteRule:
+    """One rule: every condition must hold; `role` is None where it keeps a series out.
+
+    `series_number` is the first and the last number, both included.
+    """
+
+    name: str
+    role: Role | None
+    reason: str
+    patterns: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    series_number: tuple[int, int] | None = None
+
+    @property
+    def title(self) -> str:
+        """How the rule is named in reasons."""
+        return f"the site's rule {self.name!r}"
+
+    @property
+    def because(self) -> str:
+        """Its reason; where it gives none, the conditions that matched."""
+        return self.reason or f"{', '.join(name for name, _ in self.patterns) or _NUMBER} matches"
+
+    def matches(self, series: Series) -> bool:
+        """Whether a series meets every condition."""
+        found = series.acquisition
+        if self.series_number is not None:
+            first, last = self.series_number
+            if found.series_number is None or not first <= found.series_number <= last:
+                return False
+        return all(
+            any(pattern.search(text) for text in _TEXTS[name](found) if text)
+            for name, pattern in self.patterns
+        )
+
+
+def first_match(rules: Sequence[SiteRule], series: Series) -> SiteRule | None:
+    """The first rule whose conditions a series meets."""
+    return next((rule for rule in rules if rule.matches(series)), None)
+
+
+def load_site_rules(path: Path) -> tuple[SiteRule, ...]:
+    """The rules of a file, in its order; raise BadSettings that names the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise BadSettings(f"the site's rules {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"the site's rules {path} are not UTF-8 text") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path}: no valid TOML: {error}") from error
+    lines = _Lines(path, text)
+    for key in content:
+        if key != "rule":
+            raise lines.error(None, key, f"unknown key {key!r}; the file holds [[rule]] tables")
+    tables = content.get("rule", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise lines.error(None, "rule", "write each rule as a table of its own, below [[rule]]")
+    read = tuple(_read(table, index, lines) for index, table in enumerate(tables))
+    names = [rule.name for rule in read]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise lines.error(index, "name", f"two rules are named {name!r}")
+    return read
+
+
+class _Lines:
+    """Where things stand in a file: tomllib keeps no lines, so they are looked for."""
+
+    _TABLE: Final = re.compile(r"\s*\[\[\s*[\"']?rule[\"']?\s*\]\]")
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+        self._tables = [n for n, line in enumerate(self._lines) if self._TABLE.match(line)]
+
+    def error(self, rule: int | None, key: str | None, problem: str) -> BadSettings:
+        """An error at a key of a rule, at its [[rule]] where the key is absent."""
+        begin, end = 0, len(self._lines)
+        if rule is not None and rule < len(self._tables):
+            begin, end = self._tables[rule], (*self._tables, end)[rule + 1]
+        named = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key or '')}[\"']?\s*[=.\]]")
+        places = (n for n in range(begin, end) if key and named.match(self._lines[n]))
+        return BadSettings(f"{self._path}, line {next(places, begin) + 1}: {problem}")
+
+
+def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
+    def wrong(key: str | None, problem: str) -> BadSettings:
+        return lines.error(index, key, problem)
+
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise wrong(key, f"unknown key {key!r}; a rule has {', '.join(_KEYS)}")
+        if key != _NUMBER and not isinstance(value, str):
+            raise wrong(key, f"{key} must be a text in quotes")
+    if not table.get("name"):
+        raise wrong("name", "a rule needs a name: it stands in every reason that it gives")
+    if "role" not in table:
+        raise wrong(None, f"a rule needs a role: {', '.join(_ROLES)}")
+    if table["role"] not in _ROLES:
+        raise wrong("role", f"unknown role {table['role']!r}; it is one of {', '.join(_ROLES)}")
+    if table["role"] == _NO_ROLE and not table.get("reason"):
+        raise wrong("role", 'a rule with the role "none" needs a reason')
+    if not table.keys() & set(_CONDITIONS):
+        raise wrong(None, f"a rule needs a condition: {', '.join(_CONDITIONS)}")
+    patterns = []
+    for key in _TEXTS:
+        if key not in table:
+            continue
+        try:
+            patterns.append((key, re.compile(table[key], re.IGNORECASE)))
+        except re.error as error:
+            raise wrong(key, f"{key} is no regular expression: {error}") from error
+    return SiteRule(
+        name=table["name"],
+        role=None if table["role"] == _NO_ROLE else Role(table["role"]),
+        reason=table.get("reason", ""),
+        patterns=tuple(patterns),
+        series_number=_numbers(table, wrong),
+    )
+
+
+def _numbers(
+    table: dict[str, Any], wrong: Callable[[str | None, str], BadSettings]
+) -> tuple[int, int] | None:
+    match table.get(_NUMBER):
+        case None:
+            return None
+        case [int(first), int(last)] if first <= last:
+            return first, last
+        case _:
+            raise wrong(_NUMBER, f"{_NUMBER} must be the first and the last number, such as [1, 9]")
