@@ -6,7 +6,7 @@ No network and no queue in here: an `Archive` brings the headers and the pixels.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,7 @@ from worker.grade.windows import level_spacing
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
+from worker.intake.site import SiteRule
 from worker.localise.axial import AxialLevel, choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels, onto_midline
@@ -93,18 +94,23 @@ class GradedStudy:
 
 
 def grade(
-    study: str, archive: Archive, bundle: Bundle, *, observe: Observer = lambda _: None
+    study: str,
+    archive: Archive,
+    bundle: Bundle,
+    *,
+    site: Sequence[SiteRule] = (),
+    observe: Observer = lambda _: None,
 ) -> GradedStudy:
     """Grade one study of an archive: look at its headers, then grade what they route.
 
-    Raises what `look` and `grade_routed` raise.
+    `site` holds a site's own routing rules. Raises what `look` and `grade_routed` raise.
     """
     steps = Steps(observe)
-    return grade_routed(look(study, archive, steps), archive, bundle, steps)
+    return grade_routed(look(study, archive, steps, site), archive, bundle, steps)
 
 
-def look(study: str, archive: Archive, steps: Steps) -> RoutedStudy:
-    """Route a study by its headers; no pixel is read.
+def look(study: str, archive: Archive, steps: Steps, site: Sequence[SiteRule] = ()) -> RoutedStudy:
+    """Route a study by its headers and a site's own rules; no pixel is read.
 
     Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
     archive does not answer.
@@ -112,7 +118,7 @@ def look(study: str, archive: Archive, steps: Steps) -> RoutedStudy:
     with steps.step("headers"):
         instances = archive.headers(study)
     with steps.step("route"):
-        return route(read_study(instances))
+        return route(read_study(instances), site)
 
 
 def grade_routed(

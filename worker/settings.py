@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the model bundle; the packaged one where not set.",
     )
+    site_rules: str | None = Field(
+        default=None, description="TOML file with the site's own routing rules."
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

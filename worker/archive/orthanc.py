@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
@@ -26,6 +27,7 @@ _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the f
 _ENTRY: Final = (
     "set LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD to one of its RegisteredUsers"
 )
+_ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
 
 
 class OrthancArchive:
@@ -85,6 +87,17 @@ class OrthancArchive:
         if not isinstance(system, dict) or "Version" not in system or "DicomAet" not in system:
             raise self._not_orthanc("its /system is not Orthanc's")
         return f"Orthanc {system['Version']}"
+
+    def study_id(self, name: str) -> str:
+        """Orthanc's id of the study with this id or Study Instance UID; raise `StudyGone`."""
+        if _ORTHANC_ID.fullmatch(name):
+            return name
+        found = self._json("POST", "/tools/lookup", content=name) or ()
+        studies = [match["ID"] for match in found if match["Type"] == "Study"]
+        if len(studies) != 1:
+            held = f"{len(studies)} studies" if studies else "no study"
+            raise StudyGone(f"Orthanc holds {held} with the id {name}; name one by Orthanc's id")
+        return str(studies[0])
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
         """The headers of every object of the study in one request; raise `StudyGone`.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from worker.errors import BadSettings
+
+if TYPE_CHECKING:
+    from worker.intake.site import SiteRule
 
 app = typer.Typer(
     name="lumbar",
@@ -32,6 +35,15 @@ BundleFolder = Annotated[
     Path | None,
     typer.Option("--bundle", metavar="DIR", help="Model bundle; the packaged one if not given."),
 ]
+SiteRules = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        envvar="LUMBAR_SITE_RULES",
+        help="TOML file with the site's own routing rules.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -39,6 +51,13 @@ def existing(path: Path) -> None:
     """Raise BadSettings when there is nothing at a path."""
     if not path.exists():
         raise BadSettings(f"{path} does not exist")
+
+
+def site_rules(file: Path | None) -> tuple[SiteRule, ...]:
+    """A site's own routing rules, none where no file is named; raise BadSettings."""
+    from worker.intake.site import load_site_rules
+
+    return () if file is None else load_site_rules(file)
 
 
 def writable(folder: Path) -> None:

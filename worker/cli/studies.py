@@ -12,15 +12,18 @@ from worker.cli.shell import (
     AsJson,
     BundleFolder,
     Device,
+    SiteRules,
     Study,
     app,
     existing,
     print_json,
     print_path,
+    site_rules,
     stderr,
     stdout,
     writable,
 )
+from worker.errors import BadSettings
 
 
 @app.command(
@@ -39,6 +42,7 @@ def grade(
     as_json: AsJson = False,
     bundle: BundleFolder = None,
     device: Device = "auto",
+    rules: SiteRules = None,
     viewer: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +61,7 @@ def grade(
     existing(path)
     if out is not None:
         writable(out)
+    site = site_rules(rules)
     with stderr().status("loading the models") as status:
         from worker import pipeline
         from worker.archive.folder import FolderArchive
@@ -68,7 +73,11 @@ def grade(
 
         models = load_bundle(bundle, device)
         graded = pipeline.grade(
-            str(path), FolderArchive(), models, observe=lambda step: status.update(step)
+            str(path),
+            FolderArchive(),
+            models,
+            site=site,
+            observe=lambda step: status.update(step),
         )
         status.update("report")
         written = None
@@ -85,34 +94,60 @@ def grade(
         print_path("pictures", written.slices)
 
 
-@app.command(epilog="Example:  lumbar route STUDY --json | jq '.series[] | .role'")
-def route(path: Study, as_json: AsJson = False) -> None:
+@app.command(
+    epilog="Examples:\n\n"
+    "lumbar route STUDY --explain\n\n"
+    "lumbar route STUDY --json | jq '.series[] | .role'\n\n"
+    "LUMBAR_ORTHANC_URL=http://pacs:8042 lumbar route --orthanc 1.2.840.1"
+)
+def route(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="Folder with one study, subfolders included."),
+    ] = None,
+    orthanc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="A study of the Orthanc of LUMBAR_ORTHANC_*, by its id there or its Study "
+            "Instance UID, in place of a folder.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what every rule said of every series.")
+    ] = False,
+    rules: SiteRules = None,
+) -> None:
     """Say which series of a study take which role, and why; pixels are not read.
 
     Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none and the
     reason.
     """
-    existing(path)
+    if (path is None) == (orthanc is None):
+        raise BadSettings("name one study: a folder, or --orthanc and its id")
+    if path is not None:
+        existing(path)
     from worker.archive.folder import FolderArchive
     from worker.intake.headers import read_study
     from worker.intake.routing import route as route_study
-    from worker.report.tables import series_table
+    from worker.report.document import routings
+    from worker.report.tables import evidence_tree, series_table
+    from worker.service.archives import open_orthanc
+    from worker.settings import Settings
 
+    site = site_rules(rules)
     with stderr().status("reading headers"):
-        routed = route_study(read_study(FolderArchive().headers(str(path))))
+        if orthanc is not None:
+            with open_orthanc(Settings.load()) as archive:
+                instances = archive.headers(archive.study_id(orthanc))
+        else:
+            instances = FolderArchive().headers(str(path))
+        decisions = route_study(read_study(instances), site).decisions
     if as_json:
-        series = [
-            {
-                "series_instance_uid": decision.series_instance_uid,
-                "series_description": decision.series_description,
-                "role": decision.role,
-                "reason": decision.reason,
-            }
-            for decision in routed.decisions
-        ]
-        print_json({"series": series})
+        print_json({"series": routings(decisions)})
     else:
-        stdout().print(series_table(routed.decisions))
+        stdout().print(evidence_tree(decisions) if explain else series_table(decisions))
 
 
 @app.command(epilog="Example:  lumbar repair EXPORT MENDED")

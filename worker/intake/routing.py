@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from worker.errors import NotLumbar, NoUsableSeries
-from worker.intake import rules, words
-from worker.intake.site import SiteRule, first_match
+from worker.intake import rules
+from worker.intake.judging import Verdict, judge
+from worker.intake.site import SiteRule
 from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
-from worker.intake.weighting import Decision, Weighting, weigh
+from worker.intake.weighting import Weighting
 from worker.nouns.geometry import Orientation
 from worker.nouns.study import (
     Evidence,
@@ -29,38 +30,7 @@ from worker.nouns.study import (
     Study,
 )
 
-ROLES: Final = {
-    (Orientation.SAGITTAL, Weighting.T1): Role.SAGITTAL_T1,
-    (Orientation.SAGITTAL, Weighting.T2): Role.SAGITTAL_T2,
-    (Orientation.SAGITTAL, Weighting.FAT_SUPPRESSED_T2): Role.SAGITTAL_T2,
-    (Orientation.SAGITTAL, Weighting.STIR): Role.SAGITTAL_T2,
-    (Orientation.AXIAL, Weighting.T2): Role.AXIAL_T2,
-    (Orientation.AXIAL, Weighting.FAT_SUPPRESSED_T2): Role.AXIAL_T2,
-}
-"""The role of a plane and a weighting; every other pair has none."""
-
 _PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
-_PLANES: Final = {role: plane for (plane, _), role in ROLES.items()}
-_PLANE_WORDS: Final = {
-    Orientation.SAGITTAL: words.SAGITTAL,
-    Orientation.AXIAL: words.AXIAL,
-    Orientation.CORONAL: words.CORONAL,
-}
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """What is decided about one series so far."""
-
-    series: Series
-    role: Role | None
-    reason: str
-    flags: tuple[str, ...] = ()
-    weighting: Weighting | None = None
-    rule: rules.Exclusion | None = None
-    elsewhere: Role | None = None
-    evidence: tuple[Evidence, ...] = ()
-    by_site: bool = False
 
 
 def route(study: Study, site: Sequence[SiteRule] = ()) -> RoutedStudy:
@@ -72,7 +42,7 @@ def route(study: Study, site: Sequence[SiteRule] = ()) -> RoutedStudy:
     a report that says so. Raises NotLumbar when there is no MR or every series shows another
     region, NoUsableSeries when no series gets a role and none says that it is lumbar.
     """
-    verdicts = _without_other_regions([_judge(series, site) for series in study.series])
+    verdicts = _without_other_regions([judge(series, site) for series in study.series])
     reference = _reference(verdicts)
     repairs: list[Repair] = []
     if reference is not None:
@@ -98,89 +68,7 @@ def route(study: Study, site: Sequence[SiteRule] = ()) -> RoutedStudy:
     )
 
 
-def _judge(series: Series, site: Sequence[SiteRule]) -> _Verdict:
-    """Role by a site's rule, else by plane and weighting, for one series on its own."""
-    weighed = weigh(series.acquisition)
-    physics = rules.asked(rules.PHYSICS, series)
-    texts = rules.asked(rules.TEXTS, series)
-    evidence = (
-        *_geometry(series),
-        *_against(physics),
-        *weighed.physics,
-        *_against(texts),
-        *weighed.texts,
-    )
-    flags: tuple[str, ...] = ()
-    matching = first_match(site, series)
-    if matching is not None:
-        said = Evidence(matching.title, matching.role or "no role", matching.because)
-        evidence = (said, *evidence)
-        flags = _refused(matching, series)
-        if not flags:
-            return _by_site(matching, series, weighed, evidence)
-    verdict = _by_headers(series, weighed, (*physics, *texts))
-    return replace(verdict, flags=flags + verdict.flags, evidence=evidence)
-
-
-def _by_headers(series: Series, weighed: Decision, against: Sequence[rules.Excluded]) -> _Verdict:
-    """The role that our own rules give, or the first reason against any."""
-    if against:
-        rule, reason = against[0]
-        return _Verdict(series, None, reason, rule=rule)
-    plane = series.slices[0].plane.orientation
-    conflict = rules.gradient_conflict(series)
-    flags = (*weighed.flags, *_plane_conflict(series, plane), *([conflict] if conflict else ()))
-    if weighed.weighting is None:
-        return _Verdict(series, None, f"{plane}, but {weighed.reason}", flags)
-    role = ROLES.get((plane, weighed.weighting))
-    if role is None:
-        reason = f"{plane} {weighed.reason} is not used"
-        return _Verdict(series, None, reason, flags, weighed.weighting)
-    reason = f"{plane} by orientation, {weighed.reason}"
-    return _Verdict(series, role, reason, flags, weighed.weighting)
-
-
-def _refused(rule: SiteRule, series: Series) -> tuple[str, ...]:
-    """Why a site's rule cannot be obeyed: no rule turns a stack or makes images of a report."""
-    if rule.role is None:
-        return ()
-    for _, reason in rules.asked(rules.UNUSABLE, series):
-        return (f"{rule.title} gives the role {rule.role}, not obeyed: {reason}",)
-    plane = series.slices[0].plane.orientation
-    if plane is not _PLANES[rule.role]:
-        return (f"{rule.title} gives the role {rule.role}, not obeyed: {plane} by orientation",)
-    return ()
-
-
-def _by_site(
-    rule: SiteRule, series: Series, weighed: Decision, evidence: tuple[Evidence, ...]
-) -> _Verdict:
-    """The role that a site's rule gives; what our rules would have said is flagged."""
-    reason = f"by {rule.title}" + (f": {rule.reason}" if rule.reason else "")
-    flags: tuple[str, ...] = ()
-    if rule.role is not None and weighed.weighting is not None:
-        ours = ROLES.get((_PLANES[rule.role], weighed.weighting))
-        if ours is not rule.role:
-            flags = (f"{rule.title} gives the role {rule.role}, but {weighed.reason}",)
-    return _Verdict(
-        series, rule.role, reason, flags, weighed.weighting, evidence=evidence, by_site=True
-    )
-
-
-def _geometry(series: Series) -> tuple[Evidence, ...]:
-    """What the orientation says of the first slice's plane."""
-    if not series.slices:
-        return ()
-    plane = series.slices[0].plane
-    normal = ", ".join(f"{value:.2f}" for value in plane.normal)
-    return (Evidence("orientation", plane.orientation, f"the slices' normal is ({normal})"),)
-
-
-def _against(excluded: Sequence[rules.Excluded]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(rule.__name__, "no role", reason) for rule, reason in excluded)
-
-
-def _without_other_regions(verdicts: list[_Verdict]) -> list[_Verdict]:
+def _without_other_regions(verdicts: list[Verdict]) -> list[Verdict]:
     """Without a sagittal series to confirm it, an axial one labelled as another region falls."""
     if any(v.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2) for v in verdicts):
         return verdicts
@@ -199,17 +87,7 @@ def _without_other_regions(verdicts: list[_Verdict]) -> list[_Verdict]:
     ]
 
 
-def _plane_conflict(series: Series, plane: Orientation) -> tuple[str, ...]:
-    said = set(words.tokens(series.acquisition.series_description))
-    if said & _PLANE_WORDS[plane]:
-        return ()
-    for other, names in _PLANE_WORDS.items():
-        if said & names:
-            return (f"described as {other} but {plane} by orientation",)
-    return ()
-
-
-def _reference(verdicts: Sequence[_Verdict]) -> Series | None:
+def _reference(verdicts: Sequence[Verdict]) -> Series | None:
     """The series whose space the study is read in.
 
     The sagittal T2 (else T1, else an axial) that shares its space with most others: one
@@ -234,7 +112,7 @@ def _is_or_names_frame_of(series: Series, reference: Series) -> bool:
     return series is reference or same_frame_of_reference(series, reference)
 
 
-def _place(verdict: _Verdict, reference: Series) -> _Verdict:
+def _place(verdict: Verdict, reference: Series) -> Verdict:
     """Reject a routed series that the reference cannot be projected into; flag a doubt."""
     series = verdict.series
     if verdict.role is None or series is reference:
@@ -256,9 +134,9 @@ def _place(verdict: _Verdict, reference: Series) -> _Verdict:
     return verdict
 
 
-def _ranked(verdicts: Sequence[_Verdict]) -> dict[Role, tuple[Series, ...]]:
+def _ranked(verdicts: Sequence[Verdict]) -> dict[Role, tuple[Series, ...]]:
     routed = [v for v in verdicts if v.role is not None]
-    by_role: defaultdict[Role, list[_Verdict]] = defaultdict(list)
+    by_role: defaultdict[Role, list[Verdict]] = defaultdict(list)
     for verdict in routed:
         if verdict.role is not None:
             by_role[verdict.role].append(verdict)
@@ -271,7 +149,7 @@ def _ranked(verdicts: Sequence[_Verdict]) -> dict[Role, tuple[Series, ...]]:
     }
 
 
-def _rank(verdict: _Verdict, routed: Sequence[_Verdict]) -> tuple[float | str, ...]:
+def _rank(verdict: Verdict, routed: Sequence[Verdict]) -> tuple[float | str, ...]:
     """Larger is better: T2 before STIR, coverage, resolution, recency, then the UID."""
     series = verdict.series
     preference = _PREFERENCE.index(verdict.weighting) if verdict.weighting in _PREFERENCE else 0
@@ -300,7 +178,7 @@ def _rank(verdict: _Verdict, routed: Sequence[_Verdict]) -> tuple[float | str, .
     )
 
 
-def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routing:
+def _decision(verdict: Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routing:
     reason = verdict.reason
     if verdict.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2):
         place = roles[verdict.role].index(verdict.series)
@@ -317,14 +195,14 @@ def _decision(verdict: _Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routi
     )
 
 
-def _calls_itself_lumbar(verdicts: Sequence[_Verdict]) -> bool:
+def _calls_itself_lumbar(verdicts: Sequence[Verdict]) -> bool:
     return any(
         v.rule not in (rules.structured_report, rules.not_mr) and rules.labelled_lumbar(v.series)
         for v in verdicts
     )
 
 
-def _refuse(verdicts: Sequence[_Verdict]) -> None:
+def _refuse(verdicts: Sequence[Verdict]) -> None:
     """Say why a study without any role is refused."""
     if all(v.rule in (rules.structured_report, rules.not_mr) for v in verdicts):
         kinds = Counter(v.series.acquisition.modality or "unknown" for v in verdicts)

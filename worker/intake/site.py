@@ -168,7 +168,7 @@ def _numbers(
     match table.get(_NUMBER):
         case None:
             return None
-        case [int(first), int(last)] if first <= last:
+        case [int(first), int(last)] if first <= last and bool not in (type(first), type(last)):
             return first, last
         case _:
             raise wrong(_NUMBER, f"{_NUMBER} must be the first and the last number, such as [1, 9]")

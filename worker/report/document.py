@@ -54,6 +54,10 @@ def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
             "role": None if decision.role is None else decision.role.value,
             "reason": decision.reason,
             "flags": list(decision.flags),
+            "evidence": [
+                {"rule": one.rule, "says": one.says, "because": one.because}
+                for one in decision.evidence
+            ],
         }
         for decision in decisions
     ]

@@ -100,4 +100,5 @@ def _series(decision: Routing) -> Mapping[str, Any]:
         "uid": decision.series_instance_uid,
         "role": None if decision.role is None else ROLES[decision.role],
         "reason": "; ".join((decision.reason, *decision.flags)),
+        "evidence": decision.evidence,
     }

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
@@ -56,6 +57,26 @@ def series_table(decisions: Iterable[Routing]) -> RenderableType:
         description = Text(decision.series_description or "(no description)")
         table.add_row(description, role, Text(why), Text(decision.series_instance_uid, style="dim"))
     return table
+
+
+def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
+    """What every rule said of every series, the stronger before the weaker."""
+    tree = Tree("Series", hide_root=True)
+    for decision in decisions:
+        role = "not used" if decision.role is None else ROLES[decision.role]
+        title = Text.assemble(
+            (decision.series_description or "(no description)", "bold"),
+            f"  {role}  ",
+            (decision.series_instance_uid, "dim"),
+        )
+        branch = tree.add(Text.assemble(title, "\n", decision.reason))
+        for flag in decision.flags:
+            branch.add(Text.assemble(("conflict  ", "yellow"), flag))
+        for one in decision.evidence:
+            branch.add(
+                Text.assemble((f"{one.rule}  ", "dim"), (one.says, "bold"), f"  {one.because}")
+            )
+    return tree
 
 
 def repairs_table(repairs: Iterable[Repair]) -> RenderableType:

@@ -28,6 +28,11 @@ def open_archive(
             ),
             timeout_s=timeout_s or settings.dicomweb_timeout_s,
         )
+    return open_orthanc(settings, timeout_s=timeout_s)
+
+
+def open_orthanc(settings: Settings, *, timeout_s: float | None = None) -> OrthancArchive:
+    """An adapter of Orthanc, whichever archive the settings choose."""
     return OrthancArchive.connect(
         settings.orthanc_url,
         settings.orthanc_username,

@@ -12,9 +12,12 @@ from worker.pipeline import Observer, Steps, grade_routed, look
 from worker.report.structured import expected_sr_uid, structured_report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dicom_sr.findings import Report
     from worker.archive import Archive
     from worker.bundles.loading import Bundle
+    from worker.intake.site import SiteRule
 
 
 class Outcome(StrEnum):
@@ -25,7 +28,12 @@ class Outcome(StrEnum):
 
 
 def grade_and_store(
-    study: str, archive: Archive, bundle: Bundle, *, observe: Observer = lambda _: None
+    study: str,
+    archive: Archive,
+    bundle: Bundle,
+    *,
+    site: Sequence[SiteRule] = (),
+    observe: Observer = lambda _: None,
 ) -> Outcome:
     """Grade a study, store its report, and read it back before calling it done.
 
@@ -37,7 +45,7 @@ def grade_and_store(
     something that is none, occupies its UID.
     """
     steps = Steps(observe)
-    routed = look(study, archive, steps)
+    routed = look(study, archive, steps, site)
     if _stored_report(study, archive, expected_sr_uid(routed, bundle.identity)) is not None:
         return Outcome.NOTHING_NEW
 

@@ -46,13 +46,15 @@ class GradeStudy(Protocol):
 
 
 def start_runtime(settings: Settings) -> Runtime:
-    """Load the bundle and look at the archive; raise Misconfigured where either cannot work.
+    """Load rules and bundle, look at the archive; raise Misconfigured where one cannot work.
 
     An archive that is away is no reason to stop: studies wait for it.
     """
     from worker.bundles.loading import load_bundle
+    from worker.intake.site import load_site_rules
     from worker.service.grading import grade_and_store
 
+    site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
     bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, settings.device)
     archive = open_archive(settings)
     try:
@@ -64,7 +66,7 @@ def start_runtime(settings: Settings) -> Runtime:
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
     _log.info("bundle loaded", bundle=bundle.identity.name, version=bundle.identity.version)
     return Runtime(
-        grade=partial(grade_and_store, archive=archive, bundle=bundle),
+        grade=partial(grade_and_store, archive=archive, bundle=bundle, site=site),
         deliveries=Deliveries(client, most=settings.max_deliveries),
     )
 

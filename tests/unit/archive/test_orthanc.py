@@ -6,7 +6,7 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from worker.archive.orthanc import OrthancArchive
-from worker.errors import ArchiveUnavailable, BadSettings
+from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
 
 CALLS = {
     "check": lambda archive: archive.check(),
@@ -78,3 +78,25 @@ def test_an_address_without_scheme_names_the_variable():
         pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"),
     ):
         wrong.check()
+
+
+def test_a_study_is_found_by_its_uid():
+    """A Study Instance UID is looked up, Orthanc's own id is not; no match and two are refused."""
+    own = "-".join(["0123abcd"] * 5)
+    matches = {"1.2": [{"Type": "Study", "ID": own}, {"Type": "Series", "ID": "x"}], "1.3": []}
+    matches["1.4"] = matches["1.2"] + [{"Type": "Study", "ID": "another"}]
+    asked = []
+
+    def answer(request):
+        asked.append((request.url.path, request.content.decode()))
+        return httpx.Response(200, json=matches[asked[-1][1]])
+
+    found = archive(answer)
+    assert found.study_id(own) == own
+    assert asked == []
+    assert found.study_id("1.2") == own
+    assert asked == [("/tools/lookup", "1.2")]
+    with pytest.raises(StudyGone, match="no study"):
+        found.study_id("1.3")
+    with pytest.raises(StudyGone, match="2 studies"):
+        found.study_id("1.4")

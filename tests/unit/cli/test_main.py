@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from worker import __version__
+from worker.archive.folder import FolderArchive
+from worker.archive.orthanc import OrthancArchive
 from worker.cli import main
 from worker.cli import studies as verbs
 from worker.errors import ArchiveUnavailable
@@ -172,8 +174,71 @@ def test_route_prints_json_alone(lumbar, phantom):
     assert code == 0
     series = json.loads(out)["series"]
     assert {s["role"] for s in series} == {"sagittal_t1", "sagittal_t2", "axial_t2"}
-    keys = {"series_instance_uid", "series_description", "role", "reason"}
-    assert all(set(s) == keys and s["reason"] for s in series)
+    keys = {"series_instance_uid", "series_description", "role", "reason", "flags", "evidence"}
+    assert all(set(s) == keys and s["reason"] and s["evidence"] for s in series)
+
+
+@pytest.fixture
+def pixel_reads(monkeypatch):
+    """What was asked of an archive that gives whole objects, pixels and all."""
+    asked = []
+    for archive in (FolderArchive, OrthancArchive):
+        monkeypatch.setattr(archive, "fetch", lambda _, keys: asked.append(keys))
+    return asked
+
+
+def test_route_explains_every_series_and_reads_no_pixel(lumbar, phantom, pixel_reads):
+    """--explain names the rules that spoke for each series; nothing but headers is read."""
+    code, out, _ = lumbar("route", phantom / "train_images", "--explain")
+    assert code == 0
+    assert out.count("orientation  ") == out.count("echo_and_repetition  ") == 3
+    assert pixel_reads == []
+
+
+def test_route_asks_orthanc_for_headers_alone(lumbar, phantom, pixel_reads, monkeypatch):
+    """--orthanc finds a study by its UID and routes it by one request for its headers."""
+    instances = FolderArchive().headers(str(phantom / "train_images"))
+    asked = []
+    monkeypatch.setattr(OrthancArchive, "study_id", lambda _, name: asked.append(name) or "own")
+    monkeypatch.setattr(
+        OrthancArchive, "headers", lambda _, study: asked.append(study) or instances
+    )
+    code, out, _ = lumbar("route", "--orthanc", "1.2.3", "--json")
+    assert code == 0
+    assert len(json.loads(out)["series"]) == 3
+    assert asked == ["1.2.3", "own"]
+    assert pixel_reads == []
+
+
+@pytest.mark.parametrize("arguments", [(), (".", "--orthanc", "1.2.3")])
+def test_route_wants_one_study(lumbar, arguments):
+    """Neither a folder nor an id, or both, is wrong usage."""
+    code, out, err = lumbar("route", *arguments)
+    assert (code, out) == (2, "")
+    assert is_one_line(err)
+
+
+def test_a_site_rule_decides_and_is_named(lumbar, phantom, tmp_path, monkeypatch):
+    """--rules and LUMBAR_SITE_RULES both reach the routing; a broken file is one line, exit 2."""
+    file = tmp_path / "site.toml"
+    file.write_text('[[rule]]\nname = "no T1"\ndescription = "t1"\nrole = "none"\nreason = "x"\n')
+
+    def routed(*option):
+        code, out, _ = lumbar("route", phantom / "train_images", "--json", *option)
+        assert code == 0
+        return json.loads(out)["series"]
+
+    by_option = routed("--rules", file)
+    monkeypatch.setenv("LUMBAR_SITE_RULES", str(file))
+    assert routed() == by_option
+    assert {s["role"] for s in by_option} == {None, "sagittal_t2", "axial_t2"}
+    assert ["no T1" in s["reason"] for s in by_option].count(True) == 1
+    file.write_text('[[rule]]\nname = "no T1"\n')
+    for verb in ("route", "grade"):
+        code, out, err = lumbar(verb, phantom / "train_images")
+        assert (code, out) == (2, "")
+        assert is_one_line(err)
+        assert "line 1" in err
 
 
 def test_a_phantom_is_written_with_the_lesions_asked_for(lumbar, tmp_path):

@@ -26,6 +26,7 @@ from dicom_sr.findings import (
 from worker.nouns.geometry import Plane
 from worker.nouns.study import (
     Acquisition,
+    Evidence,
     Repair,
     RepairKind,
     Role,
@@ -143,7 +144,13 @@ def make(volumes: Volumes) -> Callable[..., GradedInMemory]:
             v.role: Series(v.series_instance_uid, Acquisition(), v.slices) for v in volumes.all
         }
         decisions = [
-            Routing(one.series_instance_uid, names[role], role, f"physics say {role}")
+            Routing(
+                one.series_instance_uid,
+                names[role],
+                role,
+                f"physics say {role}",
+                evidence=(Evidence("echo_and_repetition", "T2", "by <TE> 100 ms"),),
+            )
             for role, one in series.items()
         ]
         rejected = Routing(f"{STUDY}.9", "localizer", None, "three planes in one series")

@@ -108,6 +108,14 @@ def test_every_series_is_either_routed_or_rejected_with_a_reason(outcome):
     assert not any(d["role"] for d in content["rejected"])
 
 
+def test_every_series_carries_its_evidence(outcome):
+    """Each rule that spoke stands under its series with what it says and why, in its order."""
+    content = document(outcome)
+    said = {"rule": "echo_and_repetition", "says": "T2", "because": "by <TE> 100 ms"}
+    assert [one["evidence"] for one in content["routed"]] == [[said]] * 3
+    assert [one["evidence"] for one in content["rejected"]] == [[]]
+
+
 def test_what_was_mended_and_how_long_it_took_is_told(outcome):
     """Repairs name kind, series and count; timings are by step."""
     content = document(outcome)

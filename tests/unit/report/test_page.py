@@ -214,3 +214,11 @@ def test_every_kind_of_repair_has_words():
     """No kind of repair falls through when it is shown."""
     told = mended(Repair(kind, "1.1", 1) for kind in RepairKind)
     assert len({t.what for t in told}) == len(RepairKind)
+
+
+def test_the_evidence_is_folded_into_the_table_of_series(outcome):
+    """Each series with evidence has it behind one closed summary, escaped; others have none."""
+    text = page(outcome, [])
+    assert text.count("<details><summary>Evidence</summary>") == 3
+    assert "echo_and_repetition: <b>T2</b>, by &lt;TE&gt; 100 ms" in text
+    assert "<details open" not in text

@@ -1,0 +1,156 @@
+"""A site's own routing rules: what they decide, what they cannot, and the errors of their file."""
+
+import re
+
+import pytest
+
+from worker.errors import BadSettings
+from worker.intake.headers import read_study
+from worker.intake.routing import route
+from worker.intake.site import load_site_rules
+from worker.nouns.study import Role
+
+
+@pytest.fixture
+def load(tmp_path):
+    """The rules of a file with this text."""
+
+    def loaded(text):
+        file = tmp_path / "site.toml"
+        file.write_text(text, encoding="utf-8")
+        return load_site_rules(file)
+
+    return loaded
+
+
+STIR = """
+[[rule]]
+name = "our sagittal STIR"
+description = "^SAG_IR_FS"
+manufacturer = "siemens"
+role = "sagittal_t2"
+reason = "named by the console"
+"""
+
+
+def decide(make_series, site, plane="sagittal", count=15, **header):
+    images = make_series(plane, "1.2.3.1", count, **header)
+    beside = make_series("sagittal", "1.2.3.8", 5, SeriesDescription="T2")
+    decisions = route(read_study([*images, *beside]), site).decisions
+    return next(d for d in decisions if d.series_instance_uid == "1.2.3.1")
+
+
+def test_a_rule_gives_a_role_and_its_name_stands_first(load, make_series):
+    """Nothing else would know this description; the rule is the first evidence and the reason."""
+    header = {"SeriesDescription": "sag_ir_fs_p2", "Manufacturer": "SIEMENS"}
+    assert decide(make_series, (), **header).role is None
+    decision = decide(make_series, load(STIR), **header)
+    assert decision.role is Role.SAGITTAL_T2
+    assert decision.reason == "by the site's rule 'our sagittal STIR': named by the console"
+    assert decision.evidence[0].rule == "the site's rule 'our sagittal STIR'"
+    assert decision.evidence[0].says == "sagittal_t2"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"SeriesDescription": "sag_ir_fs", "Manufacturer": "GE"},
+        {"SeriesDescription": "new sag_ir_fs", "Manufacturer": "SIEMENS"},
+        {"SeriesDescription": "sag_ir_fs"},
+        {},
+    ],
+)
+def test_every_condition_must_hold(load, make_series, header):
+    """One condition that fails, or an attribute that is absent, and the rule is silent."""
+    decision = decide(make_series, load(STIR), **header)
+    assert decision.role is None
+    assert not any("site" in evidence.rule for evidence in decision.evidence)
+
+
+def test_other_conditions_and_the_first_match(load, make_series):
+    """Body part, station and a range of series numbers count too; the first rule wins."""
+    rules = load(
+        '[[rule]]\nname = "research"\nstation = "MR2"\nbody_part = "spine"\n'
+        'series_number = [900, 999]\nrole = "none"\nreason = "a study protocol"\n'
+        '[[rule]]\nname = "rest"\nstation = "MR"\nrole = "sagittal_t1"\n'
+    )
+    header = {"SeriesDescription": "T2", "StationName": "MR2", "BodyPartExamined": "LSPINE"}
+    out = decide(make_series, rules, SeriesNumber="950", **header)
+    assert out.role is None
+    assert out.reason == "by the site's rule 'research': a study protocol"
+    for number in ("899", "1000", None):
+        assert decide(make_series, rules, SeriesNumber=number, **header).role is Role.SAGITTAL_T1
+
+
+def test_what_a_rule_overrides_is_flagged(load, make_series):
+    """The site's rule is obeyed against our own reading, and the conflict is said."""
+    rules = load('[[rule]]\nname = "odd"\ndescription = "odd"\nrole = "sagittal_t1"\n')
+    physics = {"EchoTime": 100, "RepetitionTime": 3500}
+    decision = decide(make_series, rules, SeriesDescription="odd", **physics)
+    assert decision.role is Role.SAGITTAL_T1
+    assert "T2 by TE 100 ms" in decision.flags[0]
+
+
+@pytest.mark.parametrize(
+    ("plane", "changes", "role", "why"),
+    [
+        ("axial", {}, Role.AXIAL_T2, "axial by orientation"),
+        ("coronal", {}, None, "coronal by orientation"),
+        ("sagittal", {"count": 3}, None, "only 3 slices"),
+        ("sagittal", {"ImageOrientationPatient": None}, None, "usable image plane"),
+        ("sagittal", {"Modality": "SR"}, None, "not an image"),
+    ],
+)
+def test_a_rule_that_geometry_denies_is_refused(load, make_series, plane, changes, role, why):
+    """No rule turns a stack or makes images of what is none: flagged, and our rules decide."""
+    rules = load('[[rule]]\nname = "all"\ndescription = "."\nrole = "sagittal_t2"\n')
+    decision = decide(make_series, rules, plane, **{"SeriesDescription": "T2", **changes})
+    assert decision.role is role
+    assert "the site's rule 'all' gives the role sagittal_t2, not obeyed" in decision.flags[0]
+    assert why in decision.flags[0]
+
+
+GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        (f"[[rule]]\n{GOOD}\n[[rule]]\nname = 'b'\ndescripton = 'x'\n", 8, "key 'descripton'"),
+        (f"[[rule]]\n{GOOD}rol = 'x'\n", 5, "unknown key 'rol'"),
+        (f"\n[[ rule ]]\n{GOOD}station = '(' # open\n", 6, "no regular expression"),
+        ("[[rule]]\nname = 'b'\nrole = 'sagittal'\n", 3, "unknown role 'sagittal'"),
+        (f"[[rule]]\n{GOOD}[[rule]]\nname = 'b'\nstation = 'x'\n", 5, "needs a role"),
+        ("[[rule]]\nname = 'b'\nstation = 'x'\nrole = 'none'\n", 4, "needs a reason"),
+        ("[[rule]]\nname = 'b'\nrole = 'axial_t2'\n", 1, "needs a condition"),
+        ("# x\n[[rule]]\nstation = 'b'\nrole = 'axial_t2'\n", 2, "needs a name"),
+        (f"[[rule]]\n{GOOD}[[rule]]\n{GOOD}", 6, "two rules are named 'a'"),
+        (f"[[rule]]\n{GOOD}body_part = 3\n", 5, "must be a text"),
+        (f"[[rule]]\n{GOOD}series_number = [9, 1]\n", 5, "first and the last"),
+        (f"[[rule]]\n{GOOD}series_number = [true, 1]\n", 5, "first and the last"),
+        (f"[[rule]]\n{GOOD}[[rules]]\n", 5, "unknown key 'rules'"),
+        (f"# x\n[rule]\n{GOOD}", 2, "below [[rule]]"),
+        (f"[[rule]]\n{GOOD}station = \n", 5, "no valid TOML"),
+        (f"[[rule]]\n{GOOD}name = 'twice'\n", 5, "no valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(load, text, line, problem):
+    """Each mistake names the file, the line to go to and what is wrong there."""
+    with pytest.raises(BadSettings, match=re.escape(problem)) as error:
+        load(text)
+    assert "site.toml" in str(error.value)
+    assert re.search(rf"line {line}\b", str(error.value)), str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    """No file and no text are settings to change, not defects."""
+    with pytest.raises(BadSettings, match="cannot be read"):
+        load_site_rules(tmp_path / "nothing.toml")
+    (tmp_path / "site.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadSettings, match="not UTF-8"):
+        load_site_rules(tmp_path / "site.toml")
+
+
+def test_an_empty_file_has_no_rules(load):
+    """A file of comments alone is a site without rules."""
+    assert load("# nothing yet\n") == ()
