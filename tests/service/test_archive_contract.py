@@ -33,7 +33,8 @@ from worker.intake.headers import read_study
 from worker.intake.routing import route
 from worker.nouns.study import Series
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import GradedStudy, grade, structured_report
+from worker.pipeline import GradedStudy, grade
+from worker.report.structured import structured_report
 
 SEEDS = {"classic": 41, "enhanced": 43}
 ADAPTERS = ("folder", "orthanc", "dicomweb")
