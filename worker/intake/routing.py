@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules
 from worker.intake.judging import Verdict, judge
@@ -94,6 +97,7 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
     station of a whole spine, or one series after the patient moved, is the odd one out.
     """
     routed = [v for v in verdicts if v.role is not None]
+    axials = _axials_mm(routed)
     for role in (Role.SAGITTAL_T2, Role.SAGITTAL_T1, Role.AXIAL_T2):
         candidates = [v for v in routed if v.role is role]
         if candidates:
@@ -102,7 +106,7 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
                 key=lambda c: (
                     sum(same_space(c.series, v.series) for v in routed),
                     sum(overlap(c.series.slices, v.series.slices) for v in routed),
-                    *_rank(c, routed),
+                    *_rank(c, axials),
                 ),
             ).series
     return None
@@ -136,34 +140,40 @@ def _place(verdict: Verdict, reference: Series) -> Verdict:
 
 def _ranked(verdicts: Sequence[Verdict]) -> dict[Role, tuple[Series, ...]]:
     routed = [v for v in verdicts if v.role is not None]
+    axials = _axials_mm(routed)
     by_role: defaultdict[Role, list[Verdict]] = defaultdict(list)
     for verdict in routed:
         if verdict.role is not None:
             by_role[verdict.role].append(verdict)
     return {
         role: tuple(
-            v.series for v in sorted(by_role[role], key=lambda v: _rank(v, routed), reverse=True)
+            v.series for v in sorted(by_role[role], key=lambda v: _rank(v, axials), reverse=True)
         )
         for role in Role
         if by_role[role]
     }
 
 
-def _rank(verdict: Verdict, routed: Sequence[Verdict]) -> tuple[float | str, ...]:
-    """Larger is better: T2 before STIR, coverage, resolution, recency, then the UID."""
+def _axials_mm(routed: Sequence[Verdict]) -> NDArray[np.float64]:
+    """The heights in the patient of the centres of all axial slices, shape (slices,)."""
+    planes = [h.plane for v in routed if v.role is Role.AXIAL_T2 for h in v.series.slices]
+    return np.array([plane.to_mm(plane.columns / 2, plane.rows / 2)[2] for plane in planes])
+
+
+def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str, ...]:
+    """Larger is better: T2 before STIR, coverage, resolution, recency, then the UID.
+
+    An axial stack is planned on the levels that matter: a sagittal series covers the heights
+    of its slices, or not.
+    """
     series = verdict.series
     preference = _PREFERENCE.index(verdict.weighting) if verdict.weighting in _PREFERENCE else 0
     low, high = extent_mm(series.slices)
     across, _, height = high - low
     sagittal = series.slices[0].plane.orientation is Orientation.SAGITTAL
-    # An axial stack is planned on the levels that matter: a sagittal series covers them or not.
-    axials = [
-        header.plane.to_mm(header.plane.columns / 2, header.plane.rows / 2)[2]
-        for v in routed
-        if v.role is Role.AXIAL_T2
-        for header in v.series.slices
-    ]
-    covered = sum(low[2] <= z <= high[2] for z in axials) if sagittal else len(series.slices)
+    covered = len(series.slices)
+    if sagittal:
+        covered = int(((low[2] <= axials_mm) & (axials_mm <= high[2])).sum())
     extent = across if sagittal else height
     plane = series.slices[0].plane
     resolution = -plane.row_spacing_mm * plane.column_spacing_mm

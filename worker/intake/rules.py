@@ -234,7 +234,9 @@ def labelled_elsewhere(series: Series) -> bool:
     return bool(label & words.OTHER_REGION) and not label & words.LUMBAR
 
 
-UNUSABLE: Final[tuple[Exclusion, ...]] = (structured_report, not_mr, no_plane, few_slices)
+UNUSABLE: Final[tuple[Exclusion, ...]] = (
+    *(structured_report, not_mr, no_plane, several_planes, few_slices),
+)
 """What no site's rule can change: these objects cannot be graded on."""
 
 PHYSICS: Final[tuple[Exclusion, ...]] = (

@@ -75,7 +75,9 @@ class Plane:
     @cached_property
     def normal(self) -> Vector:
         """Unit normal of the slice: columns direction x rows direction, shape (3,)."""
-        normal: Vector = np.cross(self.along_columns, self.along_rows)
+        # np.cross takes ten times as long, and a study has thousands of slices.
+        (a, b, c), (d, e, f) = self.along_columns, self.along_rows
+        normal: Vector = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
         return normal / np.linalg.norm(normal)
 
     @cached_property

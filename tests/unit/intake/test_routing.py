@@ -129,6 +129,20 @@ def test_conflicts_are_flagged(make_series):
     assert decision.flags[1] == "described as axial but sagittal by orientation"
 
 
+def test_evidence_is_kept_in_its_order(make_series):
+    """Orientation, then physics, then texts; what lost is kept beside what decided."""
+    header = described("ax T1 SUB", ContrastBolusAgent="yes", **T2_PHYSICS)
+    series = make_series("sagittal", "1.2.3.1", **header)
+    routed = route(read_study([*series, *make_series("axial", "1.2.3.2", **described("T2"))]))
+    found = [(evidence.rule, evidence.says) for evidence in routed.decisions[0].evidence]
+    assert found == [
+        ("orientation", "sagittal"),
+        ("echo_and_repetition", "T2"),
+        ("reconstruction", "no role"),
+        ("description", "T1"),
+    ]
+
+
 def test_scouts_and_short_series_have_no_role(make_series):
     """Slices in three planes are a scout; four slices are too few."""
     scout = [
