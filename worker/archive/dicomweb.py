@@ -29,7 +29,7 @@ from worker.nouns.study import Instance, Unreadable
 # It logs headers of answers, and those may quote anything.
 logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
 
-_UID: Final = re.compile(r"[0-9.]{1,64}")
+_UID: Final = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
 _AS_STORED: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,\s]+)', re.IGNORECASE)
 _GONE: Final = (requests.codes.not_found, requests.codes.gone)
@@ -124,7 +124,7 @@ class DicomwebArchive:
             raise StudyGone(f"{self._server} no longer holds the study {study}")
         if not isinstance(metadata, list):
             raise self._not_dicomweb("its metadata are no list")
-        return [_instance(study, index, found) for index, found in enumerate(metadata)]
+        return [_instance(study, f"{study}/{index}", found) for index, found in enumerate(metadata)]
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The whole objects with these keys as they are stored, four at a time, in any order."""
@@ -155,6 +155,8 @@ class DicomwebArchive:
             return None
         wanted = {"SOPInstanceUID": sop_instance_uid}
         found = self._ask(lambda: self._client.search_for_instances(study, search_filters=wanted))
+        if found is not None and not isinstance(found, list):
+            raise self._not_dicomweb("what it finds is no list")
         for match in map(header_from_json, found or ()):
             series = text(match, "SeriesInstanceUID")
             # Servers may leave out a filter that they do not know.
@@ -231,11 +233,11 @@ class DicomwebArchive:
         )
 
 
-def _instance(study: str, index: int, found: object) -> Instance | Unreadable:
+def _instance(study: str, key: str, found: object) -> Instance | Unreadable:
     header = header_from_json(found)
     uids = [text(header, f"{level}InstanceUID") for level in ("Study", "Series", "SOP")]
     if uids[0] != study or not all(map(_UID.fullmatch, uids)):
-        return Unreadable(f"{study}/{index}", "WrongUIDs")
+        return Unreadable(key, "WrongUIDs")
     return Instance("/".join(uids), header)
 
 

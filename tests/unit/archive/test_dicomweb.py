@@ -174,6 +174,15 @@ def test_something_else_than_dicomweb_names_the_variable(script, archive, call, 
         CALLS[call](archive)
 
 
+@pytest.mark.parametrize("call", ["check", "headers", "stored"])
+@pytest.mark.parametrize("content", [5, "text", True])
+def test_json_that_is_no_list_names_the_variable(script, archive, call, content):
+    """A server that speaks another JSON says that the address is wrong."""
+    script.gives(as_json(content))
+    with pytest.raises(BadSettings, match="LUMBAR_DICOMWEB_URL"):
+        CALLS[call](archive)
+
+
 @pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored"])
 def test_a_web_page_names_the_variable(script, archive, call):
     """A page of HTML says that the address is wrong; of storing, only reading back tells."""
@@ -206,7 +215,7 @@ def test_a_study_that_is_not_there_is_gone(script, archive, answer):
         archive.headers(STUDY)
 
 
-@pytest.mark.parametrize("name", ["6d2b9a5c-1f", "../../admin", ""])
+@pytest.mark.parametrize("name", ["6d2b9a5c-1f", "../../admin", "..", "1" * 65, ""])
 def test_a_study_that_is_no_uid_is_not_asked_for(archive, server, name):
     """A name that could not be a Study Instance UID never becomes part of an address."""
     with pytest.raises(StudyGone, match="LUMBAR_ARCHIVE"):

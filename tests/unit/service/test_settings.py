@@ -26,6 +26,15 @@ def test_defaults_need_no_variable():
         ("queue", "two words"),
         ("orthanc_url", "orthanc:8042"),
         ("orthanc_timeout_s", "0"),
+        ("archive", "pacs"),
+        ("dicomweb_url", "pacs/rs"),
+        ("dicomweb_url", "https://user:secret@pacs/rs"),
+        ("dicomweb_timeout_s", "-1"),
+        ("dicomweb_password", "secret"),
+        ("dicomweb_token_file", "/none"),
+        ("dicomweb_ca_file", "/none"),
+        ("dicomweb_client_certificate", "/none"),
+        ("dicomweb_client_key", "/none"),
         ("device", "gpu"),
         ("concurrency", "many"),
         ("time_limit_s", "-1"),
@@ -40,6 +49,33 @@ def test_a_wrong_value_names_its_variable(name, value, monkeypatch):
     monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
     with pytest.raises(BadSettings, match=f"{PREFIX}{name.upper()}"):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"archive": "dicomweb"}, "LUMBAR_DICOMWEB_URL: .*LUMBAR_ARCHIVE"),
+        (
+            {"dicomweb_username": "me", "dicomweb_token": "secret"},
+            "LUMBAR_DICOMWEB_TOKEN: .*LUMBAR_DICOMWEB_USERNAME",
+        ),
+        (
+            {"dicomweb_token": "secret", "dicomweb_token_file": __file__},
+            "LUMBAR_DICOMWEB_TOKEN_FILE: .*LUMBAR_DICOMWEB_TOKEN",
+        ),
+        (
+            {"dicomweb_client_key": __file__},
+            "LUMBAR_DICOMWEB_CLIENT_KEY: .*LUMBAR_DICOMWEB_CLIENT_CERTIFICATE",
+        ),
+    ],
+)
+def test_variables_that_do_not_go_together_are_both_named(variables, named, monkeypatch):
+    """What one variable needs or excludes in another is said with both names, and no value."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
+    with pytest.raises(BadSettings, match=named) as raised:
+        Settings.load()
+    assert "secret" not in str(raised.value)
 
 
 def test_an_error_never_quotes_a_value(monkeypatch):
