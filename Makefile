@@ -31,8 +31,9 @@ lint: setup ## Style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Time per step and peak memory on a phantom of 100 slices
+bench: setup ## Time per step and peak memory on a phantom of 100 slices; time to route headers
 	$(BIN)/python tests/benchmarks/grade_phantom.py
+	$(BIN)/python tests/benchmarks/route_headers.py
 
 viewer: system ## The OHIF viewer, pinned and checked, in .viewer
 	@$(PYTHON) deploy/ohif/install.py $(VIEWER)
