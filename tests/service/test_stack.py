@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import process
 import pytest
 import stack
 
@@ -64,7 +65,7 @@ def test_a_server_that_dies_shows_its_log(servers_installed, tmp_path, monkeypat
 
 def test_a_missing_program_says_what_to_install(tmp_path, monkeypatch):
     """Without the program the message is the command that installs it."""
-    monkeypatch.setattr(stack, "SYSTEM_PATH", "")
+    monkeypatch.setattr(process, "SYSTEM_PATH", "")
     monkeypatch.setenv("PATH", "")
     with (
         pytest.raises(stack.StackError, match=r"apt-get install .*redis-server"),
