@@ -222,6 +222,18 @@ class Graded:
         """The reported grade."""
         return self.probabilities.severity
 
+    def agrees_with(self, other: Graded, within: float, within_px: float) -> bool:
+        """Whether both say the same of the same target; see `Report.agrees_with`."""
+        ours, theirs = self.probabilities, other.probabilities
+        return (
+            (self.target, self.graded_on, self.point.image)
+            == (other.target, other.graded_on, other.point.image)
+            and all(abs(ours.of(s) - theirs.of(s)) <= within for s in Severity)
+            and abs(self.confidence - other.confidence) <= within
+            and abs(self.point.column - other.point.column) <= within_px
+            and abs(self.point.row - other.point.row) <= within_px
+        )
+
 
 @dataclass(frozen=True)
 class NotAssessed:
@@ -274,3 +286,23 @@ class Report:
     def not_assessed(self) -> tuple[NotAssessed, ...]:
         """The findings that carry none, in the order of `TARGETS`."""
         return tuple(f for f in self.findings if isinstance(f, NotAssessed))
+
+    def agrees_with(self, other: Report, *, within: float = 1e-3, within_px: float = 1.0) -> bool:
+        """Whether both say the same, but for what another machine's arithmetic may change.
+
+        The same models, the same targets graded on the same images, the same reasons for the
+        others; probabilities and confidences within `within`, points within `within_px`.
+        """
+        return (
+            self.study_instance_uid == other.study_instance_uid
+            and self.bundle == other.bundle
+            and all(
+                ours == theirs
+                or (
+                    isinstance(ours, Graded)
+                    and isinstance(theirs, Graded)
+                    and ours.agrees_with(theirs, within, within_px)
+                )
+                for ours, theirs in zip(self.findings, other.findings, strict=True)
+            )
+        )

@@ -48,6 +48,14 @@ class ArchiveKind(StrEnum):
     DICOMWEB = "dicomweb"
 
 
+class Incomplete(StrEnum):
+    """What becomes of a study in which no series has one of the three roles."""
+
+    GRADE = "grade"
+    WAIT = "wait"
+    REJECT = "reject"
+
+
 def _starts_with(*schemes: str) -> AfterValidator:
     def check(url: str) -> str:
         if not url.startswith(schemes):
@@ -153,10 +161,35 @@ class Settings(BaseSettings):
         description="A study that takes longer is given up and its process replaced.",
     )
     max_retries: int = Field(
-        default=20, ge=0, description="How often a study is tried again while the archive is away."
+        default=20,
+        ge=0,
+        description="How often a study is tried again after an error that may pass. While the "
+        "archive is away as a whole, studies wait for it without end.",
     )
     max_deliveries: int = Field(
         default=3, ge=1, description="How often a study may kill its process before it is given up."
+    )
+    incomplete: Incomplete = Field(
+        default=Incomplete.GRADE,
+        description="A study without a sagittal T1, sagittal T2 or axial T2: grade what is there "
+        "at once (a series that comes late revises the report), wait for the rest and then grade "
+        "what is there, or wait and then reject it.",
+    )
+    incomplete_wait_s: int = Field(
+        default=600,
+        ge=1,
+        description="How long to wait for missing series, from when the last one came.",
+    )
+    reconcile_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often the archive is searched for studies that no message told of.",
+    )
+    reconcile_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="Studies that last changed longer ago are left alone; `lumbar reconcile` "
+        "finds those.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")

@@ -18,6 +18,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError, SSLError
 
+from worker.archive import HeldStudy
 from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel
 from worker.archive.dicomweb_json import header_from_json
 from worker.archive.dicomweb_session import Access, Session
@@ -42,6 +43,11 @@ _ENTRY: Final = (
     "set LUMBAR_DICOMWEB_USERNAME and LUMBAR_DICOMWEB_PASSWORD, or LUMBAR_DICOMWEB_TOKEN or "
     "LUMBAR_DICOMWEB_TOKEN_FILE, to what it lets in"
 )
+_NO_UID: Final = (
+    "the study's name is no Study Instance UID, and with LUMBAR_ARCHIVE=dicomweb messages must "
+    "name studies by theirs"
+)
+_PAGE: Final = 500
 _TLS: Final = (
     "look at LUMBAR_DICOMWEB_CA_FILE, LUMBAR_DICOMWEB_CLIENT_CERTIFICATE and "
     "LUMBAR_DICOMWEB_CLIENT_KEY"
@@ -115,10 +121,7 @@ class DicomwebArchive:
         another study, is Unreadable.
         """
         if not _UID.fullmatch(study):
-            raise StudyGone(
-                "the study's name is no Study Instance UID, and with LUMBAR_ARCHIVE=dicomweb "
-                "messages must name studies by theirs"
-            )
+            raise StudyGone(_NO_UID)
         metadata = self._ask(lambda: self._client.retrieve_study_metadata(study))
         if not metadata:
             raise StudyGone(f"{self._server} no longer holds the study {study}")
@@ -154,16 +157,62 @@ class DicomwebArchive:
         if not _UID.fullmatch(study):
             return None
         wanted = {"SOPInstanceUID": sop_instance_uid}
-        found = self._ask(lambda: self._client.search_for_instances(study, search_filters=wanted))
-        if found is not None and not isinstance(found, list):
-            raise self._not_dicomweb("what it finds is no list")
-        for match in map(header_from_json, found or ()):
+        for match in self._found(
+            lambda: self._client.search_for_instances(study, search_filters=wanted)
+        ):
             series = text(match, "SeriesInstanceUID")
             # Servers may leave out a filter that they do not know.
             if text(match, "SOPInstanceUID") == sop_instance_uid and _UID.fullmatch(series):
                 content = self._file(f"{study}/{series}/{sop_instance_uid}")
                 return None if content is None else dataset_of(content, self._server)
         return None
+
+    def study_id(self, name: str) -> str:
+        """The name itself, which is a Study Instance UID; raise `StudyGone` for anything else."""
+        if not _UID.fullmatch(name):
+            raise StudyGone(_NO_UID)
+        return name
+
+    def studies(self) -> Iterator[HeldStudy]:
+        """Every study with MR, a page at a time; when each changed no server tells."""
+        offset = 0
+        while page := self._found(
+            lambda: self._client.search_for_studies(
+                search_filters={"ModalitiesInStudy": "MR"},
+                fields=["NumberOfStudyRelatedInstances"],
+                limit=_PAGE,
+                offset=offset,  # noqa: B023 - asked at once
+            )
+        ):
+            for match in page:
+                uid = text(match, "StudyInstanceUID")
+                if _UID.fullmatch(uid):
+                    yield HeldStudy(uid, version=text(match, "NumberOfStudyRelatedInstances"))
+            if len(page) < _PAGE:
+                return
+            offset += len(page)
+
+    def inventory(self, study: str) -> Sequence[str]:
+        """`series/instance` of each MR image of the study, in UIDs, by two requests."""
+        if not _UID.fullmatch(study):
+            return []
+        others = {
+            text(match, "SeriesInstanceUID")
+            for match in self._found(lambda: self._client.search_for_series(study))
+            if text(match, "Modality") not in ("", "MR")
+        }
+        return [
+            f"{text(match, 'SeriesInstanceUID')}/{text(match, 'SOPInstanceUID')}"
+            for match in self._found(lambda: self._client.search_for_instances(study))
+            if text(match, "SeriesInstanceUID") not in others
+        ]
+
+    def _found(self, search: Callable[[], object]) -> list[Dataset]:
+        """The matches of a search; no answer is no match."""
+        found = self._ask(search)
+        if found is not None and not isinstance(found, list):
+            raise self._not_dicomweb("what it finds is no list")
+        return [header_from_json(match) for match in found or ()]
 
     def _file(self, key: str) -> bytes | None:
         return self._ask(lambda: self._wado(key))

@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Self, cast
 
 import httpx
@@ -18,6 +19,7 @@ import pydicom
 from pydicom import Dataset
 from pyorthanc import Orthanc
 
+from worker.archive import HeldStudy
 from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel
 from worker.archive.orthanc_tags import header_from_tags
 from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
@@ -27,6 +29,9 @@ _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the f
 _ENTRY: Final = (
     "set LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD to one of its RegisteredUsers"
 )
+_PAGE: Final = 500
+_NOTE: Final = 4931
+"""The user metadata that holds our note; Orthanc leaves 1024 to 65535 to its users."""
 _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
 
 
@@ -135,6 +140,55 @@ class OrthancArchive:
             if content is not None:
                 return dataset_of(content, f"Orthanc at {self._client.url}")
         return None
+
+    def studies(self) -> Iterator[HeldStudy]:
+        """Every study, a page at a time; Orthanc knows when each changed (UTC)."""
+        since = 0
+        while True:
+            page = self._json(
+                "GET",
+                "/studies",
+                params={"expand": "", "since": str(since), "limit": str(_PAGE)},
+            )
+            if not isinstance(page, list):
+                raise self._not_orthanc("its list of studies is not Orthanc's")
+            for found in page:
+                changed = datetime.strptime(found["LastUpdate"], "%Y%m%dT%H%M%S")
+                yield HeldStudy(
+                    found["ID"],
+                    version=found["LastUpdate"],
+                    changed=changed.replace(tzinfo=UTC),
+                    stable=found["IsStable"],
+                )
+            if len(page) < _PAGE:
+                return
+            since += len(page)
+
+    def inventory(self, study: str) -> Sequence[str]:
+        """The Orthanc ids of the study's MR images, in one request."""
+        found = self._json("GET", f"/studies/{study}/series")
+        return [
+            instance
+            for series in found or ()
+            if series["MainDicomTags"].get("Modality", "") in ("", "MR")
+            for instance in series["Instances"]
+        ]
+
+    def note(self, study: str) -> str | None:
+        """What `write_note` left with the study, None where there is nothing."""
+        response = self._send("GET", f"/studies/{study}/metadata/{_NOTE}")
+        return None if response is None else response.text
+
+    def write_note(self, study: str, text: str | None) -> None:
+        """Keep a text with the study, until the study is deleted; None takes it away.
+
+        Raises `StudyGone` when Orthanc no longer holds the study.
+        """
+        route = f"/studies/{study}/metadata/{_NOTE}"
+        if text is None:
+            self._send("DELETE", route)
+        elif self._send("PUT", route, content=text.encode()) is None:
+            raise StudyGone(f"Orthanc no longer holds the study {study}")
 
     def _file(self, key: str) -> bytes | None:
         response = self._send("GET", f"/instances/{key}/file")

@@ -89,6 +89,15 @@ def serve(
     raise typer.Exit(run(Settings.load()))
 
 
+@app.command(hidden=True)
+def keep() -> None:
+    """What `lumbar serve` runs beside the worker: retries, leases, reconciliation."""
+    from worker.service.keeper import keep as run
+    from worker.settings import Settings
+
+    run(Settings.load())
+
+
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")
 def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
     """Show a model bundle: its networks, whether their files are intact, and its figures."""

@@ -18,6 +18,15 @@ class Role(StrEnum):
     SAGITTAL_T2 = "sagittal_t2"
     AXIAL_T2 = "axial_t2"
 
+    @property
+    def words(self) -> str:
+        """The role as people read it."""
+        return {
+            "sagittal_t1": "sagittal T1",
+            "sagittal_t2": "sagittal T2",
+            "axial_t2": "axial T2",
+        }[self]
+
 
 @dataclass(frozen=True)
 class Instance:

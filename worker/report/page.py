@@ -14,7 +14,7 @@ from worker.nouns.study import Routing
 from worker.report.links import viewer_link
 from worker.report.outcome import Outcome
 from worker.report.pictures import Picture
-from worker.report.words import COLUMNS, ROLES, mended, percent, summary
+from worker.report.words import COLUMNS, mended, percent, summary
 
 SLICES: Final = "slices"
 """The folder of the pictures, beside the page."""
@@ -98,7 +98,7 @@ def _series(decision: Routing) -> Mapping[str, Any]:
     return {
         "description": decision.series_description or "(no description)",
         "uid": decision.series_instance_uid,
-        "role": None if decision.role is None else ROLES[decision.role],
+        "role": None if decision.role is None else decision.role.words,
         "reason": "; ".join((decision.reason, *decision.flags)),
         "evidence": decision.evidence,
     }

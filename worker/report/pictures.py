@@ -13,7 +13,7 @@ from dicom_sr.findings import Condition, Graded, ImageReference, Report, Target
 from worker.nouns.volume import Volumes
 from worker.report.drawing import GREY, INK, RGB, WHITE, View, font, letters, mark, view
 from worker.report.outcome import Slice, slices_by_image
-from worker.report.words import ROLES, percent
+from worker.report.words import percent
 
 CAPTION_PX: Final = 78
 THUMBNAIL_PX: Final = 176
@@ -75,7 +75,7 @@ def _draw(
 ) -> Picture:
     x, y = seen.to_display(*place)
     ink = INK[finding.severity]
-    shows = ROLES[shown.volume.role]
+    shows = shown.volume.role.words
     if shown.header.instance_number is not None:
         shows += f", image {shown.header.instance_number}"
     if shown.header.image.frame is not None:

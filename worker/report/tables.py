@@ -14,7 +14,7 @@ from rich.tree import Tree
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
 from worker.nouns.study import Repair, Routing
-from worker.report.words import COLUMNS, ROLES, mended, percent, summary
+from worker.report.words import COLUMNS, mended, percent, summary
 
 if TYPE_CHECKING:
     from worker.bundles.inspection import Inspected
@@ -52,7 +52,7 @@ def series_table(decisions: Iterable[Routing]) -> RenderableType:
     table = Table("Series", "Used as", "Why")
     table.add_column("Series Instance UID", overflow="fold")
     for decision in decisions:
-        role = Text("not used", style="dim") if decision.role is None else ROLES[decision.role]
+        role = Text("not used", style="dim") if decision.role is None else decision.role.words
         why = "; ".join((decision.reason, *decision.flags))
         description = Text(decision.series_description or "(no description)")
         table.add_row(description, role, Text(why), Text(decision.series_instance_uid, style="dim"))
@@ -63,7 +63,7 @@ def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
     """What every rule said of every series, the stronger before the weaker."""
     tree = Tree("Series", hide_root=True)
     for decision in decisions:
-        role = "not used" if decision.role is None else ROLES[decision.role]
+        role = "not used" if decision.role is None else decision.role.words
         title = Text.assemble(
             (decision.series_description or "(no description)", "bold"),
             f"  {role}  ",

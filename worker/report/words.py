@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicom_sr.findings import Condition, Graded, Report, Severity, Side
-from worker.nouns.study import Repair, RepairKind, Role
+from worker.nouns.study import Repair, RepairKind
 
 COLUMNS: Final[tuple[tuple[str, Condition, Side | None], ...]] = (
     ("Spinal canal", Condition.SPINAL_CANAL_STENOSIS, None),
@@ -17,12 +17,6 @@ COLUMNS: Final[tuple[tuple[str, Condition, Side | None], ...]] = (
     ("Right subarticular", Condition.SUBARTICULAR_STENOSIS, Side.RIGHT),
 )
 """The columns of the 5 x 5 table; its rows are the levels."""
-
-ROLES: Final = {
-    Role.SAGITTAL_T1: "sagittal T1",
-    Role.SAGITTAL_T2: "sagittal T2",
-    Role.AXIAL_T2: "axial T2",
-}
 
 _REPAIRS: Final = {
     RepairKind.SOP_CLASS: "SOP Class UID was missing; taken as MR Image Storage",

@@ -1,7 +1,7 @@
 """A cap on how often a study may take its process down with it.
 
-Celery gives the message of a killed process to the next one, for ever. A count in Redis of
-deliveries that began and did not end tells a study that kills from one that waits.
+A study whose worker was killed comes back, by Celery or by its lease, for ever. A count in
+Redis of tries that began and did not end tells a study that kills from one that waits.
 """
 
 from __future__ import annotations
@@ -14,18 +14,29 @@ import structlog
 from worker.errors import Rejected
 
 _KEPT_S: Final = 7 * 24 * 3600
+_OVERDUE: Final = 1_000_000
+"""Added to the count of a study that ran into the time limit: more than any cap."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class TooManyDeliveries(Rejected):
+class GivenUp(Rejected):
+    """The study is a dead letter: another try would do harm."""
+
+
+class TooManyDeliveries(GivenUp):
     """The study ended its process every time it was tried."""
+
+
+class TimeLimit(GivenUp):
+    """The study took longer than the time limit, and its process was killed."""
 
 
 class Counters(Protocol):
     """The three commands of Redis that counting needs."""
 
-    def incr(self, name: str, /) -> object:
-        """Add one and return the new count."""
+    def incrby(self, name: str, amount: int, /) -> object:
+        """Add to the count and return the new one."""
 
     def expire(self, name: str, time: int, /) -> object:
         """Forget the count after this many seconds."""
@@ -35,33 +46,43 @@ class Counters(Protocol):
 
 
 class Deliveries:
-    """Counts the unfinished deliveries of each message; Redis being away stops no grading."""
+    """Counts the unfinished tries of each study; Redis being away stops no grading."""
 
-    def __init__(self, client: Counters, *, most: int) -> None:
+    def __init__(self, client: Counters, queue: str, *, most: int) -> None:
         self._redis = client
+        self._queue = queue
         self._most = most
 
-    def begin(self, message_id: str) -> None:
-        """Count one more; raise TooManyDeliveries past the cap."""
-        try:
-            count = int(str(self._redis.incr(_key(message_id))))
-            self._redis.expire(_key(message_id), _KEPT_S)
-        except redis.RedisError as error:
-            _log.warning("deliveries not counted", error=type(error).__name__)
-            return
+    def begin(self, study: str) -> None:
+        """Count one more; raise TooManyDeliveries past the cap, TimeLimit after `overdue`."""
+        count = self._add(study, 1)
+        if count > _OVERDUE:
+            raise TimeLimit("it took longer than LUMBAR_TIME_LIMIT_S allows; raise that if need be")
         if count > self._most:
             raise TooManyDeliveries(
-                f"the study ended its process {self._most} times (out of memory?); "
-                "give the worker more memory and send the study again"
+                f"the study ended its process {self._most} times (out of memory?); give the "
+                "worker more memory and run `lumbar failures replay`"
             )
 
-    def end(self, message_id: str) -> None:
-        """Forget a delivery that came to an orderly end, good or bad."""
+    def end(self, study: str) -> None:
+        """Forget a try that came to an orderly end, good or bad."""
         try:
-            self._redis.delete(_key(message_id))
+            self._redis.delete(self._key(study))
         except redis.RedisError as error:
-            _log.warning("deliveries not counted", error=type(error).__name__)
+            _log.warning("tries not counted", error=type(error).__name__)
 
+    def overdue(self, study: str) -> None:
+        """The study was killed by the time limit: it will not be tried again."""
+        self._add(study, _OVERDUE)
 
-def _key(message_id: str) -> str:
-    return f"lumbar:deliveries:{message_id}"
+    def _add(self, study: str, amount: int) -> int:
+        try:
+            count = int(str(self._redis.incrby(self._key(study), amount)))
+            self._redis.expire(self._key(study), _KEPT_S)
+        except redis.RedisError as error:
+            _log.warning("tries not counted", error=type(error).__name__)
+            return 0
+        return count
+
+    def _key(self, study: str) -> str:
+        return f"{self._queue}:tries:{study}"

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dicom_sr import reader
+from dicom_sr import reader, uids
 from dicom_sr.errors import ReportError
-from worker.errors import ArchiveUnavailable, BrokenStudy
+from dicom_sr.revisions import current_report
+from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
+from worker.intake import completeness
 from worker.pipeline import Observer, Steps, grade_routed, look
-from worker.report.structured import expected_sr_uid, structured_report
+from worker.report.structured import expected_sr_uid, fingerprint, structured_report
+from worker.service.records import Kind, Record, Records, now, sources_of
+from worker.settings import Incomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dicom_sr.findings import Report
-    from worker.archive import Archive
+    from worker.archive import Hospital
     from worker.bundles.loading import Bundle
     from worker.intake.site import SiteRule
+    from worker.nouns.study import RoutedStudy
+    from worker.pipeline import GradedStudy
 
 
 class Outcome(StrEnum):
@@ -25,56 +32,162 @@ class Outcome(StrEnum):
 
     GRADED = "graded"
     NOTHING_NEW = "nothing_new"
+    WAITING = "waiting"
+    """Series are missing, and the site's policy is to wait for them."""
 
 
-def grade_and_store(
-    study: str,
-    archive: Archive,
-    bundle: Bundle,
-    *,
-    site: Sequence[SiteRule] = (),
-    observe: Observer = lambda _: None,
-) -> Outcome:
-    """Grade a study, store its report, and read it back before calling it done.
+class IncompleteStudy(Rejected):
+    """Series are missing, they did not come in time, and the site wants no part of a report."""
 
-    The archive is the judge: its headers tell the report's deterministic UID, and where a
-    report is stored under that UID already (ours came back, the study was sent again)
-    nothing is done. A report of fewer images or other models stays, and is named as revised.
-    Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the
-    report is not there after it was stored; `BrokenStudy` when another report, or
-    something that is none, occupies its UID.
+
+@dataclass(frozen=True)
+class Policy:
+    """What a site wants of a study that lacks a series, and how long it waits for one."""
+
+    incomplete: Incomplete = Incomplete.GRADE
+    wait: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, eq=False)
+class Grading:
+    """How studies of one archive are graded, and how what became of them is kept.
+
+    `told` is called with each study that was graded, after its report was read back.
     """
-    steps = Steps(observe)
-    routed = look(study, archive, steps, site)
-    if _stored_report(study, archive, expected_sr_uid(routed, bundle.identity)) is not None:
-        return Outcome.NOTHING_NEW
 
-    graded = grade_routed(routed, archive, bundle, steps)
-    observe("store")
-    document = structured_report(graded)
-    archive.store(document)
-    observe("read back")
-    back = _stored_report(study, archive, document.SOPInstanceUID)
-    if back is None:
-        raise ArchiveUnavailable(
-            "the archive took the report but does not hold it: look for a filter or a full disk"
+    archive: Hospital
+    bundle: Bundle
+    records: Records
+    site: Sequence[SiteRule] = ()
+    policy: Policy = Policy()
+    told: Callable[[GradedStudy], None] = lambda _: None
+    clock: Callable[[], datetime] = now
+
+    def sources(self, study: str) -> str:
+        """The fingerprint of the study's images as they are now, for the two methods below."""
+        return sources_of(self.archive.inventory(study))
+
+    def grade(
+        self,
+        study: str,
+        sources: str,
+        *,
+        regrade: bool = False,
+        observe: Observer = lambda _: None,
+    ) -> Outcome:
+        """Grade a study, store its report, and read it back before calling it done.
+
+        The archive is the judge. Nothing is done where a record speaks of these very images
+        and its report, if it names one, is still there; nor where the archive holds a report
+        about the images that routing chooses (the same study was sent again, our own report
+        came back). With `regrade` only a report of the same models counts. A report of fewer
+        images stays, and is named as revised.
+
+        Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the report is
+        not there after it was stored; `BrokenStudy` when another report, or something that is
+        none, occupies its UID; `IncompleteStudy`.
+        """
+        bundle = self.bundle.identity
+        record = self.records.read(study)
+        if record and not record.about(sources, bundle.sha256 if regrade else None):
+            record = None
+        if record and record.stands(self.clock()) and record.report_is_in(self.archive, study):
+            return Outcome.WAITING if record.kind is Kind.WAITING else Outcome.NOTHING_NEW
+
+        steps = Steps(observe)
+        routed = look(study, self.archive, steps, self.site)
+        if (done := self._report_about(study, routed, regrade)) is not None:
+            uid, by = done
+            self._keep(study, Kind.GRADED, sources, report=uid, bundle=by)
+            return Outcome.NOTHING_NEW
+        if until := self._wait_until(routed, record):
+            missing = completeness.in_words(completeness.missing(routed))
+            self._keep(study, Kind.WAITING, sources, reason=missing, until=until)
+            return Outcome.WAITING
+
+        graded = grade_routed(routed, self.archive, self.bundle, steps)
+        observe("store")
+        document = structured_report(graded)
+        self.archive.store(document)
+        observe("read back")
+        back = self._stored_report(study, document.SOPInstanceUID)
+        if back is None:
+            raise ArchiveUnavailable(
+                "the archive took the report but does not hold it: look for a filter or a full disk"
+            )
+        if not back.agrees_with(graded.report):
+            # Another try would only find this report and take it for the result.
+            raise BrokenStudy(
+                f"the archive holds another report under {document.SOPInstanceUID}: look there"
+            )
+        self.told(graded)
+        self._keep(study, Kind.GRADED, sources, report=document.SOPInstanceUID)
+        return Outcome.GRADED
+
+    def give_up(
+        self, study: str, sources: str, kind: Kind, *, code: str, reason: str, step: str, tries: int
+    ) -> None:
+        """Keep why there will be no report of these images."""
+        self._keep(study, kind, sources, code=code, reason=reason, step=step, tries=tries)
+
+    def _keep(self, study: str, kind: Kind, sources: str, **details: object) -> None:
+        record = Record.model_validate(
+            {
+                "kind": kind,
+                "sources": sources,
+                "bundle": self.bundle.identity.sha256,
+                "time": self.clock(),
+                **details,
+            }
         )
-    if back != graded.report:
-        # Another try would only find this report and take it for the result.
-        raise BrokenStudy(
-            f"the archive holds another report under {document.SOPInstanceUID}: look there"
-        )
-    return Outcome.GRADED
+        self.records.write(study, record)
 
+    def _report_about(
+        self, study: str, routed: RoutedStudy, regrade: bool
+    ) -> tuple[str, str] | None:
+        """A stored report about the routed images: its SOP Instance UID, its models' SHA-256."""
+        expected = expected_sr_uid(routed, self.bundle.identity)
+        if self._stored_report(study, expected) is not None:
+            return expected, self.bundle.identity.sha256
+        current = None if regrade else current_report(routed.study.sources.values())
+        if current is None:
+            return None
+        uid = str(current.SOPInstanceUID)
+        report = self._stored_report(study, uid)
+        if report is None:
+            return None
+        # The UID says what a report is about, whichever models wrote it.
+        by = report.bundle.sha256
+        about = uids.sr_instance_uid(report.study_instance_uid, fingerprint(routed), by)
+        return (uid, by) if about == uid else None
 
-def _stored_report(study: str, archive: Archive, sop_instance_uid: str) -> Report | None:
-    stored = archive.stored(study, sop_instance_uid)
-    if stored is None:
+    def _wait_until(self, routed: RoutedStudy, record: Record | None) -> datetime | None:
+        """How long to wait for missing series, None where there is nothing to wait for.
+
+        Raises `IncompleteStudy` when the time is over and the site wants no part of a report.
+        """
+        missing = completeness.missing(routed)
+        if not missing or self.policy.incomplete is Incomplete.GRADE:
+            return None
+        waited = record.until if record and record.kind is Kind.WAITING else None
+        until = waited or self.clock() + self.policy.wait
+        if self.clock() < until:
+            return until
+        if self.policy.incomplete is Incomplete.REJECT:
+            raise IncompleteStudy(
+                f"{completeness.in_words(missing)}, and none came in time; when one comes the "
+                "study is looked at again"
+            )
         return None
-    try:
-        return reader.read(stored)
-    except ReportError as error:
-        raise BrokenStudy(
-            f"the object {sop_instance_uid} in the archive is not the report it should be; "
-            "delete it there and send the study again"
-        ) from error
+
+    def _stored_report(self, study: str, sop_instance_uid: str) -> Report | None:
+        stored = self.archive.stored(study, sop_instance_uid)
+        if stored is None:
+            return None
+        try:
+            return reader.read(stored)
+        except ReportError as error:
+            raise BrokenStudy(
+                f"the object {sop_instance_uid} in the archive is not the report it should be; "
+                "delete it there and send the study again"
+            ) from error

@@ -9,22 +9,29 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import redis
 import structlog
 
+from worker.archive.dicomweb import DicomwebArchive
+from worker.archive.orthanc import OrthancArchive
 from worker.errors import ArchiveUnavailable, Misconfigured
 from worker.service.archives import open_archive
+from worker.service.broker import open_redis
 from worker.service.deliveries import Deliveries
+from worker.service.leases import Leases
+from worker.service.queue import Queue
+from worker.service.records import Notes, Records, RedisNotes
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.service.grading import Outcome
+    from celery import Celery
+
+    from worker.service.grading import Grading
 
 _NOTE_BYTES: Final = 2048
 _log = structlog.stdlib.get_logger(__name__)
@@ -32,27 +39,24 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Runtime:
-    """What a task needs, made once in each child: how to grade a study, and the counters."""
+    """What a task needs, made once in each child."""
 
-    grade: GradeStudy
+    grading: Grading
     deliveries: Deliveries
+    leases: Leases
+    queue: Queue
+    max_retries: int
+    time_limit_s: float
 
 
-class GradeStudy(Protocol):
-    """`grading.grade_and_store` with its archive and bundle given."""
-
-    def __call__(self, study: str, *, observe: Callable[[str], None]) -> Outcome:
-        """Grade one study of the archive."""
-
-
-def start_runtime(settings: Settings) -> Runtime:
+def start_runtime(settings: Settings, app: Celery) -> Runtime:
     """Load rules and bundle, look at the archive; raise Misconfigured where one cannot work.
 
     An archive that is away is no reason to stop: studies wait for it.
     """
     from worker.bundles.loading import load_bundle
     from worker.intake.site import load_site_rules
-    from worker.service.grading import grade_and_store
+    from worker.service.grading import Grading, Policy
 
     site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
     bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, settings.device)
@@ -63,12 +67,37 @@ def start_runtime(settings: Settings) -> Runtime:
         _log.warning("archive away", reason=str(error))
     else:
         _log.info("archive found", archive=found)
-    client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+    client = open_redis(settings)
     _log.info("bundle loaded", bundle=bundle.identity.name, version=bundle.identity.version)
     return Runtime(
-        grade=partial(grade_and_store, archive=archive, bundle=bundle, site=site),
-        deliveries=Deliveries(client, most=settings.max_deliveries),
+        grading=Grading(
+            archive=archive,
+            bundle=bundle,
+            records=open_records(archive, client, settings),
+            site=site,
+            policy=Policy(settings.incomplete, timedelta(seconds=settings.incomplete_wait_s)),
+        ),
+        deliveries=open_deliveries(settings, client),
+        leases=Leases(client, settings.queue),
+        queue=Queue(app, client, settings.queue),
+        max_retries=settings.max_retries,
+        time_limit_s=settings.time_limit_s,
     )
+
+
+def open_deliveries(settings: Settings, client: redis.Redis[bytes]) -> Deliveries:
+    """The counts of tries that ended their process."""
+    return Deliveries(client, settings.queue, most=settings.max_deliveries)
+
+
+def open_records(
+    archive: OrthancArchive | DicomwebArchive, client: redis.Redis[bytes], settings: Settings
+) -> Records:
+    """The records, beside the studies where the archive has a place for them, else in Redis."""
+    notes: Notes = RedisNotes(client, settings.queue)
+    if isinstance(archive, OrthancArchive):
+        notes = archive
+    return Records(notes, client, settings.queue)
 
 
 class StopNote:

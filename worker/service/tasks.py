@@ -1,9 +1,11 @@
 """The task, and the one place where an error becomes a policy.
 
-Transient       the message goes back, to be tried again after a growing, jittered wait
-Rejected        the message is acknowledged and the reason logged
-Misconfigured   the message goes back and the worker stops
-anything else   our mistake: acknowledged and logged by type and place
+ArchiveUnavailable  wait for the archive; while it is away as a whole no try is counted
+Transient           wait longer after each try, with jitter; then a dead letter
+Rejected            acknowledged, and the reason kept
+GivenUp             a dead letter: it killed its process, or ran into the time limit
+Misconfigured       the message goes back and the worker stops
+anything else       our mistake: a dead letter, logged by type and place
 """
 
 from __future__ import annotations
@@ -11,112 +13,195 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
+import redis
 import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
-from worker.errors import Misconfigured, Rejected, Transient
+from worker.errors import ArchiveUnavailable, Misconfigured, Rejected, Transient
+from worker.service.deliveries import Deliveries, GivenUp
+from worker.service.leases import StudyTaken
+from worker.service.queue import TASK_NAME, Order, Priority
+from worker.service.records import Kind
 from worker.service.runtime import Runtime, StopNote
 
-TASK_NAME: Final = "lumbar.grade_study"
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 600.0
+PATIENCE_S: Final = 20.0
+"""How long a process waits for an archive that is away before it looks at the queue again."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class StudyRequest(Request):  # type: ignore[misc]
-    """A message as the parent sees it, which tells of a study that took too long.
-
-    Only the hard limit is used: the exception of the soft one could end in a decoder's
-    boundary as an unreadable image.
-    """
-
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        """The child was killed; the message is acknowledged."""
-        super().on_timeout(soft, timeout)
-        _log.error(
-            "not graded",
-            study=self.kwargs.get("study"),
-            message=self.id,
-            code="TimeLimit",
-            reason=f"it took longer than {timeout:.0f} s; change LUMBAR_TIME_LIMIT_S if need be",
-        )
-
-
-def wait_s(retries: int, draw: Callable[[], float] = random.random) -> float:
+def wait_s(tries: int, draw: Callable[[], float] = random.random) -> float:
     """Seconds before the next try: doubled each time up to ten minutes, then halved by chance.
 
     `draw` gives numbers in 0..1; the wait lies between half of the full one and all of it.
     """
-    full = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(retries, 30))
+    full = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(tries, 30))
     return full * (0.5 + 0.5 * draw())
 
 
-def register(app: Celery, runtime: Callable[[], Runtime], note: StopNote) -> Task:
-    """Give the app its task; `runtime` returns what the child holds or raises Misconfigured."""
+def register(
+    app: Celery, runtime: Callable[[], Runtime], note: StopNote, deliveries: Deliveries
+) -> Task:
+    """Give the app its task; `runtime` returns what the child holds or raises Misconfigured.
+
+    `deliveries` is the parent's, which alone sees a study run into the time limit.
+    """
+
+    class StudyRequest(Request):  # type: ignore[misc]
+        """A message as the parent sees it.
+
+        Only the hard limit is used: the exception of the soft one could end in a decoder's
+        boundary as an unreadable image.
+        """
+
+        def on_timeout(self, soft: bool, timeout: float) -> None:
+            """The child was killed: when the study's lease runs out it becomes a dead letter."""
+            super().on_timeout(soft, timeout)
+            study = self.kwargs.get("study")
+            _log.error("killed by the time limit", study=study, message=self.id, seconds=timeout)
+            deliveries.overdue(str(study))
 
     @app.task(name=TASK_NAME, bind=True, shared=False, Request=StudyRequest)  # type: ignore[untyped-decorator]
-    def grade_study(task: Task, *, study: str) -> None:
+    def grade_study(task: Task, *, study: str, tries: int = 0, regrade: bool = False) -> None:
         """Grade one study of the archive.
 
         Before: `study` is what the archive calls it, an Orthanc id or with DICOMweb a Study
-        Instance UID. After: the archive holds its report, or the log says why not.
+        Instance UID. After: the archive holds its report, or its record why not, or it waits
+        for another try.
         """
+        priority = (task.request.delivery_info or {}).get("priority")
+        order = Order(study, tries, regrade, Priority.NEW if priority is None else priority)
         with structlog.contextvars.bound_contextvars(study=study, message=task.request.id):
-            _run(task, study, runtime, note)
+            try:
+                _run(runtime(), order)
+            except Misconfigured as error:
+                _log.critical("the worker stops", reason=str(error), code=type(error).__name__)
+                note.stop(error)
+                raise Reject(reason=str(error), requeue=True) from error
+            except redis.RedisError as error:
+                # Nothing could be put off: the message itself has to come again.
+                raise Reject(reason=type(error).__name__, requeue=True) from error
 
     return grade_study
 
 
-def _run(task: Task, study: str, runtime: Callable[[], Runtime], note: StopNote) -> None:
-    begun = time.monotonic()
-    step = "start"
-
-    def observe(name: str) -> None:
-        nonlocal step
-        step = name
-        _log.info("step", step=name)
-
-    def gave_up(reason: str, code: str) -> None:
-        _log.error("not graded", reason=reason, code=code, step=step, tries=tries)
-
-    tries = task.request.retries + 1
+def _run(here: Runtime, order: Order) -> None:
+    with suppress(redis.RedisError):
+        here.queue.begun(order.study)
     try:
-        here = runtime()
-    except Misconfigured as error:
-        _stop(error, note)
-        raise Reject(reason=str(error), requeue=True) from error
-    try:
-        here.deliveries.begin(task.request.id)
-        outcome = here.grade(study, observe=observe)
-    except Transient as error:
-        here.deliveries.end(task.request.id)
-        if task.request.retries >= task.max_retries:
-            gave_up(f"given up after {tries} tries: {error}", type(error).__name__)
+        with here.leases.hold(order.study, order.text(), here.time_limit_s) as lease:
+            _Try(here, order).run()
+    except StudyTaken:
+        _log.info("put off", reason="another worker grades this study; it looks again after that")
+        return
+    if lease.again:
+        here.queue.send(replace(order, tries=0))
+
+
+class _Try:
+    """One try at one study, from its count to its record."""
+
+    def __init__(self, here: Runtime, order: Order) -> None:
+        self._here = here
+        self._order = order
+        self._step = "start"
+        self._sources = ""
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        study, here = self._order.study, self._here
+        try:
+            here.deliveries.begin(study)
+            self._sources = here.grading.sources(study)
+            outcome = here.grading.grade(
+                study, self._sources, regrade=self._order.regrade, observe=self._observe
+            )
+        except Transient as error:
+            self._later(error)
+        except GivenUp as error:
+            self._end(Kind.FAILED, error, str(error))
+        except Rejected as error:
+            self._end(Kind.REJECTED, error, str(error))
+        except Misconfigured:
+            here.deliveries.end(study)
+            raise
+        except Exception as error:  # noqa: BLE001 - one of the three places of DESIGN.md
+            _log.error("trace", exc_info=error)
+            self._end(Kind.FAILED, error, "an error of Orthanc Lumbar itself; please report it")
+        else:
+            seconds = round(time.monotonic() - begun, 2)
+            _log.info("done", outcome=outcome.value, seconds=seconds)
+        here.deliveries.end(study)
+
+    def _observe(self, step: str) -> None:
+        self._step = step
+        _log.info("step", step=step)
+
+    def _later(self, error: Transient) -> None:
+        """Put the study off; an archive that is away for all costs this study no try."""
+        order, patience = self._order, wait_s(self._order.tries)
+        if isinstance(error, ArchiveUnavailable) and self._archive_is_away():
+            patience = FIRST_WAIT_S
+        else:
+            order = replace(order, tries=order.tries + 1)
+        if order.tries > self._here.max_retries:
+            self._end(Kind.FAILED, error, f"given up after {order.tries} tries: {error}")
             return
-        countdown = wait_s(task.request.retries)
+        self._here.queue.later(order, patience)
         _log.warning(
-            "try again", reason=str(error), step=step, tries=tries, wait_s=round(countdown, 1)
+            "try again",
+            reason=str(error),
+            step=self._step,
+            tries=order.tries,
+            wait_s=round(patience, 1),
         )
-        raise task.retry(exc=error, countdown=countdown) from error
-    except Rejected as error:
-        gave_up(str(error), type(error).__name__)
-    except Misconfigured as error:
-        here.deliveries.end(task.request.id)
-        _stop(error, note)
-        raise Reject(reason=str(error), requeue=True) from error
-    except Exception as error:  # noqa: BLE001 - one of the three places of DESIGN.md
-        gave_up("an error of Orthanc Lumbar itself; please report it", type(error).__name__)
-        _log.error("trace", exc_info=error)
-    else:
-        _log.info("done", outcome=outcome.value, seconds=round(time.monotonic() - begun, 2))
-    here.deliveries.end(task.request.id)
 
+    def _archive_is_away(self) -> bool:
+        """Whether the archive answers nobody; if so, wait a while for it to come back.
 
-def _stop(error: Misconfigured, note: StopNote) -> None:
-    _log.critical("the worker stops", reason=str(error), code=type(error).__name__)
-    note.stop(error)
+        The process waits, so that the studies behind this one stay in the queue.
+        """
+        away, waited = False, 0.0
+        while True:
+            try:
+                self._here.grading.archive.check()
+            except ArchiveUnavailable:
+                if not away:
+                    _log.warning("the archive is away")
+                away = True
+            else:
+                return away
+            if waited >= PATIENCE_S:
+                return True
+            time.sleep(FIRST_WAIT_S)
+            waited += FIRST_WAIT_S
+
+    def _end(self, kind: Kind, error: Exception, reason: str) -> None:
+        """Keep why there will be no report; should that fail, the study is tried again."""
+        code, tries = type(error).__name__, self._order.tries + 1
+        _log.error("not graded", reason=reason, code=code, step=self._step, tries=tries)
+        try:
+            # Before the study could be looked at, there is no fingerprint to keep.
+            sources = self._sources or self._here.grading.sources(self._order.study)
+            self._here.grading.give_up(
+                self._order.study,
+                sources,
+                kind,
+                code=code,
+                reason=reason,
+                step=self._step,
+                tries=tries,
+            )
+        except Transient as transient:
+            _log.warning("reason not kept", reason=str(transient))
+            self._here.queue.later(self._order, FIRST_WAIT_S)
+        except Rejected:
+            pass  # the study has gone, and its record with it

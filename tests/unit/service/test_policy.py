@@ -3,15 +3,20 @@
 import contextlib
 
 import pytest
-from celery.exceptions import Reject, Retry
+import redis
+from celery.exceptions import Reject
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from worker import errors
-from worker.service import deliveries, tasks
-from worker.service.app import make_app
+from worker.service import tasks
+from worker.service.broker import make_app
+from worker.service.deliveries import Deliveries, GivenUp
 from worker.service.grading import Outcome
+from worker.service.leases import Lease, StudyTaken
+from worker.service.records import Kind
+from worker.service.runtime import Runtime
 from worker.settings import Settings
 
 
@@ -19,8 +24,8 @@ class FakeRedis:
     def __init__(self):
         self.counts = {}
 
-    def incr(self, name):
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def incrby(self, name, amount):
+        self.counts[name] = self.counts.get(name, 0) + amount
         return self.counts[name]
 
     def expire(self, name, time):
@@ -30,21 +35,63 @@ class FakeRedis:
         self.counts.pop(name, None)
 
 
-class FakeRuntime:
-    def __init__(self, grade, most=3):
-        self.grade = grade
-        self.redis = FakeRedis()
-        self.deliveries = deliveries.Deliveries(self.redis, most=most)
+class FakeArchive:
+    away = False
+
+    def check(self):
+        if self.away:
+            raise errors.ArchiveUnavailable("away")
 
 
-class FakeChild:
-    def __init__(self, runtime):
-        self.found = runtime
+class FakeGrading:
+    """Ends as it is told; keeps what was given up."""
 
-    def runtime(self):
-        if self.found is None:
-            raise errors.BundleMissing("no bundle")
-        return self.found
+    def __init__(self):
+        self.archive = FakeArchive()
+        self.ending = Outcome.GRADED
+        self.kept = []
+        self.keeps = True
+
+    def sources(self, study):
+        return "sources"
+
+    def grade(self, study, sources, *, regrade, observe):
+        observe("localise")
+        if isinstance(self.ending, BaseException):
+            raise self.ending
+        return self.ending
+
+    def give_up(self, study, sources, kind, **details):
+        if not self.keeps:
+            raise errors.ArchiveUnavailable("away")
+        self.kept.append((study, kind, details))
+
+
+class FakeQueue:
+    def __init__(self):
+        self.sent, self.put_off = [], []
+
+    def begun(self, study):
+        pass
+
+    def send(self, order):
+        self.sent.append(order)
+
+    def later(self, order, wait_s):
+        self.put_off.append((order, wait_s))
+
+
+class FakeLeases:
+    taken = False
+    again = False
+
+    @contextlib.contextmanager
+    def hold(self, study, words, most_s):
+        if self.taken:
+            raise StudyTaken
+        lease = Lease()
+        yield lease
+        lease.again = self.again
 
 
 class FakeNote:
@@ -55,39 +102,40 @@ class FakeNote:
         self.noted.append(error)
 
 
+class Killed(BaseException):
+    """What no code sees: the process has gone."""
+
+
 @pytest.fixture
 def worker(monkeypatch):
-    """A task to call, its note, its counters, and how to make the grading end."""
+    """A task to call, what it left behind, and how to make the grading end."""
+    monkeypatch.setattr(tasks, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(tasks, "FIRST_WAIT_S", 0.01)
 
     class Worker:
         def __init__(self):
-            self.runtime, self.note, self.retries = FakeRuntime(self.grade), FakeNote(), 0
-            self.ending = Outcome.GRADED
+            self.grading, self.queue, self.leases = FakeGrading(), FakeQueue(), FakeLeases()
+            self.redis, self.note = FakeRedis(), FakeNote()
+            deliveries = Deliveries(self.redis, "q", most=3)
+            self.here = Runtime(self.grading, deliveries, self.leases, self.queue, 2, 60.0)
+            app = make_app(Settings(_env_file=None))
+            self.task = tasks.register(app, self.runtime, self.note, deliveries)
 
-        def grade(self, study, observe):
-            if isinstance(self.ending, BaseException):
-                raise self.ending
-            return self.ending
+        def runtime(self):
+            if self.here is None:
+                raise errors.BundleMissing("no bundle")
+            return self.here
 
-        def __call__(self, message="m"):
-            app = make_app(Settings(_env_file=None), FakeChild(self.runtime), self.note)
-            task = app.tasks[tasks.TASK_NAME]
-            task.push_request(
-                id=message, retries=self.retries, called_directly=False, args=(), kwargs={}
-            )
-            monkeypatch.setattr(type(task), "signature_from_request", lambda *_, **__: Sent())
+        def __call__(self, **order):
+            self.task.push_request(id="m", called_directly=False, args=(), kwargs={})
             with capture_logs() as logs:
                 try:
-                    task.run(study="s")
+                    self.task.run(study="s", **order)
                 finally:
-                    self.logs = logs
+                    self.logs = [line for line in logs if line["event"] != "step"]
 
         def events(self):
             return [line["event"] for line in self.logs]
-
-    class Sent:
-        def apply_async(self):
-            pass
 
     return Worker()
 
@@ -98,31 +146,56 @@ def leaves(kind):
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Transient))
-def test_transient_goes_back_to_the_queue(worker, kind):
-    """Every transient error is tried again, until the tries are used up and the reason is kept."""
-    worker.ending = kind("away")
-    with pytest.raises(Retry):
-        worker()
-    worker.retries = Settings(_env_file=None).max_retries
+def test_transient_is_tried_again_and_then_a_dead_letter(worker, kind):
+    """Every transient error waits longer each time; when the tries are used up it is kept."""
+    worker.grading.ending = kind("away")
     worker()
-    assert worker.events() == ["not graded"]
-    assert worker.logs[0]["code"] == kind.__name__
+    worker(tries=1, regrade=True)
+    (first, soon), (second, late) = worker.queue.put_off
+    assert (first.tries, second.tries, second.regrade) == (1, 2, True)
+    assert 0.005 <= soon <= 0.01 <= late <= 0.02
+    assert not worker.grading.kept
+    worker(tries=2)
+    ((study, kept, details),) = worker.grading.kept
+    assert (study, kept) == ("s", Kind.FAILED)
+    assert (details["code"], details["step"], details["tries"]) == (kind.__name__, "localise", 3)
+
+
+def test_an_archive_that_is_away_for_all_costs_no_study_a_try(worker):
+    """However long it is away, the study waits for it and is never given up."""
+    worker.grading.ending = errors.ArchiveUnavailable("away")
+    worker.grading.archive.away = True
+    worker(tries=2)
+    ((order, _),) = worker.queue.put_off
+    assert order.tries == 2
+    assert not worker.grading.kept
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Rejected))
 def test_rejected_is_acknowledged_with_its_reason(worker, kind):
-    """Every rejection ends the message, and the log keeps why."""
-    worker.ending = kind("no lumbar series")
+    """Every rejection ends the message; log and record keep why."""
+    worker.grading.ending = kind("no lumbar series")
     worker()
     assert worker.logs[-1]["event"] == "not graded"
     assert worker.logs[-1]["reason"] == "no lumbar series"
+    ((_, kept, details),) = worker.grading.kept
+    assert kept is (Kind.FAILED if issubclass(kind, GivenUp) else Kind.REJECTED)
+    assert details["reason"] == "no lumbar series"
     assert not worker.note.noted
+
+
+def test_a_reason_that_cannot_be_kept_is_not_lost(worker):
+    """Where the archive cannot take the record, the study is looked at again."""
+    worker.grading.ending = errors.NotLumbar("x")
+    worker.grading.keeps = False
+    worker()
+    assert [order.study for order, _ in worker.queue.put_off] == ["s"]
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Misconfigured))
 def test_misconfigured_stops_the_worker_and_keeps_the_study(worker, kind):
     """A wrong installation stops the worker, and the study waits in the queue for the next one."""
-    worker.ending = kind("set LUMBAR_X")
+    worker.grading.ending = kind("set LUMBAR_X")
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
@@ -131,46 +204,83 @@ def test_misconfigured_stops_the_worker_and_keeps_the_study(worker, kind):
 
 def test_a_child_that_could_not_start_keeps_the_study(worker):
     """Without a runtime no message is consumed."""
-    worker.runtime = None
+    worker.here = None
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
 
 
-def test_our_own_mistake_is_logged_without_its_message(worker):
-    """An unknown error ends the study; its message, which may quote a header, is not logged."""
-    worker.ending = KeyError("DOE^JANE")
+def test_redis_away_keeps_the_message(worker, monkeypatch):
+    """Where a next try cannot be put into Redis, the message itself goes back."""
+
+    def away(order, wait_s):
+        raise redis.ConnectionError("away")
+
+    worker.grading.ending = errors.DeviceBusy("full")
+    monkeypatch.setattr(worker.queue, "later", away)
+    with pytest.raises(Reject) as raised:
+        worker()
+    assert raised.value.requeue
+
+
+def test_our_own_mistake_is_a_dead_letter_without_its_message(worker):
+    """An unknown error ends the study; its message, which may quote a header, is kept nowhere."""
+    worker.grading.ending = KeyError("DOE^JANE")
     worker()
     assert "not graded" in worker.events()
-    assert "DOE" not in str([{k: v for k, v in e.items() if k != "exc_info"} for e in worker.logs])
+    ((_, kept, details),) = worker.grading.kept
+    assert (kept, details["code"]) == (Kind.FAILED, "KeyError")
+    logged = [{k: v for k, v in event.items() if k != "exc_info"} for event in worker.logs]
+    assert "DOE" not in f"{logged}{details}"
+
+
+def test_a_study_that_another_worker_grades_is_left_to_it(worker):
+    """The second message about a study starts nothing and fails nothing."""
+    worker.leases.taken = True
+    worker()
+    assert worker.events() == ["put off"]
+
+
+def test_a_study_asked_for_while_it_was_graded_is_sent_again(worker):
+    """What came while a study was being graded is looked at after that, from its first try."""
+    worker.leases.again = True
+    worker(tries=1)
+    assert [(order.study, order.tries) for order in worker.queue.sent] == [("s", 0)]
 
 
 def test_a_study_that_kills_its_process_is_given_up(worker):
-    """A delivery that never ended counts; past the cap the study is rejected, others are not."""
-
-    class Killed(BaseException):
-        pass
-
-    worker.ending = Killed()
+    """A try that never ended counts; past the cap the study is a dead letter."""
+    worker.grading.ending = Killed()
     for _ in range(3):
         with pytest.raises(Killed):
-            worker("killer")
-    worker("killer")
+            worker()
+    worker()
     assert worker.logs[-1]["code"] == "TooManyDeliveries"
-    worker.ending = Outcome.GRADED
-    worker("another")
+    assert [kind for _, kind, _ in worker.grading.kept] == [Kind.FAILED]
+    worker.grading.ending = Outcome.GRADED
+    worker()
     assert worker.events() == ["done"]
+
+
+def test_a_study_that_ran_into_the_time_limit_is_given_up(worker):
+    """The parent, which kills it, leaves word; the next try does not begin."""
+    worker.grading.ending = Killed()
+    with pytest.raises(Killed):
+        worker()
+    worker.here.deliveries.overdue("s")
+    worker()
+    assert worker.logs[-1]["code"] == "TimeLimit"
 
 
 @pytest.mark.parametrize(
     "ending", [Outcome.GRADED, errors.NotLumbar("x"), errors.BadSettings("x"), KeyError("x")]
 )
 def test_an_orderly_end_is_not_counted(worker, ending):
-    """However a delivery ends, short of a killed process, no count stays behind."""
-    worker.ending = ending
+    """However a try ends, short of a killed process, no count stays behind."""
+    worker.grading.ending = ending
     with contextlib.suppress(Reject):
         worker()
-    assert worker.runtime.redis.counts == {}
+    assert worker.redis.counts == {}
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))

@@ -1,0 +1,34 @@
+"""What a study lacks: the roles that no series took, and the targets that are lost with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from dicom_sr.findings import TARGETS, Condition, Target
+from worker.nouns.study import Role, RoutedStudy
+
+NEEDED: Final = {
+    Condition.SPINAL_CANAL_STENOSIS: frozenset({Role.SAGITTAL_T2, Role.AXIAL_T2}),
+    Condition.NEURAL_FORAMINAL_NARROWING: frozenset({Role.SAGITTAL_T1}),
+    Condition.SUBARTICULAR_STENOSIS: frozenset({Role.AXIAL_T2}),
+}
+"""The roles without which a condition cannot be graded at all."""
+
+
+def missing(routed: RoutedStudy) -> tuple[Role, ...]:
+    """The roles that no series of the study has."""
+    return tuple(role for role in Role if not routed.roles.get(role))
+
+
+def lost(roles: Collection[Role]) -> tuple[Target, ...]:
+    """The targets that cannot be graded without these roles."""
+    return tuple(target for target in TARGETS if NEEDED[target.condition] & set(roles))
+
+
+def in_words(roles: Collection[Role]) -> str:
+    """What is missing and what that costs, in one line; empty where nothing is."""
+    if not roles:
+        return ""
+    names = " and ".join(role.words for role in Role if role in roles)
+    return f"no series is {names}: {len(lost(roles))} of {len(TARGETS)} targets cannot be graded"

@@ -1,0 +1,126 @@
+"""The keeper: a process beside each worker that lets nothing be forgotten.
+
+Every second it sends what has waited for its next try and what a dead worker left behind;
+every minute it reconciles the archive. It is a process of its own, and not messages of
+Celery beat, because those would wait behind the study that is being graded, and because it
+must work while the worker's connection to Redis does not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import redis
+import structlog
+
+from worker.errors import LumbarError
+from worker.service.archives import open_archive
+from worker.service.broker import make_app, open_redis
+from worker.service.leases import Leases
+from worker.service.logging import configure_logging
+from worker.service.queue import Order, Priority, Queue
+from worker.service.reconciling import Owed, Reconciler
+from worker.service.records import now
+from worker.service.runtime import open_records
+from worker.settings import Settings
+
+TICK_S: Final = 1.0
+_FRESH: Final = timedelta(days=1)
+"""What changed this recently was missed just now; what changed before is a backlog."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Keeper:
+    """What the process does, and how often."""
+
+    def __init__(self, settings: Settings) -> None:
+        client = open_redis(settings)
+        self._settings = settings
+        self._redis = client
+        self._queue = Queue(make_app(settings), client, settings.queue)
+        self._leases = Leases(client, settings.queue)
+        archive = open_archive(settings)
+        self._reconciler = Reconciler(archive, open_records(archive, client, settings))
+
+    def tick(self) -> None:
+        """Send what has waited long enough, and what a dead worker left behind."""
+        for order in self._queue.send_due():
+            _log.info("tried again", study=order.study, tries=order.tries)
+        for words in self._leases.abandoned():
+            order = Order.parse(words)
+            _log.warning("a worker died", study=order.study)
+            self._queue.send(order)
+
+    def reconcile(self) -> None:
+        """Send every study that is owed a grading; one keeper of all does this at a time."""
+        every_s = self._settings.reconcile_s
+        mark = f"{self._settings.queue}:reconciling"
+        if not self._redis.set(mark, "", nx=True, px=max(1, int(every_s * 900))):
+            return
+        owed = self._reconciler.owed(
+            since=now() - timedelta(days=self._settings.reconcile_days),
+            quiet=timedelta(seconds=every_s),
+        )
+        for one in owed:
+            if self._queue.send_once(Order(one.study, priority=priority_of(one))):
+                _log.info("reconciled", study=one.study, reason=one.why)
+
+
+def priority_of(owed: Owed) -> Priority:
+    """What was missed just now goes before what was never looked at."""
+    fresh = owed.changed is not None and now() - owed.changed < _FRESH
+    return Priority.AGAIN if fresh else Priority.BACKLOG
+
+
+def keep(settings: Settings) -> None:
+    """Keep watch until the parent process, or a thread of our own, has gone.
+
+    The parent ends the work in order; whatever tells a whole group of processes to stop
+    is left to it. Raises Misconfigured when the settings cannot work.
+    """
+    configure_logging(settings)
+    for ignored in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ignored, signal.SIG_IGN)
+    parent = os.getppid()
+    keeper = Keeper(settings)
+    reconciling = threading.Thread(
+        target=_reconcile_for_ever, args=(keeper, settings), name="reconciler", daemon=True
+    )
+    reconciling.start()
+    while os.getppid() == parent and reconciling.is_alive():
+        time.sleep(TICK_S)
+        try:
+            keeper.tick()
+        except redis.RedisError as error:
+            _log.warning("Redis is away", error=type(error).__name__)
+
+
+def watch(stopped: threading.Event) -> None:
+    """Run the keeper as a child, and a new one should it die, until `stopped`."""
+    while not stopped.is_set():
+        child = subprocess.Popen([sys.executable, "-m", "worker.cli", "keep"])
+        while child.poll() is None and not stopped.wait(TICK_S):
+            pass
+        if not stopped.is_set():
+            _log.error("the keeper ended", code=child.returncode)
+            stopped.wait(TICK_S)
+    with suppress(ProcessLookupError):
+        child.kill()
+
+
+def _reconcile_for_ever(keeper: Keeper, settings: Settings) -> None:
+    while True:
+        try:
+            keeper.reconcile()
+        except (LumbarError, redis.RedisError) as error:
+            _log.warning("not reconciled", error=type(error).__name__)
+        time.sleep(settings.reconcile_s)

@@ -1,0 +1,134 @@
+"""The queue from the sender's side: studies to grade now, and studies to grade later.
+
+Waiting for a next try happens here, in a sorted set, and not as a message with an ETA in a
+worker's memory: Redis's own clock decides, a worker that ends has nothing to hand back, and
+no message stays unacknowledged longer than one study takes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+TASK_NAME: Final = "lumbar.grade_study"
+_SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
+_MARK_S: Final = 3600
+
+
+class Priority(IntEnum):
+    """Which studies go first; the smaller number, in the steps that kombu has for Redis."""
+
+    URGENT = 0
+    NEW = 3
+    AGAIN = 6
+    BACKLOG = 9
+
+
+@dataclass(frozen=True)
+class Order:
+    """One study to grade.
+
+    `tries` counts those that failed for a reason that may pass. With `regrade` a report of
+    other models does not count as done.
+    """
+
+    study: str
+    tries: int = 0
+    regrade: bool = False
+    priority: int = Priority.NEW
+
+    def text(self) -> str:
+        """The order as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Order:
+        """Read back what `text` wrote."""
+        return cls(**json.loads(text))
+
+
+class Queue:
+    """The queue of one installation; every method may raise `redis.RedisError`."""
+
+    def __init__(self, app: Celery, client: redis.Redis[bytes], name: str) -> None:
+        self._app = app
+        self._redis = client
+        self._name = name
+
+    def send(self, order: Order) -> None:
+        """Put a study into the queue."""
+        words: dict[str, Any] = asdict(order)
+        priority = words.pop("priority")
+        try:
+            self._app.send_task(
+                TASK_NAME,
+                kwargs=words,
+                queue=self._name,
+                priority=priority,
+                headers={"sent": time.time()},
+                retry=False,
+            )
+        except OperationalError as error:  # kombu's name for all that Redis's client raises
+            raise redis.ConnectionError(str(error)) from error
+
+    def send_once(self, order: Order) -> bool:
+        """Put a study into the queue unless it was put there by this method and not begun yet."""
+        mark = f"{self._name}:queued:{order.study}"
+        if self._redis.exists(mark):
+            return False
+        self.send(order)
+        self._redis.set(mark, "", ex=_MARK_S)  # after the message: a mark alone would block it
+        return True
+
+    def begun(self, study: str) -> None:
+        """The study's message has been taken: another may be sent."""
+        self._redis.delete(f"{self._name}:queued:{study}")
+
+    def later(self, order: Order, wait_s: float) -> None:
+        """Put a study into the queue after a while, by Redis's clock."""
+        self._redis.zadd(self._later, {order.text(): self._now() + wait_s})
+
+    def waiting(self) -> list[Order]:
+        """The studies that wait for their next try, the soonest first."""
+        return [Order.parse(text) for text in self._redis.zrange(self._later, 0, -1)]
+
+    def send_due(self) -> Iterator[Order]:
+        """Put what has waited long enough into the queue; `waiting` keeps it until it is there."""
+        for text in self._redis.zrangebyscore(self._later, 0, self._now()):
+            order = Order.parse(text)
+            self.send(order)
+            self._redis.zrem(self._later, text)
+            yield order
+
+    def depth(self) -> dict[Priority, int]:
+        """How many messages wait at each priority."""
+        return {p: self._redis.llen(self._key(p)) for p in Priority}
+
+    def oldest_s(self) -> float:
+        """The age in seconds of the message that waits longest, 0 where none does."""
+        ages = [0.0]
+        for priority in Priority:
+            text = self._redis.lindex(self._key(priority), -1)
+            if text is not None:
+                sent = json.loads(text)["headers"].get("sent")
+                ages.append(max(0.0, time.time() - sent) if sent else 0.0)
+        return max(ages)
+
+    @property
+    def _later(self) -> str:
+        return f"{self._name}:later"
+
+    def _key(self, priority: Priority) -> str:
+        return f"{self._name}{_SEPARATOR}{priority.value}" if priority else self._name
+
+    def _now(self) -> float:
+        seconds, microseconds = self._redis.time()
+        return float(seconds + microseconds / 1e6)

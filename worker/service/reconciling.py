@@ -1,0 +1,107 @@
+"""What the archive holds against what became of it: finds every study that no message told of.
+
+An Orthanc that restarts forgets which studies were about to become stable, a wiped Redis
+forgets its queue, a message can be lost in a hundred ways. What the archive holds and what
+the records say is all that counts here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.archive import HeldStudy, Hospital
+from worker.errors import StudyGone
+from worker.service.records import Kind, Records, now, sources_of
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A study that is owed a grading, and why."""
+
+    study: str
+    why: str
+    changed: datetime | None = None
+
+
+class Reconciler:
+    """Compares an archive with its records, and remembers what it found settled."""
+
+    def __init__(
+        self, archive: Hospital, records: Records, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._archive = archive
+        self._records = records
+        self._clock = clock
+        self._settled: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
+
+    def owed(
+        self,
+        *,
+        since: datetime | None = None,
+        quiet: timedelta = timedelta(0),
+        bundle: str | None = None,
+        one_pass: bool = False,
+        looked: Callable[[HeldStudy], None] = lambda _: None,
+    ) -> Iterator[Owed]:
+        """The studies with images that no record speaks of.
+
+        Left out are those that still arrive, changed within the `quiet` time, or changed
+        last before `since`. With `bundle` (a SHA-256) an outcome of other models does not
+        count. Where the archive does not say whether a study still arrives, one that looks
+        the same in two passes does not; `one_pass` takes each for complete. `looked` is
+        called with every study. Raises `ArchiveUnavailable`.
+        """
+        for held in self._archive.studies():
+            looked(held)
+            if self._arrives(held, one_pass) or not self._within(held, since, quiet):
+                continue
+            if bundle is None and self._settled.get(held.study) == held.version:
+                continue
+            try:
+                why = self._why(held, bundle)
+            except StudyGone:
+                continue
+            if why:
+                yield Owed(held.study, why, held.changed)
+
+    def _arrives(self, held: HeldStudy, one_pass: bool) -> bool:
+        if held.stable is not None:
+            return not held.stable
+        before = self._seen.get(held.study)
+        self._seen[held.study] = held.version
+        return before != held.version and not one_pass
+
+    def _within(self, held: HeldStudy, since: datetime | None, quiet: timedelta) -> bool:
+        if held.changed is None:
+            return True
+        if since is not None and held.changed < since:
+            return False
+        age = self._clock() - held.changed
+        # A clock that was set back is no reason to wait until it has caught up.
+        return age >= quiet or age < timedelta(0)
+
+    def _why(self, held: HeldStudy, bundle: str | None) -> str | None:
+        """Why a study is owed a grading, None where it is settled."""
+        study = held.study
+        inventory = self._archive.inventory(study)
+        record = self._records.read(study)
+        if not inventory:
+            why = None
+        elif record is None:
+            why = "nothing is known of it"
+        elif not record.about(sources_of(inventory)):
+            why = "images came or went since it was looked at"
+        elif bundle not in (None, record.bundle):
+            why = "it was looked at with other models"
+        elif not record.stands(self._clock()):
+            why = "it has waited long enough for missing series"
+        elif not record.report_is_in(self._archive, study):
+            why = "its report was deleted"
+        else:
+            why = None
+        if why is None and not (record and record.kind is Kind.WAITING):
+            self._settled[study] = held.version
+        return why

@@ -1,0 +1,155 @@
+"""What became of each study, durable outside Redis: a note beside the study in its archive.
+
+The archive is the judge of what is done; the note says which images the judgement is about,
+and holds what no report can: why there is none. Redis keeps an index of the studies that
+were given up, which the reconciler writes anew after Redis was wiped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+import redis
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from worker import __version__
+
+if TYPE_CHECKING:
+    from worker.archive import Archive
+
+
+class Kind(StrEnum):
+    """How it ended."""
+
+    GRADED = "graded"
+    REJECTED = "rejected"
+    """It will never be graded as it is; `reason` says why."""
+    FAILED = "failed"
+    """A dead letter: given up; `lumbar failures` shows and replays it."""
+    WAITING = "waiting"
+    """Series are missing; it is looked at again at `until`, or when they come."""
+
+
+class Record(BaseModel):
+    """The outcome of one study.
+
+    `sources` is the fingerprint of the images it is about, `bundle` the SHA-256 of the models,
+    `report` the SOP Instance UID of the Structured Report, `tries` counts from 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Kind
+    sources: str
+    bundle: str
+    time: datetime
+    report: str | None = None
+    code: str = ""
+    reason: str = ""
+    step: str = ""
+    tries: int = 1
+    until: datetime | None = None
+    software: str = __version__
+
+    def about(self, sources: str, bundle: str | None = None) -> bool:
+        """Whether it speaks of these images, and of these models where they are asked for."""
+        return self.sources == sources and bundle in (None, self.bundle)
+
+    def stands(self, now: datetime) -> bool:
+        """Whether nothing is to be done while the images stay the same."""
+        return self.kind is not Kind.WAITING or (self.until is not None and now < self.until)
+
+    def report_is_in(self, archive: Archive, study: str) -> bool:
+        """Whether the report, if there is one, was not deleted since."""
+        return self.report is None or archive.stored(study, self.report) is not None
+
+
+def sources_of(inventory: Iterable[str]) -> str:
+    """The fingerprint of what `Hospital.inventory` lists; order and repetition do not matter."""
+    return sha256("\n".join(sorted(set(inventory))).encode()).hexdigest()
+
+
+def now() -> datetime:
+    """The time as records write it: UTC, whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Notes(Protocol):
+    """A text kept with each study."""
+
+    def note(self, study: str) -> str | None:
+        """The text, or None."""
+
+    def write_note(self, study: str, text: str | None) -> None:
+        """Keep a text, or take it away."""
+
+
+class RedisNotes:
+    """Notes in Redis's append-only file, for archives that have no place for them."""
+
+    def __init__(self, client: redis.Redis[bytes], queue: str) -> None:
+        self._redis = client
+        self._key = f"{queue}:notes"
+
+    def note(self, study: str) -> str | None:
+        """The text, or None."""
+        found = self._redis.hget(self._key, study)
+        return None if found is None else found.decode()
+
+    def write_note(self, study: str, text: str | None) -> None:
+        """Keep a text, or take it away."""
+        if text is None:
+            self._redis.hdel(self._key, study)
+        else:
+            self._redis.hset(self._key, study, text)
+
+
+class Records:
+    """The records of all studies, and the index of those that were given up.
+
+    Methods raise what the notes raise; the index being away stops nothing.
+    """
+
+    def __init__(self, notes: Notes, client: redis.Redis[bytes], queue: str) -> None:
+        self._notes = notes
+        self._redis = client
+        self._index = f"{queue}:failures"
+
+    def read(self, study: str) -> Record | None:
+        """The study's record; None where there is none or what is there is not ours."""
+        text = self._notes.note(study)
+        try:
+            record = None if text is None else Record.model_validate_json(text)
+        except ValidationError:
+            return None
+        self._enter(study, record)
+        return record
+
+    def write(self, study: str, record: Record) -> None:
+        """Keep a record in place of the one before."""
+        self._notes.write_note(study, record.model_dump_json(exclude_none=True))
+        self._enter(study, record)
+
+    def forget(self, study: str) -> None:
+        """Take the record away: the study counts as never seen."""
+        self._notes.write_note(study, None)
+        self._enter(study, None)
+
+    def failures(self) -> Mapping[str, Record]:
+        """The studies that were given up, by name; raise `redis.RedisError`."""
+        found = self._redis.hgetall(self._index)
+        return {s.decode(): Record.model_validate_json(text) for s, text in found.items()}
+
+    def _enter(self, study: str, record: Record | None) -> None:
+        """Keep the index as the record is."""
+        try:
+            if record is not None and record.kind is Kind.FAILED:
+                self._redis.hset(self._index, study, record.model_dump_json())
+            else:
+                self._redis.hdel(self._index, study)
+        except redis.RedisError:
+            pass  # the reconciler reads every record and mends the index
