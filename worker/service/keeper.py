@@ -71,8 +71,15 @@ class Keeper:
             quiet=timedelta(seconds=every_s),
         )
         for one in owed:
-            if self._queue.send_once(Order(one.study, priority=priority_of(one))):
+            if not self._in_hand(one.study) and self._queue.send_once(
+                Order(one.study, priority=priority_of(one))
+            ):
                 _log.info("reconciled", study=one.study, reason=one.why)
+
+    def _in_hand(self, study: str) -> bool:
+        """Whether it is being graded, or waits for its next try."""
+        waiting = (order.study for order in self._queue.waiting())
+        return study in (*self._leases.running(), *waiting)
 
 
 def priority_of(owed: Owed) -> Priority:
