@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,9 @@ from worker.bundles.card import DEFAULT, NETWORKS, checked_file, identity_of, re
 from worker.bundles.networks import ARCHITECTURES
 from worker.bundles.studies import TrainingStudies, read_studies
 from worker.errors import BadSettings, BundleMismatch, DeviceBusy
+
+_CPU: Final = torch.device("cpu")
+_log = logging.getLogger(__name__)
 
 LARGEST_BATCH: Final = 32
 """More crops at once are no faster on two cores and cost memory."""
@@ -49,21 +53,33 @@ class Bundle:
     def run(self, network: str, crops: Tensor, members: Sequence[int] | None = None) -> Tensor:
         """The mean logits of a network's members for crops (batch, slices, height, width).
 
-        On the CPU, as float32. `members` None asks all of them. Raises `DeviceBusy` when
-        the device is out of memory.
+        On the CPU, as float32. `members` None asks all of them. A device that is out of
+        memory gets smaller and smaller batches; then the CPU does it. Raises `DeviceBusy`
+        when that is out of memory as well.
         """
         every = self.networks[network]
         asked = every if members is None else [every[n] for n in members]
         ready = crops.to(memory_format=torch.channels_last)
+        batch = min(LARGEST_BATCH, max(1, len(ready)))
+        while True:
+            try:
+                return _mean_logits(asked, ready, batch, self.device)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            if batch == 1:
+                break
+            batch = batch // 2
+            _log.warning("%s is out of memory: batches of %d from here", self.device, batch)
+        if self.device.type == "cpu":
+            raise DeviceBusy("there is no memory left for a single crop")
+        _log.warning("%s is out of memory: the CPU goes on", self.device)
         try:
-            with torch.inference_mode():
-                parts = [
-                    torch.stack([member(part) for member in asked]).float().mean(dim=0).cpu()
-                    for part in (p.to(self.device) for p in torch.split(ready, LARGEST_BATCH))
-                ]
-        except torch.OutOfMemoryError as error:
-            raise DeviceBusy(f"{self.device} is out of memory") from error
-        return torch.cat(parts)
+            return _mean_logits([_on_cpu(member) for member in asked], ready, 1, _CPU)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise DeviceBusy(f"{self.device} and the CPU are out of memory") from error
 
     def belief(self, network: str, heat: float) -> float:
         """How probably a detector's point with this heat is right, both 0..1.
@@ -104,6 +120,33 @@ def load_bundle(folder: Path | None = None, device: str = "auto") -> Bundle:
         card=MappingProxyType(card),
         studies=read_studies(folder, card),
     )
+
+
+def _mean_logits(
+    members: Sequence[Callable[[Tensor], Tensor]],
+    crops: Tensor,
+    batch: int,
+    device: torch.device,
+) -> Tensor:
+    """The mean logits of members for crops (batch, slices, height, width), on the CPU."""
+    with torch.inference_mode():
+        parts = [
+            torch.stack([member(part) for member in members]).float().mean(dim=0).cpu()
+            for part in (p.to(device) for p in torch.split(crops, batch))
+        ]
+    return torch.cat(parts)
+
+
+def _on_cpu(member: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The member as a function with its weights on the CPU; itself it stays where it is."""
+    weights = {name: tensor.cpu() for name, tensor in member.state_dict().items()}
+    return lambda crops: torch.func.functional_call(member, weights, (crops,))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch found no memory; its allocator for the CPU has no type of its own for that."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "DefaultCPUAllocator" in str(error)
 
 
 def choose_device(name: str) -> torch.device:
