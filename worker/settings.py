@@ -191,6 +191,12 @@ class Settings(BaseSettings):
         description="Studies that last changed longer ago are left alone; `lumbar reconcile` "
         "finds those.",
     )
+    forward: str | None = Field(
+        default=None,
+        pattern=r"^(modality|dicomweb):.+$",
+        description="Where Orthanc sends each report on: modality:NAME (C-STORE) or dicomweb:NAME "
+        "(STOW-RS), with a name of its own configuration.",
+    )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")
 
@@ -200,6 +206,13 @@ class Settings(BaseSettings):
         if url is None and others.data.get("archive") is ArchiveKind.DICOMWEB:
             raise ValueError(f"must be set where {PREFIX}ARCHIVE is dicomweb")
         return url
+
+    @field_validator("forward")
+    @classmethod
+    def _by_orthanc(cls, destination: str | None, others: ValidationInfo) -> str | None:
+        if destination and others.data.get("archive") is ArchiveKind.DICOMWEB:
+            raise ValueError(f"needs Orthanc, which sends: {PREFIX}ARCHIVE is dicomweb")
+        return destination
 
     @field_validator("dicomweb_token", "dicomweb_token_file")
     @classmethod

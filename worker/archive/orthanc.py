@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self, cast
+from urllib.parse import quote
 
 import httpx
 import pydicom
@@ -32,6 +33,10 @@ _ENTRY: Final = (
 _PAGE: Final = 500
 _NOTE: Final = 4931
 """The user metadata that holds our note; Orthanc leaves 1024 to 65535 to its users."""
+_DESTINATIONS: Final = {
+    "modality": "/modalities/{}/store",
+    "dicomweb": "/dicom-web/servers/{}/stow",
+}
 _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
 
 
@@ -129,17 +134,9 @@ class OrthancArchive:
 
     def stored(self, study: str, sop_instance_uid: str) -> Dataset | None:
         """The object with this SOP Instance UID in this study as Orthanc gives it back."""
-        found = self._json("POST", "/tools/lookup", content=sop_instance_uid)
-        for match in found or ():
-            if match["Type"] != "Instance":
-                continue
-            parent = self._json("GET", f"/instances/{match['ID']}/study")
-            if parent is None or parent["ID"] != study:
-                continue
-            content = self._file(match["ID"])
-            if content is not None:
-                return dataset_of(content, f"Orthanc at {self._client.url}")
-        return None
+        key = self._instance(study, sop_instance_uid)
+        content = None if key is None else self._file(key)
+        return None if content is None else dataset_of(content, f"Orthanc at {self._client.url}")
 
     def studies(self) -> Iterator[HeldStudy]:
         """Every study, a page at a time; Orthanc knows when each changed (UTC)."""
@@ -189,6 +186,36 @@ class OrthancArchive:
             self._send("DELETE", route)
         elif self._send("PUT", route, content=text.encode()) is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
+
+    def forward(self, study: str, sop_instance_uid: str, destination: str) -> None:
+        """Have Orthanc send one object on, and read how that ended.
+
+        `destination` is `modality:NAME` for C-STORE or `dicomweb:NAME` for STOW-RS, with a
+        name that Orthanc's configuration knows. Raises `ArchiveUnavailable` when it did not
+        arrive, `StudyGone` when Orthanc no longer holds the object, and `BadSettings` when it
+        knows no such name.
+        """
+        key = self._instance(study, sop_instance_uid)
+        if key is None:
+            raise StudyGone(f"Orthanc no longer holds {sop_instance_uid}")
+        kind, _, name = destination.partition(":")
+        route = _DESTINATIONS[kind].format(quote(name, safe=""))
+        order = json.dumps({"Resources": [key], "Synchronous": True})
+        ended = self._json("POST", route, content=order)
+        if ended is None:
+            raise BadSettings(f"Orthanc knows no {kind} {name}: LUMBAR_FORWARD names it")
+        if not isinstance(ended, dict) or ended.get("FailedInstancesCount", 0):
+            raise ArchiveUnavailable(f"the {kind} {name} did not take an object")
+
+    def _instance(self, study: str, sop_instance_uid: str) -> str | None:
+        """Orthanc's id of the object with this SOP Instance UID in this study."""
+        found = self._json("POST", "/tools/lookup", content=sop_instance_uid)
+        for match in found or ():
+            if match["Type"] == "Instance":
+                parent = self._json("GET", f"/instances/{match['ID']}/study")
+                if parent is not None and parent["ID"] == study:
+                    return str(match["ID"])
+        return None
 
     def _file(self, key: str) -> bytes | None:
         response = self._send("GET", f"/instances/{key}/file")

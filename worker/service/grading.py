@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dicom_sr import reader, uids
@@ -15,7 +14,7 @@ from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
 from worker.pipeline import Observer, Steps, grade_routed, look
 from worker.report.structured import expected_sr_uid, fingerprint, structured_report
-from worker.service.records import Kind, Record, Records, now, sources_of
+from worker.service.records import Kind, Outcome, Record, Records, now, sources_of
 from worker.settings import Incomplete
 
 if TYPE_CHECKING:
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
     from worker.intake.site import SiteRule
     from worker.nouns.study import RoutedStudy
     from worker.pipeline import GradedStudy
-
-
-class Outcome(StrEnum):
-    """How the grading of a study ended when it ended well."""
-
-    GRADED = "graded"
-    NOTHING_NEW = "nothing_new"
-    WAITING = "waiting"
-    """Series are missing, and the site's policy is to wait for them."""
 
 
 class IncompleteStudy(Rejected):

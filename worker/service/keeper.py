@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -21,11 +22,13 @@ from typing import Final
 import redis
 import structlog
 
+from worker.archive.orthanc import OrthancArchive
 from worker.errors import LumbarError
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
+from worker.service.onward import Outbox
 from worker.service.queue import Order, Priority, Queue
 from worker.service.reconciling import Owed, Reconciler
 from worker.service.records import now
@@ -48,8 +51,10 @@ class Keeper:
         self._redis = client
         self._queue = Queue(make_app(settings), client, settings.queue)
         self._leases = Leases(client, settings.queue)
-        archive = open_archive(settings)
-        self._reconciler = Reconciler(archive, open_records(archive, client, settings))
+        self._archive = open_archive(settings)
+        self._records = open_records(self._archive, client, settings)
+        self._reconciler = Reconciler(self._archive, self._records)
+        self._outbox = Outbox(client, settings.queue)
 
     def tick(self) -> None:
         """Send what has waited long enough, and what a dead worker left behind."""
@@ -69,12 +74,19 @@ class Keeper:
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),
+            settled=self._outbox.add if self._settings.forward else lambda *_: None,
         )
         for one in owed:
             if not self._in_hand(one.study) and self._queue.send_once(
                 Order(one.study, priority=priority_of(one))
             ):
                 _log.info("reconciled", study=one.study, reason=one.why)
+
+    def deliver(self) -> None:
+        """Send on the reports that are due."""
+        destination = self._settings.forward
+        if destination and isinstance(self._archive, OrthancArchive):
+            self._outbox.send_due(self._archive, self._records, destination)
 
     def _in_hand(self, study: str) -> bool:
         """Whether it is being graded, or waits for its next try."""
@@ -99,16 +111,18 @@ def keep(settings: Settings) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     parent = os.getppid()
     keeper = Keeper(settings)
-    reconciling = threading.Thread(
-        target=_reconcile_for_ever, args=(keeper, settings), name="reconciler", daemon=True
-    )
-    reconciling.start()
-    while os.getppid() == parent and reconciling.is_alive():
+    threads = [
+        threading.Thread(target=_for_ever, args=(work, every_s), name=name, daemon=True)
+        for name, work, every_s in (
+            ("reconciler", keeper.reconcile, settings.reconcile_s),
+            ("deliverer", keeper.deliver, TICK_S),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    while os.getppid() == parent and all(thread.is_alive() for thread in threads):
         time.sleep(TICK_S)
-        try:
-            keeper.tick()
-        except redis.RedisError as error:
-            _log.warning("Redis is away", error=type(error).__name__)
+        _try(keeper.tick)
 
 
 def watch(stopped: threading.Event) -> None:
@@ -124,10 +138,15 @@ def watch(stopped: threading.Event) -> None:
         child.kill()
 
 
-def _reconcile_for_ever(keeper: Keeper, settings: Settings) -> None:
+def _for_ever(work: Callable[[], None], every_s: float) -> None:
     while True:
-        try:
-            keeper.reconcile()
-        except (LumbarError, redis.RedisError) as error:
-            _log.warning("not reconciled", error=type(error).__name__)
-        time.sleep(settings.reconcile_s)
+        _try(work)
+        time.sleep(every_s)
+
+
+def _try(work: Callable[[], None]) -> None:
+    """Do it, or say why not: what is away comes back."""
+    try:
+        work()
+    except (LumbarError, redis.RedisError) as error:
+        _log.warning("put off", work=work.__name__, error=type(error).__name__)

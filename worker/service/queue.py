@@ -8,8 +8,9 @@ no message stays unacknowledged longer than one study takes.
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -19,6 +20,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 TASK_NAME: Final = "lumbar.grade_study"
+FIRST_WAIT_S: Final = 2.0
+LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
 _MARK_S: Final = 3600
 
@@ -53,6 +56,15 @@ class Order:
     def parse(cls, text: str | bytes) -> Order:
         """Read back what `text` wrote."""
         return cls(**json.loads(text))
+
+
+def wait_s(tries: int, draw: Callable[[], float] = random.random) -> float:
+    """Seconds before the next try: doubled each time up to ten minutes, then halved by chance.
+
+    `draw` gives numbers in 0..1; the wait lies between half of the full one and all of it.
+    """
+    full = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(tries, 30))
+    return full * (0.5 + 0.5 * draw())
 
 
 class Queue:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from worker.archive import HeldStudy, Hospital
 from worker.errors import StudyGone
-from worker.service.records import Kind, Records, now, sources_of
+from worker.service.records import Kind, Record, Records, now, sources_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Reconciler:
         bundle: str | None = None,
         one_pass: bool = False,
         looked: Callable[[HeldStudy], None] = lambda _: None,
+        settled: Callable[[str, Record], None] = lambda *_: None,
     ) -> Iterator[Owed]:
         """The studies with images that no record speaks of.
 
@@ -52,7 +53,8 @@ class Reconciler:
         last before `since`. With `bundle` (a SHA-256) an outcome of other models does not
         count. Where the archive does not say whether a study still arrives, one that looks
         the same in two passes does not; `one_pass` takes each for complete. `looked` is
-        called with every study. Raises `ArchiveUnavailable`.
+        called with every study, `settled` with the record of each that is owed nothing, once
+        for each change of the study. Raises `ArchiveUnavailable`.
         """
         for held in self._archive.studies():
             looked(held)
@@ -61,11 +63,14 @@ class Reconciler:
             if bundle is None and self._settled.get(held.study) == held.version:
                 continue
             try:
-                why = self._why(held, bundle)
+                record = self._records.read(held.study)
+                why = self._why(held, record, bundle)
             except StudyGone:
                 continue
             if why:
                 yield Owed(held.study, why, held.changed)
+            elif record is not None:
+                settled(held.study, record)
 
     def _arrives(self, held: HeldStudy, one_pass: bool) -> bool:
         if held.stable is not None:
@@ -83,11 +88,10 @@ class Reconciler:
         # A clock that was set back is no reason to wait until it has caught up.
         return age >= quiet or age < timedelta(0)
 
-    def _why(self, held: HeldStudy, bundle: str | None) -> str | None:
+    def _why(self, held: HeldStudy, record: Record | None, bundle: str | None) -> str | None:
         """Why a study is owed a grading, None where it is settled."""
         study = held.study
         inventory = self._archive.inventory(study)
-        record = self._records.read(study)
         if not inventory:
             why = None
         elif record is None:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from worker.archive import Archive
 
 
+class Outcome(StrEnum):
+    """How the grading of a study ended when it ended well."""
+
+    GRADED = "graded"
+    NOTHING_NEW = "nothing_new"
+    WAITING = "waiting"
+    """Series are missing, and the site's policy is to wait for them."""
+
+
 class Kind(StrEnum):
     """How it ended."""
 
@@ -38,7 +47,8 @@ class Record(BaseModel):
     """The outcome of one study.
 
     `sources` is the fingerprint of the images it is about, `bundle` the SHA-256 of the models,
-    `report` the SOP Instance UID of the Structured Report, `tries` counts from 1.
+    `report` the SOP Instance UID of the Structured Report, `delivered` that of the report that
+    was sent on, `tries` counts from 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -53,6 +63,7 @@ class Record(BaseModel):
     step: str = ""
     tries: int = 1
     until: datetime | None = None
+    delivered: str | None = None
     software: str = __version__
 
     def about(self, sources: str, bundle: str | None = None) -> bool:

@@ -24,6 +24,7 @@ from worker.service.archives import open_archive
 from worker.service.broker import open_redis
 from worker.service.deliveries import Deliveries
 from worker.service.leases import Leases
+from worker.service.onward import Outbox
 from worker.service.queue import Queue
 from worker.service.records import Notes, Records, RedisNotes
 from worker.settings import Settings
@@ -47,6 +48,7 @@ class Runtime:
     queue: Queue
     max_retries: int
     time_limit_s: float
+    outbox: Outbox | None = None
 
 
 def start_runtime(settings: Settings, app: Celery) -> Runtime:
@@ -82,6 +84,7 @@ def start_runtime(settings: Settings, app: Celery) -> Runtime:
         queue=Queue(app, client, settings.queue),
         max_retries=settings.max_retries,
         time_limit_s=settings.time_limit_s,
+        outbox=Outbox(client, settings.queue) if settings.forward else None,
     )
 
 

@@ -10,7 +10,6 @@ anything else       our mistake: a dead letter, logged by type and place
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,25 +25,14 @@ from celery.worker.request import Request
 from worker.errors import ArchiveUnavailable, Misconfigured, Rejected, Transient
 from worker.service.deliveries import Deliveries, GivenUp
 from worker.service.leases import StudyTaken
-from worker.service.queue import TASK_NAME, Order, Priority
-from worker.service.records import Kind
+from worker.service.queue import FIRST_WAIT_S, TASK_NAME, Order, Priority, wait_s
+from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopNote
 
-FIRST_WAIT_S: Final = 2.0
-LONGEST_WAIT_S: Final = 600.0
 PATIENCE_S: Final = 20.0
 """How long a process waits for an archive that is away before it looks at the queue again."""
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-def wait_s(tries: int, draw: Callable[[], float] = random.random) -> float:
-    """Seconds before the next try: doubled each time up to ten minutes, then halved by chance.
-
-    `draw` gives numbers in 0..1; the wait lies between half of the full one and all of it.
-    """
-    full = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(tries, 30))
-    return full * (0.5 + 0.5 * draw())
 
 
 def register(
@@ -137,6 +125,8 @@ class _Try:
             _log.error("trace", exc_info=error)
             self._end(Kind.FAILED, error, "an error of Orthanc Lumbar itself; please report it")
         else:
+            if here.outbox and outcome is Outcome.GRADED:
+                here.outbox.add(study)
             seconds = round(time.monotonic() - begun, 2)
             _log.info("done", outcome=outcome.value, seconds=seconds)
         here.deliveries.end(study)

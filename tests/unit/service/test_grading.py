@@ -18,8 +18,8 @@ from worker.nouns.study import Instance, Role
 from worker.nouns.volume import Volumes
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.pipeline import GradedStudy
-from worker.service.grading import Grading, IncompleteStudy, Outcome, Policy
-from worker.service.records import Kind, Record, Records, sources_of
+from worker.service.grading import Grading, IncompleteStudy, Policy
+from worker.service.records import Kind, Outcome, Record, Records, sources_of
 from worker.settings import Incomplete
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from worker import errors
-from worker.service import tasks
+from worker.service import queue, tasks
 from worker.service.broker import make_app
 from worker.service.deliveries import Deliveries, GivenUp
-from worker.service.grading import Outcome
 from worker.service.leases import Lease, StudyTaken
-from worker.service.records import Kind
+from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime
 from worker.settings import Settings
 
@@ -111,6 +110,7 @@ def worker(monkeypatch):
     """A task to call, what it left behind, and how to make the grading end."""
     monkeypatch.setattr(tasks, "PATIENCE_S", 0.02)
     monkeypatch.setattr(tasks, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(queue, "FIRST_WAIT_S", 0.01)
 
     class Worker:
         def __init__(self):
@@ -286,6 +286,6 @@ def test_an_orderly_end_is_not_counted(worker, ending):
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_waits_grow_within_bounds(retries, chance):
     """A wait is between half and all of the doubled one, and never over ten minutes."""
-    wait = tasks.wait_s(retries, lambda: chance)
-    full = min(tasks.LONGEST_WAIT_S, tasks.FIRST_WAIT_S * 2 ** min(retries, 20))
+    wait = queue.wait_s(retries, lambda: chance)
+    full = min(queue.LONGEST_WAIT_S, queue.FIRST_WAIT_S * 2 ** min(retries, 20))
     assert full / 2 <= wait <= full
