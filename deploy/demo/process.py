@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGES = "redis-server orthanc orthanc-python orthanc-dicomweb python3-kombu python3-redis"
@@ -26,13 +26,62 @@ class StackError(Exception):
     """A server is not installed, does not start or has died; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Process:
-    """A child of ours with a process group and a log of its own."""
+    """A child of ours with a process group and a log of its own; it can be killed and restarted."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    command: list[str]
     log: Path
+    environment: Mapping[str, str] | None = None
+    ready: Callable[[Process], bool] = lambda _: True
+    start_s: float = START_S
+    popen: subprocess.Popen[bytes] = field(init=False)
+    _log_start: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._spawn()
+
+    def _spawn(self) -> None:
+        # A group of its own keeps Ctrl-C with us, so that we end the servers in order; should we
+        # be killed ourselves (or the thread of ours that started it end), the kernel ends them
+        # (setpriv is part of util-linux).
+        setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
+        with self.log.open("ab") as output:
+            self._log_start = output.tell()
+            self.popen = subprocess.Popen(
+                [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(self.environment) if self.environment is not None else None,
+                cwd=self.log.parent,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Raise StackError when it dies before, or is not ready after `start_s`."""
+        self.wait_until(lambda: self.ready(self), self.start_s)
+
+    def restart(self) -> None:
+        """Start the same command once more and wait until it is ready; its log goes on.
+
+        What still runs of it is killed before, its children too, as a service manager does.
+        """
+        self._end_group()
+        self._spawn()
+        self.wait_until_ready()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal that ends it, and wait for that; its own children are left alone."""
+        self.popen.send_signal(number)
+        self.popen.wait(STOP_S)
+
+    def said(self) -> str:
+        """What it has logged since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
 
     def check(self) -> None:
         """Raise StackError with the end of the log when it has ended."""
@@ -63,33 +112,30 @@ class Process:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            # The group outlives its leader where a child of it does.
-            if _group_exists(self.popen.pid):
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
+            self._end_group()
+
+    def _end_group(self) -> None:
+        # The group outlives its leader where a child of it does.
+        if _group_exists(self.popen.pid):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
 
 
 @contextmanager
 def running(
-    name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    command: list[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    ready: Callable[[Process], bool] = lambda _: True,
+    start_s: float = START_S,
 ) -> Iterator[Process]:
-    """A process of our own that has ended, with all its children, when the body is left."""
-    # A group of its own keeps Ctrl-C with us, so that we end the servers in order; should we
-    # be killed ourselves, the kernel ends them (setpriv is part of util-linux).
-    if setpriv := shutil.which("setpriv", path=SYSTEM_PATH):
-        command = [setpriv, "--pdeathsig", "TERM", *command]
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment) if environment is not None else None,
-            cwd=log.parent,
-            start_new_session=True,
-        )
-    process = Process(name, popen, log)
+    """A ready process of our own that has ended, with all its children, when the body is left."""
+    log.unlink(missing_ok=True)
+    process = Process(name, command, log, environment, ready, start_s)
     try:
+        process.wait_until_ready()
         yield process
     finally:
         process.stop()

@@ -75,9 +75,10 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         *("--bind", LOOPBACK, "--port", str(port), "--dir", str(home)),
         *("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
     ]
-    with running("Redis", command, home / "redis.log") as process:
-        url = f"redis://{LOOPBACK}:{port}/0"
-        process.wait_until(lambda: _redis_answers(url))
+    url = f"redis://{LOOPBACK}:{port}/0"
+    with running(
+        "Redis", command, home / "redis.log", ready=lambda _: _redis_answers(url)
+    ) as process:
         yield RedisServer(process, url)
 
 
@@ -89,10 +90,11 @@ def orthanc_server(
     stable_age_s: int = 2,
     queue: str = "lumbar",
     viewer: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[OrthancServer]:
     """An Orthanc with the project's configuration and plugin, on ports of its own.
 
-    It serves the viewer where its folder is given.
+    It serves the viewer where its folder is given; `variables` are for the plugin.
     """
     http_port, dicom_port = free_port(), free_port()
     home = _made(folder / "orthanc")
@@ -111,20 +113,25 @@ def orthanc_server(
     path.touch(mode=0o600)
     path.write_text(json.dumps(configuration, indent=2))
     environment = {
-        **_without_python(os.environ),
+        **_without_python(_without_ours(os.environ)),
         "PATH": SYSTEM_PATH,
         "LUMBAR_REDIS_URL": redis_url,
         "LUMBAR_QUEUE": queue,
         "LUMBAR_OHIF": str(viewer or ""),
+        **(variables or {}),
     }
-    command = [binary("Orthanc"), str(path)]
-    with running("Orthanc", command, home / "orthanc.log", environment) as process:
-        url = f"http://{LOOPBACK}:{http_port}"
-        server = OrthancServer(process, url, dicom_port, username, password)
-        process.wait_until(lambda: _orthanc_answers(server))
-        if "lumbar: stable studies go to" not in process.log.read_text(errors="replace"):
+    url = f"http://{LOOPBACK}:{http_port}"
+
+    def ready(process: Process) -> bool:
+        if not _orthanc_answers(url, username, password):
+            return False
+        if "lumbar: stable studies go to" not in process.said():
             raise StackError(f"Orthanc runs without its plugin.\n{process.tail(40)}")
-        yield server
+        return True
+
+    command = [binary("Orthanc"), str(path)]
+    with running("Orthanc", command, home / "orthanc.log", environment, ready=ready) as process:
+        yield OrthancServer(process, url, dicom_port, username, password)
 
 
 @contextmanager
@@ -138,7 +145,7 @@ def lumbar_worker(
     """A `lumbar serve` that has loaded its bundle."""
     home = _made(folder / "worker")
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("LUMBAR_")},
+        **_without_ours(os.environ),
         "LUMBAR_REDIS_URL": redis_url,
         "LUMBAR_ORTHANC_URL": orthanc.url,
         "LUMBAR_ORTHANC_USERNAME": orthanc.username,
@@ -146,10 +153,14 @@ def lumbar_worker(
         **(variables or {}),
     }
     command = [sys.executable, "-m", "worker.cli", "serve"]
-    with running("The worker", command, home / "worker.log", environment) as process:
-        process.wait_until(
-            lambda: "bundle loaded" in process.log.read_text(errors="replace"), WORKER_START_S
-        )
+    with running(
+        "The worker",
+        command,
+        home / "worker.log",
+        environment,
+        ready=lambda process: "bundle loaded" in process.said(),
+        start_s=WORKER_START_S,
+    ) as process:
         yield process
 
 
@@ -179,10 +190,9 @@ def _redis_answers(url: str) -> bool:
         return False
 
 
-def _orthanc_answers(server: OrthancServer) -> bool:
+def _orthanc_answers(url: str, username: str, password: str) -> bool:
     try:
-        with server.client(timeout_s=2) as client:
-            return client.get("/system").is_success
+        return httpx.get(f"{url}/system", auth=(username, password), timeout=2).is_success
     except httpx.TransportError:
         return False
 
@@ -200,6 +210,10 @@ def _plugin(name: str) -> str:
 
 def _without_python(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
+def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in environment.items() if not k.startswith("LUMBAR_")}
 
 
 def _made(folder: Path) -> Path:
