@@ -195,8 +195,10 @@ def test_the_containers_paths_and_ports_are_those_of_orthancs_configuration(serv
     """The plugin lies where orthanc.json looks, the volume where it stores, the ports agree."""
     configuration = stack.read_json_with_comments(stack.CONFIGURATION)
     copied = copies(IMAGES / "orthanc" / "Dockerfile")
-    targets = {sources[0]: target for sources, target in copied}
-    assert targets["orthanc/lumbar_plugin.py"] == configuration["PythonScript"]
+    targets = {source: Path(target) for sources, target in copied for source in sources}
+    for script in stack.PLUGIN.parent.glob("*.py"):
+        beside = Path(configuration["PythonScript"]).with_name(script.name)
+        assert targets[f"orthanc/{script.name}"] / script.name == beside
     storage = configuration["StorageDirectory"]
     assert storage == configuration["IndexDirectory"]
     assert services["orthanc"]["volumes"] == [f"orthanc:{storage}:rw"]

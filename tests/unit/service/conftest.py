@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,11 +32,20 @@ class Plugin:
     logged: list[str] = field(default_factory=list)
     change = ChangeType
 
+    def stop(self) -> None:
+        """As Orthanc stops."""
+        self.on_change(ChangeType.ORTHANC_STOPPED, None, "")
+        assert not self.script.sender.is_alive()
+        assert not self.script.keeper.is_alive()
+
 
 @pytest.fixture
-def load_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Plugin]]:
-    """Loads the script as Orthanc does; nothing leaves the process."""
+def load_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], Plugin]]:
+    """Loads the script as Orthanc does, its database in `tmp_path`; nothing leaves the process."""
     loaded: list[Plugin] = []
+    monkeypatch.syspath_prepend(str(stack.PLUGIN.parent))
+    monkeypatch.delenv("LUMBAR_SPOOL", raising=False)
+    monkeypatch.setenv("LUMBAR_REDIS_URL", f"redis://{stack.LOOPBACK}:1/0")
 
     def load() -> Plugin:
         plugin = Plugin()
@@ -43,7 +54,9 @@ def load_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Plugin
         orthanc.RegisterOnChangeCallback = lambda callback: setattr(plugin, "on_change", callback)
         orthanc.RegisterRestCallback = plugin.rest.__setitem__
         orthanc.ExtendOrthancExplorer = lambda _: None
-        orthanc.LogWarning = orthanc.LogError = plugin.logged.append
+        orthanc.GetConfiguration = lambda: json.dumps({"IndexDirectory": "database"})
+        orthanc.GetConfigurationPath = lambda: str(tmp_path / "orthanc.json")
+        orthanc.LogInfo = orthanc.LogWarning = orthanc.LogError = plugin.logged.append
         monkeypatch.setitem(sys.modules, "orthanc", orthanc)
         spec = importlib.util.spec_from_file_location("lumbar_plugin", stack.PLUGIN)
         plugin.script = importlib.util.module_from_spec(spec)
@@ -54,8 +67,7 @@ def load_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Plugin
 
     yield load
     for plugin in loaded:
-        plugin.on_change(ChangeType.ORTHANC_STOPPED, None, "")
-        assert not plugin.script.sender.is_alive()
+        plugin.stop()
 
 
 @pytest.fixture
