@@ -14,26 +14,19 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config, dcmread
-from pydicom.encaps import generate_frames
+from pydicom import Dataset, config, dcmread, uid
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-    RLETransferSyntaxes,
-)
 
-from worker.intake.codestreams import stream_size
 from worker.intake.elements import integer, item, number, text, values
 from worker.intake.gdcm_child import decode_apart
+from worker.intake.promises import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
 from worker.nouns.study import Instance, Unreadable
 
 # Warnings and log lines of the parser quote values; see the module's docstring.
@@ -42,43 +35,58 @@ config.settings.reading_validation_mode = config.IGNORE
 for _parser in ("pydicom", "openjpeg", "pylibjpeg"):
     logging.getLogger(_parser).setLevel(logging.CRITICAL)
 
-MAX_VOXELS: Final = 2**27
-"""Pixels of one object, all frames: 512 MiB as float32, a spine of 512 slices of 512 x 512."""
+MAX_HEADER_BYTES: Final = 2**23
+"""What a deflated header may grow to; that of 2,000 enhanced frames is half as long."""
 
-MAX_INFLATED_BYTES: Final = 2**30
-"""What a deflated data set may grow to."""
+_TRAILING_BYTES: Final = 2**20
+"""What may follow the pixels of a deflated data set: padding and signatures."""
 
 _PIXEL_KEYWORDS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_TAGS: Final = frozenset(map(tag_for_keyword, _PIXEL_KEYWORDS))
 
 Frames = NDArray[np.float32]
 """Decoded pixels, shape (frames, rows, columns), in modality units, bright is bright."""
 
+_NATIVE: Final = frozenset(
+    {
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRLittleEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+    }
+)
+_JPEG: Final = frozenset(
+    {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1}
+)
 _PLUGINS: Final = {
-    **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
-    **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
-    **dict.fromkeys(RLETransferSyntaxes, "pydicom"),
+    **dict.fromkeys(_NATIVE, ""),
+    uid.RLELossless: "pydicom",
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), "pyjpegls"),
+    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), "pylibjpeg"),
+    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pylibjpeg"),
+    **dict.fromkeys(_JPEG, "gdcm"),
 }
-"""One codec for each transfer syntax: pydicom would try the next after a failure, and GDCM
-aborts the whole process on malformed streams. JPEG, which GDCM alone decodes under a free
-licence, is decoded in a child process."""
+"""One codec for each transfer syntax that is decoded: pydicom would try the next after a
+failure, and GDCM aborts the whole process on malformed streams. JPEG, which GDCM alone
+decodes under a free licence, is decoded in a child process."""
 
 _T = TypeVar("_T")
-
-
-class DecompressionBomb(ValueError):
-    """The header promises more pixels than the file can hold or this machine should allocate."""
 
 
 class NotGreyscale(ValueError):
     """Colour, palette or other pixels that are no MR intensities."""
 
 
+class UnsupportedSyntax(ValueError):
+    """A transfer syntax without a decoder here; its one argument is the syntax's name."""
+
+
+class ShiftedBits(ValueError):
+    """Stored bits that are not the lowest of their cells, which PS3.5 8.1.1 forbids."""
+
+
 class ImpossibleRescale(ValueError):
     """Rescale slope or intercept that turn pixels into something that is not finite."""
-
-
-class NoPixels(ValueError):
-    """The object carries no image."""
 
 
 def read_header(key: str, source: bytes | Path) -> Instance | Unreadable:
@@ -125,6 +133,8 @@ def guarded(key: str, read: Callable[[], _T]) -> _T | Unreadable:
     """What `read` returns, or `Unreadable` whatever it raises: the boundary itself."""
     try:
         return read()
+    except UnsupportedSyntax as error:
+        return Unreadable(key, f"UnsupportedSyntax {error}")
     except Exception as error:  # noqa: BLE001 - the decoder boundary, see DESIGN.md
         return Unreadable(key, type(error).__name__)
 
@@ -144,18 +154,42 @@ def _read(file: BinaryIO, *, stop_before_pixels: bool = False) -> Dataset:
         is_little_endian=True,
         stop_when=lambda tag, _vr, _length: tag >> 16 != 2,
     )
-    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        # pydicom inflates without a limit.
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflater.decompress(file.read(), MAX_INFLATED_BYTES)
-        if inflater.unconsumed_tail:
-            raise DecompressionBomb
+    if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
+        return _inflated(file.read(), meta, stop_before_pixels=stop_before_pixels)
     file.seek(0)
     return dcmread(file, stop_before_pixels=stop_before_pixels)
 
 
+def _inflated(content: bytes, meta: Dataset, *, stop_before_pixels: bool) -> Dataset:
+    """A deflated data set, inflated no further than its own header says it reaches.
+
+    pydicom inflates without a limit.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(content, MAX_HEADER_BYTES)
+    header = BytesIO(data)
+    dataset = read_dataset(
+        header,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS,
+    )
+    if not inflater.eof and header.tell() == len(data):
+        raise DecompressionBomb  # a header without an end
+    if not stop_before_pixels:
+        # The pixels that did not fit beside the header, and what may follow them.
+        promised = promised_bytes(dataset) + _TRAILING_BYTES
+        data += inflater.decompress(inflater.unconsumed_tail, promised)
+        if not inflater.eof:
+            raise DecompressionBomb if inflater.unconsumed_tail else EOFError
+        dataset = read_dataset(BytesIO(data), is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset
+
+
 def _decode(content: bytes) -> Frames:
     dataset = _read(BytesIO(content))
+    syntax = _syntax(dataset)
     pixels = next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
     if pixels is None:
         raise NoPixels
@@ -165,10 +199,10 @@ def _decode(content: bytes) -> Frames:
         "MONOCHROME2",
     ):
         raise NotGreyscale
-    shape = _refuse_bomb(dataset, len(dataset[pixels].value))
+    shape = refuse_bomb(dataset, syntax, len(dataset[pixels].value))
     frames = np.empty(shape, np.float32)
     count = 0
-    for index, stored in enumerate(_stored_frames(dataset, content)):
+    for index, stored in enumerate(_stored_frames(dataset, syntax, content)):
         if index >= len(frames):
             break
         slope, intercept = _rescale(dataset, index)
@@ -184,33 +218,26 @@ def _decode(content: bytes) -> Frames:
     return frames
 
 
-def _stored_frames(dataset: Dataset, content: bytes) -> Iterable[NDArray[Any]]:
+def _syntax(dataset: Dataset) -> uid.UID:
+    """The transfer syntax (PS3.5 10), once it is known that pixels in it can be decoded."""
+    syntax = uid.UID(dataset.file_meta.get("TransferSyntaxUID", ""))
+    if syntax not in _PLUGINS:
+        # A UID that the standard does not list might be any text: it is not repeated.
+        raise UnsupportedSyntax(syntax.keyword or "unknown")
+    bits, high = integer(dataset, "BitsStored"), integer(dataset, "HighBit")
+    plain = syntax in _NATIVE or syntax == uid.RLELossless
+    if plain and bits is not None and high is not None and high != bits - 1:
+        raise ShiftedBits
+    return syntax
+
+
+def _stored_frames(
+    dataset: Dataset, syntax: uid.UID, content: bytes
+) -> Iterable[NDArray[np.generic]]:
     """The stored values, frame by frame, each of shape (rows, columns)."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID", "")
-    if syntax in JPEGTransferSyntaxes:
+    if syntax in _JPEG:
         return decode_apart(content)
-    return iter_pixels(dataset, decoding_plugin=_PLUGINS.get(syntax, ""))
-
-
-def _refuse_bomb(dataset: Dataset, stored_bytes: int) -> tuple[int, int, int]:
-    """The shape (frames, rows, columns), once it is known to be harmless."""
-    rows, columns = integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0
-    frames = integer(dataset, "NumberOfFrames") or 1
-    if rows < 1 or columns < 1 or frames < 1:
-        raise NoPixels
-    bits = integer(dataset, "BitsAllocated") or 8
-    voxels = rows * columns * frames
-    if voxels > MAX_VOXELS:
-        raise DecompressionBomb
-    syntax = UID(dataset.file_meta.get("TransferSyntaxUID", ""))
-    if syntax.is_transfer_syntax and syntax.is_compressed and not syntax.is_deflated:
-        # A codec allocates what its own stream says, whatever the header says.
-        for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
-            if stream_size(frame) not in (None, (rows, columns)):
-                raise DecompressionBomb
-    elif voxels * bits > stored_bytes * 8:
-        raise DecompressionBomb
-    return frames, rows, columns
+    return iter_pixels(dataset, decoding_plugin=_PLUGINS[syntax])
 
 
 def _rescale(dataset: Dataset, index: int) -> tuple[float, float]:

@@ -13,13 +13,16 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from io import BytesIO
 from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import JPEGExtended12Bit
 
 TIMEOUT_S: Final = 30.0
 """What one object may take; a codec that runs longer hangs."""
@@ -92,12 +95,49 @@ def _receive(pipe: IO[bytes] | BinaryIO) -> bytes:
 def _answer(content: bytes) -> bytes:
     # Only exceptions arrive here; what GDCM does beyond them ends this process.
     try:
-        frames = np.stack(list(iter_pixels(dcmread(BytesIO(content)), decoding_plugin="gdcm")))
+        frames = np.stack(list(_frames(dcmread(BytesIO(content)))))
     except (ValueError, RuntimeError, AttributeError, TypeError, KeyError, OSError):
         return b""
     buffer = BytesIO()
     np.save(buffer, frames, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _frames(dataset: Dataset) -> Iterator[NDArray[Any]]:
+    if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and dataset.BitsStored > 8:
+        # pydicom asks GDCM for 8 bits of this syntax only; GDCM itself decodes 12.
+        count = int(dataset.get("NumberOfFrames") or 1)
+        for stream in generate_frames(dataset.PixelData, number_of_frames=count):
+            yield _extended(stream, dataset)
+        return
+    yield from iter_pixels(dataset, decoding_plugin="gdcm")
+
+
+def _extended(stream: bytes, dataset: Dataset) -> NDArray[Any]:
+    """One frame in JPEG Extended (process 4) with up to 16 bits, shape (rows, columns)."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(stream)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    signed = dataset.PixelRepresentation
+    image.SetPixelFormat(
+        gdcm.PixelFormat(1, 16, dataset.BitsStored, dataset.BitsStored - 1, signed)
+    )
+    # GDCM's char* comes as text; one of another size than the header's cannot be reshaped.
+    values = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(values, "<i2" if signed else "<u2").reshape(dataset.Rows, dataset.Columns)
 
 
 def _serve() -> None:

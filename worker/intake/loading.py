@@ -68,7 +68,10 @@ def load(
         for volume in reader.volumes(series, Role.AXIAL_T2)
     )
     if wanted and not any(found.values()):
-        raise BrokenStudy("no image of the routed series can be decoded; send the study again")
+        why = ", ".join(reader.reasons)
+        raise BrokenStudy(
+            f"no image of the routed series can be decoded ({why}); send the study again"
+        )
     return Volumes(
         sagittal_t1=found.get(Role.SAGITTAL_T1, ()),
         sagittal_t2=found.get(Role.SAGITTAL_T2, ()),
@@ -158,6 +161,11 @@ class _Reader:
         assert not isinstance(frames, Unreadable)
         pixels: Frames = frames[(header.image.frame or 1) - 1]
         return pixels
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every reason for which a slice was left out, once."""
+        return sorted({error for errors in self._lost.values() for error in errors})
 
     @property
     def repairs(self) -> tuple[Repair, ...]:

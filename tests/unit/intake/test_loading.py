@@ -4,6 +4,8 @@ import random
 
 import numpy as np
 import pytest
+from encoders import holding
+from pydicom.uid import MPEG2MPML
 
 from worker.errors import BrokenStudy
 from worker.intake.headers import read_study
@@ -114,10 +116,17 @@ def test_the_reserve_takes_over(study):
 
 
 def test_nothing_decodable_is_a_broken_study(study):
-    """A study without a single good pixel is refused, not graded empty."""
+    """A study without a single good pixel is refused with the reason, not graded empty."""
     instances, files = study
-    with pytest.raises(BrokenStudy):
-        load(routed(instances), FakeArchive(dict.fromkeys(files, b"")).fetch)
+    for broken, why in (
+        (dict.fromkeys(files, b""), "InvalidDicomError"),
+        (
+            {key: holding(file, MPEG2MPML, b"video!") for key, file in files.items()},
+            "Unsupported.*MPEG2MPML",
+        ),
+    ):
+        with pytest.raises(BrokenStudy, match=why):
+            load(routed(instances), FakeArchive(broken).fetch)
 
 
 def test_mixed_orientations_and_shapes_become_volumes(make_series, to_bytes):
