@@ -21,7 +21,7 @@ from worker.localise.windows import (
     canal_window,
 )
 from worker.nouns.crop import Crop, cut
-from worker.nouns.geometry import Plane, Vector
+from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.volume import Volume
 
@@ -101,20 +101,11 @@ def choose_slice(volumes: Sequence[Volume], position_mm: Vector) -> tuple[Volume
         handicap = SAME_MM * ranks.setdefault(volume.series_instance_uid, len(ranks))
         for index, plane in enumerate(volume.planes):
             distance = abs(plane.distance_mm(position_mm))
-            if distance > FARTHEST_MM or not _shows(plane, position_mm):
+            if distance > FARTHEST_MM or not plane.contains(*plane.to_px(position_mm)):
                 continue
             if best is None or distance + handicap < best[0]:
                 best = (distance + handicap, volume, index)
     return None if best is None else best[1:]
-
-
-def _shows(plane: Plane, position_mm: Vector) -> bool:
-    """Whether a position lies on an image whose columns run across the patient.
-
-    Left and right are read along the columns: a slice stored on its side is not guessed.
-    """
-    across = abs(plane.along_columns[0]) > abs(plane.along_columns[1])
-    return across and plane.contains(*plane.to_px(position_mm))
 
 
 def find_canals(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
 from worker.localise.heat import Peak, decode_levels, prior, to_cell, to_crop
-from worker.localise.views import SAGITTAL, Networks, SagittalView, look, upright
+from worker.localise.views import SAGITTAL, Networks, SagittalView, look
 from worker.localise.windows import Structure, channels
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
@@ -42,8 +42,6 @@ def find_foramina(
     T1 slices name the levels themselves. Left is where patient x is larger than the
     midline's, whatever the order of the slices. Foramina not found are left out.
     """
-    if not upright(volume.planes[0]):
-        return {}
     view = look(volume, networks)
     heat = view.heat[:, channels(Structure.FORAMEN)]
     anchors = _anchors(view, canal)

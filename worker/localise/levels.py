@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
 from worker.localise.heat import Peak, decode_levels, to_cell
-from worker.localise.views import SAGITTAL, Networks, SagittalView, look, upright
+from worker.localise.views import SAGITTAL, Networks, SagittalView, look
 from worker.localise.windows import Structure, channels
 from worker.nouns.points import LevelPoint
 from worker.nouns.volume import Volume
@@ -26,8 +26,6 @@ def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
     is brightest for the detector, steadied by a line through the levels: a spine bends
     sideways slowly. Levels that are not found are left out.
     """
-    if not upright(volume.planes[0]):
-        return {}
     view = look(volume, networks)
     heat = view.heat[:, channels(Structure.CANAL)]
     found = decode_levels(heat.max(axis=0))

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from worker.localise.windows import SAGITTAL_SHAPE, whole_window
 from worker.nouns.crop import Crop, cut
-from worker.nouns.geometry import Plane
 from worker.nouns.volume import Volume
 
 SAGITTAL: Final = "sagittal_points"
@@ -50,14 +49,9 @@ class SagittalView:
     @property
     def mm_per_px(self) -> float:
         """The size of a crop pixel."""
-        plane = self.volume.planes[0]
+        across_mm, _ = self.volume.planes[0].grid.spacings
         width: int = self.crop.pixels.shape[1]
-        return self.crop.window.width_px * plane.column_spacing_mm / width
-
-
-def upright(plane: Plane) -> bool:
-    """Whether a sagittal slice's columns run front to back rather than head to feet."""
-    return abs(plane.along_columns[1]) > abs(plane.along_columns[2])
+        return self.crop.window.width_px * across_mm / width
 
 
 def look(volume: Volume, networks: Networks) -> SagittalView:

@@ -18,7 +18,9 @@ class Window:
     """An axis-aligned window on an image, in image pixels, and how to show it.
 
     The window spans `width_px` columns and `height_px` rows around its centre; a flip
-    shows it reversed, so that anatomy always lies the same way round for a network.
+    shows columns or rows reversed, so that anatomy always lies the same way round for a
+    network. Turned, the image's rows run across the window and its columns down: then
+    `width_px` counts rows.
     """
 
     column: float
@@ -27,12 +29,27 @@ class Window:
     height_px: float
     flip_columns: bool = False
     flip_rows: bool = False
+    turned: bool = False
+
+    @property
+    def on_transposed(self) -> Window:
+        """The same window, of a turned image, on that image's transpose, which is not turned."""
+        return Window(
+            self.row,
+            self.column,
+            self.width_px,
+            self.height_px,
+            self.flip_rows,
+            self.flip_columns,
+        )
 
     def to_image(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """The 2 x 3 matrix from crop pixels (column, row, 1) to image pixels (column, row).
 
         `shape` is the crop's (height, width). Pixel centres are whole numbers in both.
         """
+        if self.turned:
+            return self.on_transposed.to_image(shape)[::-1]
         height, width = shape
         scale_column = self.width_px / width * (-1 if self.flip_columns else 1)
         scale_row = self.height_px / height * (-1 if self.flip_rows else 1)
@@ -48,23 +65,33 @@ class Window:
 class Grid:
     """How an image's pixels lie: their size, in any one unit, and which way they run.
 
-    A flip says that columns or rows run against the usual view, see `Plane.flips`.
+    A flip says that columns or rows run against the usual view, turned that the rows run
+    across it; see `Plane.flips` and `Plane.turned`.
     """
 
     column_spacing: float = 1.0
     row_spacing: float = 1.0
     flip_columns: bool = False
     flip_rows: bool = False
+    turned: bool = False
+
+    @property
+    def spacings(self) -> tuple[float, float]:
+        """The size of a pixel (across, down) the usual view."""
+        across, down = self.column_spacing, self.row_spacing
+        return (down, across) if self.turned else (across, down)
 
     def window(self, column: float, row: float, across: float, down: float) -> Window:
         """The window of a physical size, in the grid's unit, around a pixel."""
+        pixel_across, pixel_down = self.spacings
         return Window(
             column,
             row,
-            across / self.column_spacing,
-            down / self.row_spacing,
+            across / pixel_across,
+            down / pixel_down,
             self.flip_columns,
             self.flip_rows,
+            self.turned,
         )
 
 
@@ -87,10 +114,10 @@ class Crop:
     def to_crop_px(self, column: float, row: float) -> tuple[float, float]:
         """The crop (column, row) of an image pixel; the inverse of `to_image_px`."""
         matrix = self.window.to_image(self._shape)
-        return (
-            float((column - matrix[0, 2]) / matrix[0, 0]),
-            float((row - matrix[1, 2]) / matrix[1, 1]),
-        )
+        crop_column, crop_row = np.linalg.solve(
+            matrix[:, :2], np.array((column, row)) - matrix[:, 2]
+        ).tolist()
+        return crop_column, crop_row
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -105,6 +132,8 @@ def cut(image: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> C
     Gaussian before it where the crop is coarser than the image, so that a fine matrix and
     a coarse one of the same anatomy give the same crop.
     """
+    if window.turned:
+        return Crop(cut(image.T, window.on_transposed, shape).pixels, window)
     matrix = window.to_image(shape)
     step_column, step_row = abs(matrix[0, 0]), abs(matrix[1, 1])
     # Only the part of the image under the window is touched: slices are large, windows small.

@@ -118,7 +118,14 @@ class Plane:
     @property
     def grid(self) -> Grid:
         """The size of the pixels in millimetres, and which way they run."""
-        return Grid(self.column_spacing_mm, self.row_spacing_mm, *self.flips)
+        return Grid(self.column_spacing_mm, self.row_spacing_mm, *self.flips, self.turned)
+
+    @property
+    def turned(self) -> bool:
+        """Whether the slice lies on its side: its rows run across the usual view, see `flips`."""
+        across, down = self._view_axes
+        upright = abs(self.along_columns[across]) + abs(self.along_rows[down])
+        return abs(self.along_columns[down]) + abs(self.along_rows[across]) > upright
 
     @property
     def flips(self) -> tuple[bool, bool]:
@@ -127,11 +134,23 @@ class Plane:
         Usual is: patient left to the right, back to the right or below, head above. So
         networks see every patient the same way round, however a slice was stored.
         """
-        columns, rows = (_runs_against_view(d) for d in (self.along_columns, self.along_rows))
-        return columns, rows
+        across, down = self._view_axes
+        of_columns, of_rows = (down, across) if self.turned else (across, down)
+        return (
+            _runs_against_view(self.along_columns, of_columns),
+            _runs_against_view(self.along_rows, of_rows),
+        )
+
+    @property
+    def _view_axes(self) -> tuple[int, int]:
+        """The patient axes that run (across, down) the usual view."""
+        return {
+            Orientation.SAGITTAL: (1, 2),
+            Orientation.CORONAL: (0, 2),
+            Orientation.AXIAL: (0, 1),
+        }[self.orientation]
 
 
-def _runs_against_view(direction: Triple) -> bool:
-    axis = int(np.argmax(np.abs(direction)))
+def _runs_against_view(direction: Triple, axis: int) -> bool:
     # +x (left) and +y (back) grow in the usual view, +z (head) shrinks.
     return (direction[axis] < 0) != (axis == 2)

@@ -48,16 +48,19 @@ class View:
         flip_columns, flip_rows = self.plane.flips
         column = self.plane.columns - 1 - column if flip_columns else column
         row = self.plane.rows - 1 - row if flip_rows else row
+        across, down = (row, column) if self.plane.turned else (column, row)
+        pixels_across, pixels_down = _pixels(self.plane)
         width, height = self.image.size
         return (
-            (column + 0.5) * width / self.plane.columns - 0.5,
-            (row + 0.5) * height / self.plane.rows - 0.5,
+            (across + 0.5) * width / pixels_across - 0.5,
+            (down + 0.5) * height / pixels_down - 0.5,
         )
 
     @property
     def px_per_mm(self) -> float:
         """Pixels of `image` in a millimetre of the patient, the same both ways."""
-        return self.image.width / (self.plane.columns * self.plane.column_spacing_mm)
+        width_mm, _ = _extent_mm(self.plane)
+        return self.image.width / width_mm
 
 
 def view(shown: Slice) -> View:
@@ -66,12 +69,23 @@ def view(shown: Slice) -> View:
     flip_columns, flip_rows = plane.flips
     pixels = shown.volume.pixels[shown.index]
     pixels = pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
-    width_mm = plane.columns * plane.column_spacing_mm
-    height_mm = plane.rows * plane.row_spacing_mm
+    pixels = pixels.T if plane.turned else pixels
+    width_mm, height_mm = _extent_mm(plane)
     scale = LONGEST_SIDE_PX / max(width_mm, height_mm)
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
     image = Image.fromarray(window(pixels)).resize(size, Image.Resampling.BICUBIC)
     return View(image, plane)
+
+
+def _pixels(plane: Plane) -> tuple[int, int]:
+    """The slice's pixels (across, down) its view."""
+    return (plane.rows, plane.columns) if plane.turned else (plane.columns, plane.rows)
+
+
+def _extent_mm(plane: Plane) -> tuple[float, float]:
+    """The slice's (width, height) in its view."""
+    (across, down), (across_mm, down_mm) = _pixels(plane), plane.grid.spacings
+    return across * across_mm, down * down_mm
 
 
 def window(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -103,8 +117,9 @@ def letters(image: Image.Image, plane: Plane, size: tuple[int, int]) -> None:
     `size` is the view's (width, height).
     """
     flip_columns, flip_rows = plane.flips
-    right, left = side_letters(plane.along_columns, flipped=flip_columns)
-    bottom, top = side_letters(plane.along_rows, flipped=flip_rows)
+    of_columns = side_letters(plane.along_columns, flipped=flip_columns)
+    of_rows = side_letters(plane.along_rows, flipped=flip_rows)
+    (right, left), (bottom, top) = (of_rows, of_columns) if plane.turned else (of_columns, of_rows)
     width, height = size
     draw = ImageDraw.Draw(image)
     for text, place, anchor in (

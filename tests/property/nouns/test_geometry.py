@@ -6,7 +6,10 @@ from highdicom.spatial import ImageToReferenceTransformer, ReferenceToImageTrans
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.nouns.crop import Crop
 from worker.nouns.geometry import Orientation, Plane
+
+LEFT, POSTERIOR, HEAD = np.eye(3)
 
 angles = st.floats(-np.pi, np.pi)
 spacings = st.floats(0.1, 5)
@@ -72,3 +75,24 @@ def test_orientation_is_that_of_the_largest_normal_component(plane):
     axis = list(Orientation).index(plane.orientation)
     assert abs(plane.normal[axis]) == pytest.approx(np.abs(plane.normal).max())
     assert np.linalg.norm(plane.normal) == pytest.approx(1)
+
+
+@given(planes(), pixels, pixels)
+def test_every_slice_is_seen_the_usual_way_round(plane, column, row):
+    """However a slice was stored, its window runs along the patient axes of the usual view."""
+    crop = Crop(np.zeros((10, 10), np.float32), plane.grid.window(column, row, 10.0, 10.0))
+    here, right, below = (plane.to_mm(*crop.to_image_px(*p)) for p in ((4, 4), (5, 4), (4, 5)))
+    across, down = {
+        Orientation.SAGITTAL: (POSTERIOR, -HEAD),
+        Orientation.CORONAL: (LEFT, -HEAD),
+        Orientation.AXIAL: (LEFT, POSTERIOR),
+    }[plane.orientation]
+    # A millimetre of the window is one of the patient.
+    assert np.linalg.norm(right - here) == pytest.approx(1)
+    assert np.linalg.norm(below - here) == pytest.approx(1)
+    # No other of the eight ways to lay the slice down comes closer to the usual view.
+    agreement = (right - here) @ across + (below - here) @ down
+    for other in (right - here, here - right):
+        for another in (below - here, here - below):
+            for one, two in ((other, another), (another, other)):
+                assert agreement >= one @ across + two @ down - 1e-6

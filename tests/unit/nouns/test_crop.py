@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worker.nouns.crop import Window, cut
+from worker.nouns.crop import Grid, Window, cut
 
 
 def ramp(rows: int, columns: int) -> np.ndarray:
@@ -13,10 +13,11 @@ def ramp(rows: int, columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize("flip_columns", [False, True])
 @pytest.mark.parametrize("flip_rows", [False, True])
-def test_a_crop_shows_what_its_map_says(flip_columns: bool, flip_rows: bool) -> None:
-    """Each crop pixel has the value of the image pixel that the map names, flipped or not."""
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_crop_shows_what_its_map_says(flip_columns: bool, flip_rows: bool, turned: bool) -> None:
+    """Each crop pixel has the value of the image pixel that the map names, however turned."""
     image = ramp(90, 120)
-    window = Window(60.0, 40.0, 30.0, 20.0, flip_columns, flip_rows)
+    window = Window(60.0, 40.0, 30.0, 20.0, flip_columns, flip_rows, turned)
     crop = cut(image, window, (20, 30))
     for column, row in [(0, 0), (29, 0), (7, 13), (29, 19)]:
         x, y = crop.to_image_px(column, row)
@@ -25,10 +26,23 @@ def test_a_crop_shows_what_its_map_says(flip_columns: bool, flip_rows: bool) -> 
     assert (crop.to_image_px(0, 0)[1] > 40) == flip_rows
 
 
-def test_the_map_and_its_inverse_agree() -> None:
-    """A point goes into the crop and comes back, for non-square pixels and flips."""
-    crop = cut(ramp(64, 64), Window(20.5, 31.25, 40.0, 17.0, True, False), (48, 80))
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_map_and_its_inverse_agree(turned: bool) -> None:
+    """A point goes into the crop and comes back, for non-square pixels, flips and turns."""
+    crop = cut(ramp(64, 64), Window(20.5, 31.25, 40.0, 17.0, True, False, turned), (48, 80))
     assert crop.to_image_px(*crop.to_crop_px(13.3, 40.1)) == pytest.approx((13.3, 40.1))
+
+
+def test_a_turned_image_gives_the_same_crop() -> None:
+    """An image stored on its side gives, turned back, the very pixels of the upright one."""
+    image = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+    upright = cut(image, Grid(0.5, 0.8).window(30.0, 25.0, 20.0, 24.0), (32, 24))
+    turned = cut(
+        image.T[:, ::-1],
+        Grid(0.8, 0.5, flip_columns=True, turned=True).window(59 - 25.0, 30.0, 20.0, 24.0),
+        (32, 24),
+    )
+    np.testing.assert_allclose(turned.pixels, upright.pixels, atol=1e-5)
 
 
 def test_outside_the_image_is_black() -> None:

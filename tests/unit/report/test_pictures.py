@@ -18,6 +18,8 @@ TURNED = {
     "columns reversed": (True, False),
     "rows reversed": (False, True),
     "both reversed": (True, True),
+    "on its side": (False, False, True),
+    "on its side, columns reversed": (True, False, True),
 }
 
 
@@ -30,8 +32,8 @@ def marked(encoded, ink, below=0, tolerance=24.0):
     return (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
 
 
-def stored_otherwise(volume, reverse_columns, reverse_rows):
-    """The same slices of the same patient, stored with columns or rows the other way round."""
+def stored_otherwise(volume, reverse_columns, reverse_rows, on_its_side=False):
+    """The same slices of the same patient, with columns or rows reversed, or then exchanged."""
 
     def turn(plane):
         corner = plane.to_mm(
@@ -44,13 +46,26 @@ def stored_otherwise(volume, reverse_columns, reverse_rows):
                 (plane.along_rows, reverse_rows),
             )
         )
-        return dataclasses.replace(
+        reversed_ = dataclasses.replace(
             plane, position_mm=tuple(corner), along_columns=across, along_rows=down
+        )
+        if not on_its_side:
+            return reversed_
+        return dataclasses.replace(
+            reversed_,
+            along_columns=down,
+            along_rows=across,
+            row_spacing_mm=plane.column_spacing_mm,
+            column_spacing_mm=plane.row_spacing_mm,
+            rows=plane.columns,
+            columns=plane.rows,
         )
 
     pixels = volume.pixels[:, :: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
+    pixels = pixels.swapaxes(1, 2) if on_its_side else pixels
     slices = [dataclasses.replace(h, plane=turn(h.plane)) for h in volume.slices]
-    step = 1 if reverse_columns == reverse_rows else -1  # the normal may turn round too
+    # The normal may turn round too.
+    step = 1 if (reverse_columns == reverse_rows) != on_its_side else -1
     return Volume(volume.role, pixels[::step].copy(), tuple(slices[::step]))
 
 
