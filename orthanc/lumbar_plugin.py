@@ -195,6 +195,7 @@ def send(producer: Producer, entry: lumbar_spool.Waiting) -> None:
         "kwargsrepr": repr(kwargs),
         "origin": "orthanc",
         "ignore_result": True,
+        "sent": time.time(),  # not Celery's: the worker's metrics tell how long messages wait
     }
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     producer.publish(
