@@ -102,6 +102,17 @@ REASONS: Final[Mapping[NotAssessedReason, Code]] = {
         "NA_SPACE", "the series do not share a patient space"
     ),
     NotAssessedReason.UNCERTAIN: _private("NA_UNCERTAIN", "the models are too unsure"),
+    NotAssessedReason.UNDER_AGE: _private("NA_AGE", "the patient is under the minimum age"),
+    NotAssessedReason.NOT_LUMBAR: _private(
+        "NA_NOT_LUMBAR", "the images do not show a whole lumbar spine"
+    ),
+    NotAssessedReason.TOO_FEW_LEVELS: _private(
+        "NA_FEW_LEVELS", "too few disc levels were found to number them"
+    ),
+    NotAssessedReason.TRANSITIONAL_ANATOMY: _private(
+        "NA_TRANSITIONAL", "transitional anatomy suspected: level numbering is in doubt"
+    ),
+    NotAssessedReason.METAL_ARTEFACT: _private("NA_METAL", "metal artefact suspected"),
 }
 
 Noun = TypeVar("Noun")

@@ -82,6 +82,11 @@ class NotAssessedReason(StrEnum):
     OUTSIDE_IMAGE = "outside_image"
     NOT_SAME_SPACE = "not_same_space"
     UNCERTAIN = "uncertain"
+    UNDER_AGE = "under_age"
+    NOT_LUMBAR = "not_lumbar"
+    TOO_FEW_LEVELS = "too_few_levels"
+    TRANSITIONAL_ANATOMY = "transitional_anatomy"
+    METAL_ARTEFACT = "metal_artefact"
 
     @property
     def words(self) -> str:
@@ -100,6 +105,13 @@ _REASON_WORDS: Final = {
     NotAssessedReason.OUTSIDE_IMAGE: "the target lies outside the image",
     NotAssessedReason.NOT_SAME_SPACE: "the series do not share a patient space",
     NotAssessedReason.UNCERTAIN: "the models are too unsure",
+    NotAssessedReason.UNDER_AGE: "the patient is under the minimum age",
+    NotAssessedReason.NOT_LUMBAR: "the images do not show a whole lumbar spine",
+    NotAssessedReason.TOO_FEW_LEVELS: "too few disc levels were found to number them",
+    NotAssessedReason.TRANSITIONAL_ANATOMY: (
+        "transitional anatomy suspected: level numbering is in doubt"
+    ),
+    NotAssessedReason.METAL_ARTEFACT: "metal artefact suspected",
 }
 
 

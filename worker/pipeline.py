@@ -32,6 +32,7 @@ from worker.archive import Archive
 from worker.bundles.loading import Bundle
 from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
+from worker.intake.exclusions import MIN_AGE_YEARS, exclude
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
@@ -99,18 +100,26 @@ def grade(
     bundle: Bundle,
     *,
     site: Sequence[SiteRule] = (),
+    min_age_years: int = MIN_AGE_YEARS,
     observe: Observer = lambda _: None,
 ) -> GradedStudy:
     """Grade one study of an archive: look at its headers, then grade what they route.
 
-    `site` holds a site's own routing rules. Raises what `look` and `grade_routed` raise.
+    `site` holds a site's own routing rules; of patients under `min_age_years` nothing is
+    graded. Raises what `look` and `grade_routed` raise.
     """
     steps = Steps(observe)
-    return grade_routed(look(study, archive, steps, site), archive, bundle, steps)
+    return grade_routed(look(study, archive, steps, site, min_age_years), archive, bundle, steps)
 
 
-def look(study: str, archive: Archive, steps: Steps, site: Sequence[SiteRule] = ()) -> RoutedStudy:
-    """Route a study by its headers and a site's own rules; no pixel is read.
+def look(
+    study: str,
+    archive: Archive,
+    steps: Steps,
+    site: Sequence[SiteRule] = (),
+    min_age_years: int = MIN_AGE_YEARS,
+) -> RoutedStudy:
+    """Route a study by its headers and a site's own rules, or exclude it; no pixel is read.
 
     Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
     archive does not answer.
@@ -118,7 +127,7 @@ def look(study: str, archive: Archive, steps: Steps, site: Sequence[SiteRule] = 
     with steps.step("headers"):
         instances = archive.headers(study)
     with steps.step("route"):
-        return route(read_study(instances), site)
+        return exclude(route(read_study(instances), site), min_age_years)
 
 
 def grade_routed(
@@ -126,15 +135,29 @@ def grade_routed(
 ) -> GradedStudy:
     """Read the routed series' pixels, find every target and grade it.
 
-    Whatever cannot be graded becomes "not assessed" with its reason. Raises
-    `ArchiveUnavailable` when the archive does not answer.
+    Whatever cannot be graded becomes "not assessed" with its reason; of an excluded study
+    no pixel is read. Raises `ArchiveUnavailable` when the archive does not answer.
     """
+    if routed.exclusions:
+        reason = routed.exclusions[0].reason
+        nothing = tuple(NotAssessed(target, reason) for target in TARGETS)
+        return _graded_study(routed, bundle, nothing, Volumes(), steps)
     with steps.step("pixels"):
         volumes = load(routed, archive.fetch)
     with steps.step("localise"):
         anatomy = localise(volumes, bundle)
     with steps.step("grade"):
         findings = assess(anatomy, volumes, bundle, routed.elsewhere)
+    return _graded_study(routed, bundle, findings, volumes, steps)
+
+
+def _graded_study(
+    routed: RoutedStudy,
+    bundle: Bundle,
+    findings: tuple[Finding, ...],
+    volumes: Volumes,
+    steps: Steps,
+) -> GradedStudy:
     report = Report(routed.study.study_instance_uid, bundle.identity, findings)
     repairs = (*routed.study.repairs, *volumes.repairs)
     return GradedStudy(report, routed, volumes, repairs, steps.timings_ms)

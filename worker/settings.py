@@ -147,6 +147,12 @@ class Settings(BaseSettings):
     site_rules: str | None = Field(
         default=None, description="TOML file with the site's own routing rules."
     )
+    min_age: int = Field(
+        default=18,
+        ge=0,
+        le=120,
+        description="Patients under this age are not graded, in years; 0 grades every age.",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

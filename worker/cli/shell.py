@@ -44,6 +44,17 @@ SiteRules = Annotated[
         help="TOML file with the site's own routing rules.",
     ),
 ]
+MinAge = Annotated[
+    int,
+    typer.Option(
+        "--min-age",
+        metavar="YEARS",
+        envvar="LUMBAR_MIN_AGE",
+        min=0,
+        max=120,
+        help="Patients under this age are not graded; 0 grades every age.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 

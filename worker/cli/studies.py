@@ -12,6 +12,7 @@ from worker.cli.shell import (
     AsJson,
     BundleFolder,
     Device,
+    MinAge,
     SiteRules,
     Study,
     app,
@@ -43,6 +44,7 @@ def grade(
     bundle: BundleFolder = None,
     device: Device = "auto",
     rules: SiteRules = None,
+    min_age: MinAge = 18,
     viewer: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +79,7 @@ def grade(
             FolderArchive(),
             models,
             site=site,
+            min_age_years=min_age,
             observe=lambda step: status.update(step),
         )
         status.update("report")
@@ -118,21 +121,23 @@ def route(
         bool, typer.Option("--explain", help="Show what every rule said of every series.")
     ] = False,
     rules: SiteRules = None,
+    min_age: MinAge = 18,
 ) -> None:
     """Say which series of a study take which role, and why; pixels are not read.
 
     Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none and the
-    reason.
+    reason. Where the headers forbid grading the study, that comes first.
     """
     if (path is None) == (orthanc is None):
         raise BadSettings("name one study: a folder, or --orthanc and its id")
     if path is not None:
         existing(path)
     from worker.archive.folder import FolderArchive
+    from worker.intake.exclusions import exclude
     from worker.intake.headers import read_study
     from worker.intake.routing import route as route_study
-    from worker.report.document import routings
-    from worker.report.tables import evidence_tree, series_table
+    from worker.report.document import exclusions, routings
+    from worker.report.tables import evidence_tree, exclusions_table, series_table
     from worker.service.archives import open_orthanc
     from worker.settings import Settings
 
@@ -143,11 +148,14 @@ def route(
                 instances = archive.headers(archive.study_id(orthanc))
         else:
             instances = FolderArchive().headers(str(path))
-        decisions = route_study(read_study(instances), site).decisions
+        routed = exclude(route_study(read_study(instances), site), min_age)
+    decisions = routed.decisions
     if as_json:
-        print_json({"series": routings(decisions)})
-    else:
-        stdout().print(evidence_tree(decisions) if explain else series_table(decisions))
+        print_json({"exclusions": exclusions(routed.exclusions), "series": routings(decisions)})
+        return
+    if routed.exclusions:
+        stdout().print(exclusions_table(routed.exclusions))
+    stdout().print(evidence_tree(decisions) if explain else series_table(decisions))
 
 
 @app.command(epilog="Example:  lumbar repair EXPORT MENDED")

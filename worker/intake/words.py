@@ -103,6 +103,34 @@ OTHER_REGION: Final = _words(
     "bacino bassin sacroiliac isg iliosacral iliosakral cervicaal thoracaal dorsaal"
 )
 
+TRANSITIONAL: Final = _words(
+    "lstv ltv castellvi bertolotti transitional transitionnel transitionnelle transicional "
+    "transizionale ubergangswirbel uebergangswirbel overgangswervel"
+)
+TRANSITIONAL_STEMS: Final = (
+    *("sacralisa", "sacralise", "sacraliz", "sakralisa", "sakralisi", "lumbaris"),
+    *("lumbariz", "lumbaliz", "lumbalisa", "lumbalisi", "lumbalise", "lombaris"),
+    *("lombariz", "lombaliz", "lombalisa"),
+)
+TRANSITION: Final = frozenset({"transition", "transicion", "transizione", "transicao"})
+VERTEBRA_STEMS: Final = ("vertebr", "wirbel", "wervel")
+"""A transition is most often a junction of regions; that of a vertebra is an anomaly."""
+
+METAL: Final = _words(
+    "screw screws schraube schrauben tornillo tornillos parafuso parafusos viti schroef schroeven "
+    "hardware osteosynthesis osteosynthese osteosintesis osteosintesi spondylodesis spondylodese "
+    "spondylodeses spondilodesi espondilodesis espondilodese arthrodesis arthrodese artrodesis "
+    "artrodesi artrodese titane titanio titanium titaan instrumented instrumentation "
+    "instrumentiert instrumentacion instrumentacao"
+)
+METAL_STEMS: Final = ("metal",)
+METAL_SEQUENCES: Final = ("semac", "mavric", "warp")
+"""Metal-artefact reduction as the vendors call it; `mars` stands alone (it is a month too)."""
+
+NEGATIONS: Final = _words(
+    "no not without ohne kein keine sans pas sin sem senza nessun nessuna zonder geen non"
+)
+
 SAGITTAL: Final = _words("sag sagittal sagital sagittale sagittaal sagitt osag sagc sagitales")
 AXIAL: Final = _words(
     "ax axial axiale axiaal oax tra trans transversal transversale transverse transversaal trs "
@@ -141,6 +169,39 @@ def nulls_fluid(words: tuple[str, ...]) -> bool:
     """Whether FLAIR is named, by whichever vendor."""
     dark = ("dark", "fluid") in pairwise(words) or "darkfluid" in words
     return dark or any("flair" in word for word in words)
+
+
+def transitional(text: str) -> str | None:
+    """The word that says that a vertebra is transitional, None where none does."""
+    said = tokens(text)
+    for place, word in enumerate(said):
+        near = said[max(0, place - 2) : place + 3]
+        named = word in TRANSITIONAL or word.startswith(TRANSITIONAL_STEMS)
+        named |= word in TRANSITION and any(other.startswith(VERTEBRA_STEMS) for other in near)
+        if named and not _denied(said, place):
+            return word
+    return None
+
+
+def metal(text: str) -> str | None:
+    """The word that names an implant in the spine or metal, None where none does."""
+    said = tokens(text)
+    for place, word in enumerate(said):
+        if (word in METAL or word.startswith(METAL_STEMS)) and not _denied(said, place):
+            return word
+    return None
+
+
+def metal_sequence(text: str) -> str | None:
+    """The word that says that a series was acquired to reduce artefacts of metal."""
+    for word in tokens(text):
+        if word == "mars" or any(name in word for name in METAL_SEQUENCES):
+            return word
+    return None
+
+
+def _denied(said: tuple[str, ...], place: int) -> bool:
+    return bool(NEGATIONS & set(said[max(0, place - 2) : place]))
 
 
 def dixon_parts(words: tuple[str, ...]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydicom import Dataset
 
-from dicom_sr.findings import ImageReference
+from dicom_sr.findings import ImageReference, NotAssessedReason
 from worker.nouns.geometry import Plane
 
 
@@ -173,16 +173,29 @@ class Routing:
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """Why nothing of a study is graded, by its headers alone, and what that rests on.
+
+    `because` never holds a birth date, an age or a text as it was written.
+    """
+
+    reason: NotAssessedReason
+    because: str
+
+
+@dataclass(frozen=True)
 class RoutedStudy:
     """A study with a decision for every series: `routed | rejected == all`.
 
     `roles` holds the series to use for each role, best first; `decisions` holds one
-    entry for every series of the study, in the study's order.
+    entry for every series of the study, in the study's order. Where there are `exclusions`
+    nothing is graded, and the first is the reason.
     """
 
     study: Study
     roles: dict[Role, tuple[Series, ...]]
     decisions: tuple[Routing, ...]
+    exclusions: tuple[Exclusion, ...] = ()
 
     @property
     def rejected(self) -> tuple[Routing, ...]:

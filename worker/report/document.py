@@ -16,7 +16,7 @@ from dicom_sr.findings import (
     NotAssessed,
     Severity,
 )
-from worker.nouns.study import Repair, Routing
+from worker.nouns.study import Exclusion, Repair, Routing
 from worker.report.outcome import Outcome, Slice, slices_by_image
 
 
@@ -33,6 +33,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "notice": NOTICE,
         "bundle": _bundle(report.bundle),
         "findings": [_finding(finding, slices) for finding in report.findings],
+        "exclusions": exclusions(outcome.routed.exclusions),
         "routed": routings(outcome.routed.routed),
         "rejected": routings(outcome.routed.rejected),
         "repairs": repairs(outcome.repairs),
@@ -60,6 +61,18 @@ def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
             ],
         }
         for decision in decisions
+    ]
+
+
+def exclusions(found: Iterable[Exclusion]) -> list[dict[str, str]]:
+    """Why the headers forbid grading the study; empty where they do not."""
+    return [
+        {
+            "reason": one.reason.words,
+            "reason_code": one.reason.value,
+            "because": one.because,
+        }
+        for one in found
     ]
 
 

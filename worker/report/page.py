@@ -57,6 +57,7 @@ def page(outcome: Outcome, pictures: Sequence[Picture], viewer: str | None = Non
         report=report,
         viewer=link(),
         summary=summary(report),
+        exclusions=outcome.routed.exclusions,
         columns=[name for name, _, _ in COLUMNS],
         rows=rows,
         severities=list(Severity),

@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
-from worker.nouns.study import Repair, Routing
+from worker.nouns.study import Exclusion, Repair, Routing
 from worker.report.words import COLUMNS, mended, percent, summary
 
 if TYPE_CHECKING:
@@ -45,6 +45,14 @@ def grades_table(report: Report) -> RenderableType:
         table.add_row(level.value, *cells)
     bundle = f"Models {report.bundle.name} {report.bundle.version}. {NOTICE}."
     return Group(title, table, Text(summary(report)), Text(bundle, style="dim"))
+
+
+def exclusions_table(exclusions: Iterable[Exclusion]) -> RenderableType:
+    """Why nothing of a study is graded; the first reason stands in its report."""
+    table = Table("Not graded", "Why")
+    for one in exclusions:
+        table.add_row(one.reason.words, one.because)
+    return table
 
 
 def series_table(decisions: Iterable[Routing]) -> RenderableType:

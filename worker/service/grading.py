@@ -12,6 +12,7 @@ from dicom_sr.errors import ReportError
 from dicom_sr.revisions import current_report
 from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
+from worker.intake.exclusions import MIN_AGE_YEARS
 from worker.pipeline import Observer, Steps, grade_routed, look
 from worker.report.structured import expected_sr_uid, fingerprint, structured_report
 from worker.service.records import Kind, Outcome, Record, Records, now, sources_of
@@ -32,10 +33,14 @@ class IncompleteStudy(Rejected):
 
 @dataclass(frozen=True)
 class Policy:
-    """What a site wants of a study that lacks a series, and how long it waits for one."""
+    """What a site wants: of a study that lacks a series, and of the young.
+
+    `wait` is how long it waits for a series.
+    """
 
     incomplete: Incomplete = Incomplete.GRADE
     wait: timedelta = timedelta(minutes=10)
+    min_age_years: int = MIN_AGE_YEARS
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +90,7 @@ class Grading:
             return Outcome.WAITING if record.kind is Kind.WAITING else Outcome.NOTHING_NEW
 
         steps = Steps(observe)
-        routed = look(study, self.archive, steps, self.site)
+        routed = look(study, self.archive, steps, self.site, self.policy.min_age_years)
         if (done := self._report_about(study, routed, regrade)) is not None:
             uid, by = done
             self._keep(study, Kind.GRADED, sources, report=uid, bundle=by)
@@ -157,7 +162,7 @@ class Grading:
         Raises `IncompleteStudy` when the time is over and the site wants no part of a report.
         """
         missing = completeness.missing(routed)
-        if not missing or self.policy.incomplete is Incomplete.GRADE:
+        if not missing or routed.exclusions or self.policy.incomplete is Incomplete.GRADE:
             return None
         waited = record.until if record and record.kind is Kind.WAITING else None
         until = waited or self.clock() + self.policy.wait

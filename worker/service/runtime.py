@@ -77,7 +77,11 @@ def start_runtime(settings: Settings, app: Celery) -> Runtime:
             bundle=bundle,
             records=open_records(archive, client, settings),
             site=site,
-            policy=Policy(settings.incomplete, timedelta(seconds=settings.incomplete_wait_s)),
+            policy=Policy(
+                settings.incomplete,
+                timedelta(seconds=settings.incomplete_wait_s),
+                settings.min_age,
+            ),
         ),
         deliveries=open_deliveries(settings, client),
         leases=Leases(client, settings.queue),

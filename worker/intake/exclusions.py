@@ -1,0 +1,144 @@
+"""Why a whole study is not graded, by its headers alone: no pixel is read for it.
+
+What headers cannot tell, stage 1 looks for in the pixels (`worker/localise/doubts.py`).
+BodyPartExamined excludes nothing here either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from pydicom import Dataset
+
+from dicom_sr.findings import NotAssessedReason
+from worker.intake import words
+from worker.intake.elements import text
+from worker.intake.space import extent_mm
+from worker.nouns.study import Exclusion, Role, RoutedStudy, Series
+
+MIN_AGE_YEARS: Final = 18
+"""The models learnt from adults; a growing spine has other proportions and other diseases."""
+
+MIN_HEIGHT_MM: Final = 100.0
+"""A sagittal stack lower than this cannot show L1/L2 to L5/S1: in adults about 130 mm."""
+
+_AGE: Final = re.compile(r"(\d{1,3})\s*([DWMY])")
+_IN_A_YEAR: Final = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
+_DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
+_EXAMINED: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+
+
+def exclude(routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS) -> RoutedStudy:
+    """The study with every reason why its headers forbid grading it.
+
+    `min_age_years` of 0 takes patients of every age.
+    """
+    rules: tuple[tuple[NotAssessedReason, Callable[[RoutedStudy], str | None]], ...] = (
+        (NotAssessedReason.UNDER_AGE, lambda study: under_age(study, min_age_years)),
+        (NotAssessedReason.NOT_LUMBAR, short_stacks),
+        (NotAssessedReason.TRANSITIONAL_ANATOMY, named_transitional),
+        (NotAssessedReason.METAL_ARTEFACT, named_metal),
+    )
+    found = tuple(
+        Exclusion(reason, because)
+        for reason, rule in rules
+        if (because := rule(routed)) is not None
+    )
+    return replace(routed, exclusions=found)
+
+
+def under_age(routed: RoutedStudy, min_age_years: int) -> str | None:
+    """Patient's Age (PS3.3 C.7.2.3), or Patient's Birth Date (C.7.1.1) on the day of the study.
+
+    Where they differ the younger counts; an age that nothing tells excludes nothing.
+    """
+    for header in _one_of_each_series(routed):
+        for source, years in (("age", _stated_years(header)), ("birth date", _years(header))):
+            if years is not None and years < min_age_years:
+                return f"by the patient's {source}, under {min_age_years} years"
+    return None
+
+
+def short_stacks(routed: RoutedStudy) -> str | None:
+    """No sagittal stack is high enough for five lumbar levels."""
+    stacks = [
+        series
+        for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+        for series in routed.roles.get(role, ())
+    ]
+    heights = [_height_mm(series) for series in stacks]
+    if heights and max(heights) < MIN_HEIGHT_MM:
+        return f"the highest sagittal stack shows {max(heights):.0f} mm of the patient"
+    return None
+
+
+def named_transitional(routed: RoutedStudy) -> str | None:
+    """Somebody wrote that a lumbosacral vertebra is transitional."""
+    for said in _texts(routed):
+        if word := words.transitional(said):
+            return f"by the description: {word}"
+    return None
+
+
+def named_metal(routed: RoutedStudy) -> str | None:
+    """Somebody wrote of metal in the spine, or chose a sequence that metal disturbs less.
+
+    At which levels is not told, so that none is graded.
+    """
+    for said in _texts(routed):
+        if word := words.metal(said):
+            return f"by the description: {word}"
+    for series in _used(routed):
+        for said in words.texts_of(series.acquisition):
+            if word := words.metal_sequence(said):
+                return f"by the name of a sequence: {word}"
+    return None
+
+
+def _one_of_each_series(routed: RoutedStudy) -> Iterator[Dataset]:
+    """The first header of every series."""
+    series_uid = None
+    for (uid, _), header in sorted(routed.study.sources.items(), key=lambda entry: entry[0]):
+        if uid != series_uid:
+            series_uid = uid
+            yield header
+
+
+def _stated_years(header: Dataset) -> float | None:
+    """The age in years; zero is how exporters write an absent one."""
+    found = _AGE.fullmatch(text(header, "PatientAge").upper())
+    if found is None or not int(found[1]):
+        return None
+    return int(found[1]) / _IN_A_YEAR[found[2]]
+
+
+def _years(header: Dataset) -> int | None:
+    """The years completed between birth and the study."""
+    born = _DATE.match(text(header, "PatientBirthDate"))
+    examined = next(filter(None, (_DATE.match(text(header, name)) for name in _EXAMINED)), None)
+    if born is None or examined is None:
+        return None
+    birth, day = (tuple(map(int, date.groups())) for date in (born, examined))
+    years = day[0] - birth[0] - (day[1:] < birth[1:])
+    # A birth after the study is a made-up one.
+    return years if years >= 0 else None
+
+
+def _height_mm(series: Series) -> float:
+    low, high = extent_mm(series.slices)
+    return float(high[2] - low[2])
+
+
+def _used(routed: RoutedStudy) -> tuple[Series, ...]:
+    """The series with a role."""
+    return tuple(series for ranked in routed.roles.values() for series in ranked)
+
+
+def _texts(routed: RoutedStudy) -> Iterator[str]:
+    """The study's description and the texts of the series with a role."""
+    for series in _used(routed):
+        yield series.acquisition.study_description
+        yield from words.texts_of(series.acquisition)
