@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -38,8 +38,10 @@ from worker.intake.loading import load
 from worker.intake.routing import route
 from worker.intake.site import SiteRule
 from worker.localise.axial import AxialLevel, choose_slice, find_canals, recess_heights
+from worker.localise.doubts import doubt_names
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels, onto_midline
+from worker.localise.views import look_at
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.study import Repair, Role, RoutedStudy
@@ -73,7 +75,8 @@ class Anatomy:
     """Where everything lies: what stage 1 hands to stage 2.
 
     `positions` is where each level is looked for on axial slices, in patient millimetres;
-    `off_axis` holds the levels that no axial slice passes.
+    `off_axis` holds the levels that no axial slice passes; `doubts` why what lies at a level
+    must not be graded.
     """
 
     levels: Mapping[Level, LevelPoint]
@@ -81,6 +84,7 @@ class Anatomy:
     axial: Mapping[Level, AxialLevel]
     positions: Mapping[Level, Vector]
     off_axis: frozenset[Level]
+    doubts: Mapping[Level, NotAssessedReason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,12 +170,16 @@ def _graded_study(
 def localise(volumes: Volumes, bundle: Bundle) -> Anatomy:
     """Stage 1: levels on sagittal T2, foramina on sagittal T1, canals on axial T2."""
     levels: Mapping[Level, LevelPoint] = {}
-    for volume in volumes.sagittal_t2:
-        levels = max(levels, find_levels(volume, bundle), key=len)
+    t1, t2 = look_at(volumes.sagittal_t1, bundle), look_at(volumes.sagittal_t2, bundle)
+    for view in t2:
+        levels = max(levels, find_levels(view, bundle), key=len)
     canal = {level: point.position_mm for level, point in levels.items()}
+    reason = doubt_names(t2, t1, canal)
+    if reason is not None:
+        return Anatomy({}, {}, {}, {}, frozenset(), dict.fromkeys(Level, reason))
     foramina: dict[tuple[Level, Side], LevelPoint] = {}
-    for volume in volumes.sagittal_t1:
-        for key, point in find_foramina(volume, bundle, canal).items():
+    for view in t1:
+        for key, point in find_foramina(view, bundle, canal).items():
             if key not in foramina or point.confidence > foramina[key].confidence:
                 foramina[key] = point
     positions = recess_heights(canal or _between_foramina(foramina))
@@ -213,6 +221,8 @@ def assess(
 
     def finding(target: Target) -> Finding:
         level, side = target.level, target.side
+        if level in anatomy.doubts:
+            return NotAssessed(target, anatomy.doubts[level])
         if target.condition is Condition.NEURAL_FORAMINAL_NARROWING and side is not None:
             if (level, side) not in foraminal:
                 return NotAssessed(target, _why_no_foramen(volumes, elsewhere))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
-from dicom_sr.findings import NotAssessedReason
+from dicom_sr.findings import Condition, Level, NotAssessedReason, Target
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
+from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade
@@ -56,3 +60,79 @@ def test_headers_alone_exclude_a_whole_study(
     (study,) = document.CurrentRequestedProcedureEvidenceSequence
     listed = sum(len(series.ReferencedSOPSequence) for series in study.ReferencedSeriesSequence)
     assert listed == len(files)
+
+
+def changed(folder: Path, series: str, change: Callable[[Dataset], None]) -> None:
+    """Change every file of one series in place."""
+    (files,) = folder.rglob(series)
+    for file in files.iterdir():
+        dataset = dcmread(file)
+        change(dataset)
+        dataset.save_as(file)
+
+
+def noise(dataset: Dataset) -> None:
+    """Pixels that show nothing."""
+    drawn = np.random.default_rng(dataset.InstanceNumber)
+    shape = dataset.Rows, dataset.Columns
+    dataset.PixelData = drawn.integers(0, 400, shape, dtype=np.uint16).tobytes()
+
+
+def lowest_rows(dataset: Dataset, first: int) -> None:
+    """The image from one of its rows on, where that lies in the patient."""
+    down = np.array(dataset.ImageOrientationPatient[3:]) * dataset.PixelSpacing[0]
+    moved = np.array(dataset.ImagePositionPatient) + first * down
+    dataset.PixelData = dataset.pixel_array[first:].tobytes()
+    dataset.Rows -= first
+    dataset.ImagePositionPatient = [float(f"{value:.6f}") for value in moved]
+
+
+def higher_mm(dataset: Dataset, by: float) -> None:
+    """The same image farther to the head."""
+    dataset.ImagePositionPatient[2] += by
+
+
+@pytest.fixture
+def folder(phantom: Phantom, tmp_path: Path) -> Path:
+    """The phantom's files."""
+    write_phantom(phantom, tmp_path)
+    return tmp_path
+
+
+def canal_row(phantom: Phantom, role: Role, level: Level) -> int:
+    """The row of a series that a level's canal lies on."""
+    place = phantom.points[Target(Condition.SPINAL_CANAL_STENOSIS, level)].patient_mm
+    return round(phantom.of(role).planes[0].to_px(np.array(place))[1])
+
+
+SAGITTAL = (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
+
+
+def test_images_without_a_spine_are_not_lumbar(
+    phantom: Phantom, bundle: Bundle, folder: Path
+) -> None:
+    """Noise under lumbar headers: 25 times the coded reason, never a grade."""
+    for role in SAGITTAL:
+        changed(folder, phantom.of(role).series_instance_uid, noise)
+    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    assert [f.reason for f in report.not_assessed] == [NotAssessedReason.NOT_LUMBAR] * 25
+
+
+def test_two_levels_are_too_few_to_name(phantom: Phantom, bundle: Bundle, folder: Path) -> None:
+    """Stacks that begin below L3/L4 show two levels: none of them is graded."""
+    for role in SAGITTAL:
+        first = (canal_row(phantom, role, Level.L3_L4) + canal_row(phantom, role, Level.L4_L5)) // 2
+        series = phantom.of(role).series_instance_uid
+        changed(folder, series, partial(lowest_rows, first=first))
+    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    assert [f.reason for f in report.not_assessed] == [NotAssessedReason.TOO_FEW_LEVELS] * 25
+
+
+def test_two_series_that_name_levels_otherwise_are_not_graded(
+    phantom: Phantom, bundle: Bundle, folder: Path
+) -> None:
+    """T1 a level higher than T2 in the patient: which name is right nobody can tell."""
+    series = phantom.of(Role.SAGITTAL_T1).series_instance_uid
+    changed(folder, series, partial(higher_mm, by=36.0))
+    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    assert [f.reason for f in report.not_assessed] == [NotAssessedReason.TRANSITIONAL_ANATOMY] * 25

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
 from worker.localise.heat import Peak, decode_levels, prior, to_cell, to_crop
-from worker.localise.views import SAGITTAL, Networks, SagittalView, look
-from worker.localise.windows import Structure, channels
+from worker.localise.views import SAGITTAL, Networks, SagittalView
+from worker.localise.windows import OFFSET_MM, Structure, channels
 from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
-from worker.nouns.volume import Volume
-
-OFFSET_MM: Final = (-5.0, 5.0)
-"""Where a foramen lies from the canal's middle at its disc: (to the back, to the head)."""
 
 OFFSET_SIGMA_MM: Final = 9.0
 LATERAL_MM: Final = dict(zip(Level, (15.0, 16.0, 17.0, 18.0, 19.0), strict=True))
@@ -33,7 +29,7 @@ FARTHEST_MM: Final = 30.0
 
 
 def find_foramina(
-    volume: Volume, networks: Networks, canal: Mapping[Level, Vector]
+    view: SagittalView, networks: Networks, canal: Mapping[Level, Vector]
 ) -> dict[tuple[Level, Side], LevelPoint]:
     """The foramina that could be found on a sagittal T1 volume.
 
@@ -42,7 +38,6 @@ def find_foramina(
     T1 slices name the levels themselves. Left is where patient x is larger than the
     midline's, whatever the order of the slices. Foramina not found are left out.
     """
-    view = look(volume, networks)
     heat = view.heat[:, channels(Structure.FORAMEN)]
     anchors = _anchors(view, canal)
     offsets = _offsets_mm(view, canal, heat)
@@ -69,7 +64,7 @@ def find_foramina(
                 continue
             column, row = view.crop.to_image_px(*_on_slice(heat[index, n], peak))
             sure = networks.belief(SAGITTAL, float(_strength(heat[:, n], peak)[index]))
-            points[level, side] = LevelPoint(level, side, volume, index, column, row, sure)
+            points[level, side] = LevelPoint(level, side, view.volume, index, column, row, sure)
     return points if canal else _agreeing(points)
 
 

@@ -10,23 +10,21 @@ from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
 from worker.localise.heat import Peak, decode_levels, to_cell
-from worker.localise.views import SAGITTAL, Networks, SagittalView, look
+from worker.localise.views import SAGITTAL, Networks, SagittalView
 from worker.localise.windows import Structure, channels
 from worker.nouns.points import LevelPoint
-from worker.nouns.volume import Volume
 
 OWN_WEIGHT: Final = 0.5
 """How much a level's own slices count against the line through all levels."""
 
 
-def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
+def find_levels(view: SagittalView, networks: Networks) -> dict[Level, LevelPoint]:
     """The canal's middle at each disc level that could be found on a sagittal T2 volume.
 
     The place in the slice comes from all slices together, the slice from where the canal
     is brightest for the detector, steadied by a line through the levels: a spine bends
     sideways slowly. Levels that are not found are left out.
     """
-    view = look(volume, networks)
     heat = view.heat[:, channels(Structure.CANAL)]
     found = decode_levels(heat.max(axis=0))
     if not found:
@@ -43,7 +41,7 @@ def find_levels(volume: Volume, networks: Networks) -> dict[Level, LevelPoint]:
         index = int(np.argmin(np.abs(x_of_slices - steady[level])))
         column, row = view.crop.to_image_px(peak.column, peak.row)
         sure = networks.belief(SAGITTAL, peak.heat)
-        points[level] = LevelPoint(level, None, volume, index, column, row, sure)
+        points[level] = LevelPoint(level, None, view.volume, index, column, row, sure)
     return points
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -52,6 +53,11 @@ class SagittalView:
         across_mm, _ = self.volume.planes[0].grid.spacings
         width: int = self.crop.pixels.shape[1]
         return self.crop.window.width_px * across_mm / width
+
+
+def look_at(volumes: Sequence[Volume], networks: Networks) -> list[SagittalView]:
+    """A view of every sagittal volume."""
+    return [look(volume, networks) for volume in volumes]
 
 
 def look(volume: Volume, networks: Networks) -> SagittalView:

@@ -23,6 +23,9 @@ class Structure(StrEnum):
     FORAMEN = "foramen"
 
 
+OFFSET_MM: Final = (-5.0, 5.0)
+"""Where a foramen lies from the canal's middle at its disc: (to the back, to the head)."""
+
 SAGITTAL_POINTS: Final[tuple[tuple[Structure, Level], ...]] = tuple(
     (structure, level) for structure in Structure for level in Level
 )

@@ -17,6 +17,7 @@ from dicom_sr.findings import ImageReference, Level, Side
 from worker.localise.axial import choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels
+from worker.localise.views import look, look_at
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.nouns.geometry import Plane
 from worker.nouns.study import Role, SliceHeader
@@ -94,7 +95,7 @@ def test_sides_come_from_patient_x_however_slices_are_stored(
     """Every foramen is found on its side, level and slice, for any storage order."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     t1 = volume(Role.SAGITTAL_T1, sagittal_planes(from_left, flipped), spots)
-    found = find_foramina(t1, Coded(), CANAL)
+    found = find_foramina(look(t1, Coded()), Coded(), CANAL)
     assert set(found) == set(FORAMEN)
     for key, point in found.items():
         offset = point.position_mm - FORAMEN[key]
@@ -107,7 +108,7 @@ def test_sides_are_right_without_sagittal_t2() -> None:
     """With no canal points the midline comes from the foramina themselves."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     t1 = volume(Role.SAGITTAL_T1, sagittal_planes(True, False), spots)
-    found = find_foramina(t1, Coded(), {})
+    found = find_foramina(look(t1, Coded()), Coded(), {})
     assert set(found) == set(FORAMEN)
     for key, point in found.items():
         assert np.linalg.norm(point.position_mm - FORAMEN[key]) < 4
@@ -118,7 +119,7 @@ def test_levels_lie_on_the_canal_of_their_slice(flipped: bool) -> None:
     """Each disc level's canal point is found within 2 mm in plane and half a slice across."""
     spots = [(where, code(Structure.CANAL, level)) for level, where in CANAL.items()]
     t2 = volume(Role.SAGITTAL_T2, sagittal_planes(False, flipped), spots)
-    found = find_levels(t2, Coded())
+    found = find_levels(look(t2, Coded()), Coded())
     assert list(found) == LEVELS
     for level, point in found.items():
         assert np.linalg.norm((point.position_mm - CANAL[level])[1:]) < 2
@@ -130,8 +131,7 @@ def test_a_volume_stored_on_its_side_is_not_guessed() -> None:
     planes = [
         Plane((4.0 * n, -110.0, 100.0), (0, 0, -1), (0, 1, 0), 1.0, 1.0, 240, 250) for n in range(9)
     ]
-    assert find_levels(volume(Role.SAGITTAL_T2, planes, []), Coded()) == {}
-    assert find_foramina(volume(Role.SAGITTAL_T1, planes, []), Coded(), CANAL) == {}
+    assert look_at([volume(Role.SAGITTAL_T2, planes, [])], Coded()) == []
 
 
 def axial_planes(right_to_left: bool = True) -> list[Plane]:
@@ -223,7 +223,8 @@ def test_one_side_alone_shows_no_midline() -> None:
     """A T1 stack of the right half, without T2, gives no foramina rather than wrong sides."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     right_half = [p for p in sagittal_planes(True, False) if p.position_mm[0] < 8]
-    assert find_foramina(volume(Role.SAGITTAL_T1, right_half, spots), Coded(), {}) == {}
+    view = look(volume(Role.SAGITTAL_T1, right_half, spots), Coded())
+    assert find_foramina(view, Coded(), {}) == {}
 
 
 def test_the_better_ranked_axial_series_is_preferred() -> None:
