@@ -15,7 +15,7 @@ from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import Tag
 from pydicom.valuerep import STR_VR, VR, format_number_as_ds
 
-from worker.intake.decoding import guarded
+from worker.intake.decoding import MAX_NESTING, guarded
 from worker.nouns.study import Unreadable
 
 _INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
@@ -30,23 +30,23 @@ def header_from_json(attributes: object) -> Dataset:
     An attribute whose value breaks its VR is left out, as if it were absent; what is no
     object of the DICOM JSON model at all gives an empty header.
     """
-    header = _dataset(attributes) if isinstance(attributes, Mapping) else Dataset()
+    header = _dataset(attributes, MAX_NESTING) if isinstance(attributes, Mapping) else Dataset()
     # JSON is Unicode, whatever the file was written in (PS3.18 F.2).
-    if not str(attributes).isascii():
+    if guarded("", lambda: str(attributes).isascii()) is not True:
         header.SpecificCharacterSet = "ISO_IR 192"
     return header
 
 
-def _dataset(attributes: Mapping[str, object]) -> Dataset:
+def _dataset(attributes: Mapping[str, object], nesting: int) -> Dataset:
     dataset = Dataset()
     for name, attribute in attributes.items():
-        element = guarded(str(name), partial(_element, name, attribute))
+        element = guarded(str(name), partial(_element, name, attribute, nesting))
         if element is not None and not isinstance(element, Unreadable):
             dataset.add(element)
     return dataset
 
 
-def _element(name: str, attribute: object) -> DataElement | None:
+def _element(name: str, attribute: object, nesting: int) -> DataElement | None:
     """One attribute, None where it is left out; raises anything where it is malformed."""
     tag = Tag(int(name, 16))
     if tag.is_private or tag.group < 0x0008 or not isinstance(attribute, Mapping):
@@ -62,7 +62,12 @@ def _element(name: str, attribute: object) -> DataElement | None:
     # pydicom's warnings about odd values quote them, and they may be a patient's.
     element = partial(DataElement, tag, vr, validation_mode=config.IGNORE)
     if vr == VR.SQ:
-        items = [_dataset(item) if isinstance(item, Mapping) else Dataset() for item in given]
+        if not nesting:
+            return None
+        items = [
+            _dataset(item, nesting - 1) if isinstance(item, Mapping) else Dataset()
+            for item in given
+        ]
         return element(Sequence(items))
     values = [_value(vr, value) for value in given]
     if not values:

@@ -8,12 +8,16 @@ one over 256 characters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from pydicom import DataElement, Dataset, Sequence, config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import BaseTag, Tag
+
+from worker.intake.decoding import MAX_NESTING, guarded
+from worker.nouns.study import Unreadable
 
 _INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _FLOATS: Final = frozenset({"FL", "FD"})
@@ -23,35 +27,42 @@ _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = "0028,0103"
 
 
-def header_from_tags(tags: Mapping[str, Any]) -> Dataset:
+def header_from_tags(tags: object) -> Dataset:
     """The header that Orthanc describes, without pixels, private and binary attributes.
 
-    An attribute whose value breaks its VR is left out, as if it were absent.
+    An attribute whose value breaks its VR, or is none of Orthanc's forms, is left out, as if
+    it were absent; what is no object at all gives an empty header.
     """
+    if not isinstance(tags, Mapping):
+        return Dataset()
     signed = tags.get(_PIXEL_REPRESENTATION) == "1"
-    header = _dataset(tags, signed=signed)
+    header = _dataset(tags, MAX_NESTING, signed=signed)
     # Orthanc decoded the text, perhaps by its DefaultEncoding where the file named none.
-    if _SPECIFIC_CHARACTER_SET not in header and not str(tags).isascii():
+    ascii_alone = guarded("", lambda: str(tags).isascii())
+    if _SPECIFIC_CHARACTER_SET not in header and ascii_alone is not True:
         header.SpecificCharacterSet = "ISO_IR 192"
     return header
 
 
-def _dataset(tags: Mapping[str, Any], *, signed: bool) -> Dataset:
+def _dataset(tags: Mapping[str, object], nesting: int, *, signed: bool) -> Dataset:
     dataset = Dataset()
     for name, value in tags.items():
-        tag = Tag(int(name[:4], 16), int(name[5:9], 16))
-        vr = _vr(tag, signed=signed)
-        if vr is None or value is None:
-            continue
-        try:
-            # pydicom's warnings about odd values quote them, and they may be a patient's.
-            element = DataElement(
-                tag, vr, _value(vr, value, signed=signed), validation_mode=config.IGNORE
-            )
-        except (ValueError, TypeError, OverflowError):
-            continue
-        dataset.add(element)
+        element = guarded(str(name), partial(_element, name, value, nesting, signed=signed))
+        if element is not None and not isinstance(element, Unreadable):
+            dataset.add(element)
     return dataset
+
+
+def _element(name: str, value: object, nesting: int, *, signed: bool) -> DataElement | None:
+    """One attribute, None where it is left out; raises anything where it is malformed."""
+    tag = Tag(int(name[:4], 16), int(name[5:9], 16))
+    vr = _vr(tag, signed=signed)
+    if vr is None or value is None or (vr == "SQ" and not nesting):
+        return None
+    # pydicom's warnings about odd values quote them, and they may be a patient's.
+    return DataElement(
+        tag, vr, _value(vr, value, nesting, signed=signed), validation_mode=config.IGNORE
+    )
 
 
 def _vr(tag: BaseTag, *, signed: bool) -> str | None:
@@ -67,9 +78,11 @@ def _vr(tag: BaseTag, *, signed: bool) -> str | None:
     return None if vr[:2] in _BINARY else vr
 
 
-def _value(vr: str, value: str | list[Mapping[str, Any]], *, signed: bool) -> object:
+def _value(vr: str, value: object, nesting: int, *, signed: bool) -> object:
+    if isinstance(value, list) and vr == "SQ":
+        return Sequence([_dataset(item, nesting - 1, signed=signed) for item in value])
     if not isinstance(value, str):
-        return Sequence([_dataset(item, signed=signed) for item in value])
+        raise TypeError("neither text nor a list of items")
     if not value:
         return empty_value_for_VR(vr)
     if vr in _ONE_TEXT:

@@ -41,6 +41,9 @@ MAX_HEADER_BYTES: Final = 2**23
 _TRAILING_BYTES: Final = 2**20
 """What may follow the pixels of a deflated data set: padding and signatures."""
 
+MAX_NESTING: Final = 32
+"""Sequences within sequences of a header; no header needs more than ten."""
+
 _PIXEL_KEYWORDS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_TAGS: Final = frozenset(map(tag_for_keyword, _PIXEL_KEYWORDS))
 
@@ -98,10 +101,11 @@ def read_header(key: str, source: bytes | Path) -> Instance | Unreadable:
     return guarded(key, lambda: Instance(key, _read_header(source)))
 
 
-def settle(header: Dataset) -> Dataset:
+def settle(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
     """Parse every element in place and drop pixels, private and unparsable ones.
 
-    For headers that an archive got in another way than by `read_header`.
+    Sequences deeper than `nesting` go too. For headers that an archive got in another way
+    than by `read_header`.
     """
     for keyword in _PIXEL_KEYWORDS:
         if keyword in header:
@@ -113,8 +117,11 @@ def settle(header: Dataset) -> Dataset:
             continue
         element = header[tag]
         if element.VR == "SQ":
+            if not nesting:
+                del header[tag]
+                continue
             for nested in element.value:
-                settle(nested)
+                settle(nested, nesting - 1)
     return header
 
 

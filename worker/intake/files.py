@@ -30,8 +30,8 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _looks_like_dicom(path: Path) -> bool:
-    if path.name.upper() == "DICOMDIR":
-        return False
+    if path.name.upper() == "DICOMDIR" or (path.exists() and not path.is_file()):
+        return False  # who opens a pipe waits for its other end
     if path.suffix.lower() in _SUFFIXES:
         return True
     try:

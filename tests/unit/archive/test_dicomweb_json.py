@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.archive.dicomweb_json import header_from_json
+from worker.intake.decoding import MAX_NESTING
 
 NAMES = st.sampled_from(
     ["00080060", "00180081", "00189087", "00200032", "00280010", "00280106", "00280009",
@@ -114,3 +115,13 @@ def test_names_and_nested_items_come_back():
     first, second = header.PerFrameFunctionalGroupsSequence
     assert first.PlanePositionSequence[0].ImagePositionPatient == 1
     assert not list(second)
+
+
+def test_endless_sequences_end():
+    """Items nested 900 deep are cut off where no patient's report needs more."""
+    nested = {"vr": "SQ", "Value": []}
+    for _ in range(900):
+        nested = {"vr": "SQ", "Value": [{"0040A730": nested}]}
+    header = header_from_json({"0040A730": nested, "00280010": {"vr": "US", "Value": [7]}})
+    assert header.Rows == 7
+    assert sum(1 for _ in header.iterall()) <= MAX_NESTING + 2

@@ -1,5 +1,8 @@
 """The folder adapter: what it reads, ignores, stores and gives back."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -39,6 +42,18 @@ def test_only_what_looks_like_dicom_is_read(folder):
     assert broken == Unreadable(str(folder / "broken.dcm"), "InvalidDicomError")
     assert isinstance(good, Instance)
     assert "PixelData" not in good.header
+
+
+def test_nothing_waits_for_a_pipe(folder):
+    """A pipe in the folder, whatever its name, is no file and is not opened; a loop is reported."""
+    os.mkfifo(folder / "pipe.dcm")
+    os.mkfifo(folder / "pipe")
+    (folder / "loop.dcm").symlink_to("loop.dcm")
+    assert [Path(i.key).name for i in FolderArchive().headers(str(folder))] == [
+        "broken.dcm",
+        "loop.dcm",
+        "IM0001",
+    ]
 
 
 def test_a_single_file_is_a_study(folder):

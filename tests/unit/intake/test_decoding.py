@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 
 from worker.intake import gdcm_child
 from worker.intake.codestreams import stream_size
-from worker.intake.decoding import decode, read_header
+from worker.intake.decoding import MAX_NESTING, decode, read_header, settle
 from worker.intake.elements import number
 from worker.nouns.study import Instance, Unreadable
 
@@ -143,3 +143,13 @@ def test_a_header_keeps_no_pixels_and_no_private_elements(make_slice, to_bytes):
     assert isinstance(result, Instance)
     assert "PixelData" not in result.header
     assert not any(element.tag.is_private for element in result.header)
+
+
+def test_sequences_deeper_than_any_header_needs_are_cut_off():
+    """Copying or writing them later would exhaust Python's stack, in the middle of a study."""
+    header = Dataset()
+    for _ in range(60):
+        outer = Dataset()
+        outer.ContentSequence = [header]
+        header = outer
+    assert sum(1 for _ in settle(header).iterall()) <= MAX_NESTING + 1
