@@ -1,6 +1,7 @@
 """One series on its own: its role by a site's rule, else by plane and weighting.
 
-Every rule is asked, so that the evidence is whole; the first that speaks decides.
+Every rule is asked, so that the evidence is whole; the first that speaks decides. Pixels are
+looked at where no rule speaks and nothing tells the weighting.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from worker.intake import rules, words
+from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule, first_match
-from worker.intake.weighting import Decision, Weighting, weigh
+from worker.intake.weighting import Decision, Weighting, weigh, weigh_pixels
 from worker.nouns.geometry import Orientation
 from worker.nouns.study import Evidence, Role, Series
 
@@ -24,6 +26,9 @@ ROLES: Final = {
     (Orientation.AXIAL, Weighting.FAT_SUPPRESSED_T2): Role.AXIAL_T2,
 }
 """The role of a plane and a weighting; every other pair has none."""
+
+FROM_PIXELS: Final = "weighting recognised from pixels alone"
+"""The flag of a series whose role rests on what one slice looks like."""
 
 _PLANES: Final = {role: plane for (plane, _), role in ROLES.items()}
 _PLANE_WORDS: Final = {
@@ -48,7 +53,7 @@ class Verdict:
     by_site: bool = False
 
 
-def judge(series: Series, site: Sequence[SiteRule]) -> Verdict:
+def judge(series: Series, site: Sequence[SiteRule], recognise: Recogniser | None = None) -> Verdict:
     """Role by a site's rule, else by plane and weighting, for one series on its own."""
     weighed = weigh(series.acquisition)
     physics = rules.asked(rules.PHYSICS, series)
@@ -69,7 +74,11 @@ def judge(series: Series, site: Sequence[SiteRule]) -> Verdict:
         if not flags:
             return _by_site(matching, series, weighed, evidence)
     verdict = _by_headers(series, weighed, (*physics, *texts))
-    return replace(verdict, flags=flags + verdict.flags, evidence=evidence)
+    # A weighting that the headers tell in two ways is not for pixels to settle.
+    unsaid = verdict.rule is None and weighed.weighting is None and not weighed.flags
+    if recognise is not None and unsaid:
+        verdict = _by_pixels(verdict, recognise)
+    return replace(verdict, flags=flags + verdict.flags, evidence=(*evidence, *verdict.evidence))
 
 
 def _by_headers(series: Series, weighed: Decision, against: Sequence[rules.Excluded]) -> Verdict:
@@ -82,12 +91,35 @@ def _by_headers(series: Series, weighed: Decision, against: Sequence[rules.Exclu
     flags = (*weighed.flags, *_plane_conflict(series, plane), *([conflict] if conflict else ()))
     if weighed.weighting is None:
         return Verdict(series, None, f"{plane}, but {weighed.reason}", flags)
-    role = ROLES.get((plane, weighed.weighting))
+    return _of_weighting(series, weighed.weighting, weighed.reason, flags)
+
+
+def _by_pixels(undecided: Verdict, recognise: Recogniser) -> Verdict:
+    """The role of a series whose headers left only the weighting open; as it was where unseen."""
+    series = undecided.series
+    seen = recognise(series)
+    says = "nothing" if seen.weighting is None else seen.weighting.value
+    evidence = (Evidence("pixels", says, seen.because),)
+    if seen.weighting is None:
+        return replace(undecided, evidence=evidence)
+    weighed = weigh_pixels(seen.weighting, series.acquisition)
+    flags = (*undecided.flags, *weighed.flags)
+    if weighed.weighting is None:
+        return replace(undecided, flags=flags, evidence=evidence)
+    flags = (*flags, FROM_PIXELS)
+    verdict = _of_weighting(series, weighed.weighting, weighed.reason, flags)
+    return replace(verdict, evidence=evidence)
+
+
+def _of_weighting(
+    series: Series, weighting: Weighting, because: str, flags: tuple[str, ...]
+) -> Verdict:
+    """The role of a known weighting in the series' plane, if there is one."""
+    plane = series.slices[0].plane.orientation
+    role = ROLES.get((plane, weighting))
     if role is None:
-        reason = f"{plane} {weighed.reason} is not used"
-        return Verdict(series, None, reason, flags, weighed.weighting)
-    reason = f"{plane} by orientation, {weighed.reason}"
-    return Verdict(series, role, reason, flags, weighed.weighting)
+        return Verdict(series, None, f"{plane} {because} is not used", flags, weighting)
+    return Verdict(series, role, f"{plane} by orientation, {because}", flags, weighting)
 
 
 def _refused(rule: SiteRule, series: Series) -> tuple[str, ...]:

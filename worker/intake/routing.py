@@ -1,8 +1,8 @@
 """Which series takes which role, with a reason for every series.
 
-A site's rule first; plane from the orientation, always; weighting from physics, then words;
-then the series that do not share the patient's space fall out. `routed | rejected == all`,
-and every rule that spoke is kept as evidence.
+A site's rule first; plane from the orientation, always; weighting from physics, then words,
+then pixels; then the series that do not share the patient's space fall out.
+`routed | rejected == all`, and every rule that spoke is kept as evidence.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules
 from worker.intake.judging import Verdict, judge
+from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule
 from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
 from worker.intake.weighting import Weighting
@@ -36,16 +37,19 @@ from worker.nouns.study import (
 _PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
 
 
-def route(study: Study, site: Sequence[SiteRule] = ()) -> RoutedStudy:
+def route(
+    study: Study, site: Sequence[SiteRule] = (), recognise: Recogniser | None = None
+) -> RoutedStudy:
     """Give each series its role or the reason why it has none, and rank those that share one.
 
-    The rules of a `site` are asked before ours; the first that matches a series decides. A
+    The rules of a `site` are asked before ours; the first that matches a series decides.
+    `recognise` is asked last, about series whose headers leave only the weighting open. A
     frame of reference that differs from the sagittal series' is recorded as a repair.
     A study whose MR calls itself lumbar is routed even where no series gets a role: it is owed
     a report that says so. Raises NotLumbar when there is no MR or every series shows another
     region, NoUsableSeries when no series gets a role and none says that it is lumbar.
     """
-    verdicts = _without_other_regions([judge(series, site) for series in study.series])
+    verdicts = _without_other_regions([judge(series, site, recognise) for series in study.series])
     reference = _reference(verdicts)
     repairs: list[Repair] = []
     if reference is not None:

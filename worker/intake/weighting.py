@@ -142,6 +142,19 @@ def weigh(found: Acquisition) -> Decision:
     return Decision(weighting, f"{weighting} {reason}", flags, physics, texts)
 
 
+def weigh_pixels(seen: Weighting, found: Acquisition) -> Decision:
+    """What a weighting seen in the pixels means beside headers that do not tell it.
+
+    It must be possible with the physics there is; contrast agent and fat suppression refine
+    it as they do one that is told.
+    """
+    if contradiction := _impossible(seen, found):
+        conflict = f"looks {seen}-weighted, which {contradiction} contradicts"
+        return Decision(None, conflict, (conflict,))
+    weighting, reason = _refined((seen, "by its pixels"), None, found)
+    return Decision(weighting, f"{weighting} {reason}")
+
+
 def _ask(rules: tuple[Rule, ...], found: Acquisition) -> tuple[Claim | None, tuple[Evidence, ...]]:
     """The first claim of these rules, and all of them as evidence."""
     claims = [(rule.__name__, claim) for rule in rules if (claim := rule(found))]

@@ -159,7 +159,7 @@ class Routing:
     """What was decided for one series: a role or none, and the reason in words.
 
     `evidence` holds every rule that spoke, for or against, the stronger before the weaker:
-    a site's rule, geometry, physics, texts, and last how the series lie to each other.
+    a site's rule, geometry, physics, texts, pixels, and last how the series lie to each other.
     """
 
     series_instance_uid: str
