@@ -17,7 +17,7 @@ from dicom_sr.findings import ImageReference, Level, Side
 from worker.localise.axial import choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels
-from worker.localise.views import look, look_at
+from worker.localise.views import look
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.nouns.geometry import Plane
 from worker.nouns.study import Role, SliceHeader
@@ -126,26 +126,46 @@ def test_levels_lie_on_the_canal_of_their_slice(flipped: bool) -> None:
         assert abs(point.position_mm[0] - CANAL[level][0]) <= 2.1
 
 
-def test_a_volume_stored_on_its_side_is_not_guessed() -> None:
-    """Sagittal slices whose columns run head to feet give no levels rather than wrong ones."""
+@pytest.mark.parametrize("up", [1, -1], ids=["head on the right", "head on the left"])
+def test_sagittal_slices_stored_on_their_side_are_turned(up: int) -> None:
+    """Where columns run along the body, levels and foramina are found as on upright slices."""
     planes = [
-        Plane((4.0 * n, -110.0, 100.0), (0, 0, -1), (0, 1, 0), 1.0, 1.0, 240, 250) for n in range(9)
+        Plane(
+            (4.0 * n - 32.0, -110.0, -150.0 if up > 0 else 100.0),
+            *((0, 0, up), (0, 1, 0), 1.0, 1.0, 240, 250),
+        )
+        for n in range(17)
     ]
-    assert look_at([volume(Role.SAGITTAL_T2, planes, [])], Coded()) == []
+    spots = [(where, code(Structure.CANAL, level)) for level, where in CANAL.items()]
+    levels = find_levels(look(volume(Role.SAGITTAL_T2, planes, spots), Coded()), Coded())
+    assert list(levels) == LEVELS
+    for level, point in levels.items():
+        assert np.linalg.norm((point.position_mm - CANAL[level])[1:]) < 2
+    spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
+    foramina = find_foramina(look(volume(Role.SAGITTAL_T1, planes, spots), Coded()), Coded(), CANAL)
+    assert set(foramina) == set(FORAMEN)
+    for key, point in foramina.items():
+        assert np.linalg.norm((point.position_mm - FORAMEN[key])[1:]) < 2
+        assert (point.side is Side.LEFT) == (point.position_mm[0] > CANAL[key[0]][0])
 
 
-def axial_planes(right_to_left: bool = True) -> list[Plane]:
-    """40 axial slices 4 mm apart, columns to the patient's left or, mirrored, to the right."""
+def axial_planes(right_to_left: bool = True, on_their_side: bool = False) -> list[Plane]:
+    """40 axial slices 4 mm apart, columns to the patient's left or, mirrored, to the right.
+
+    On their side it is the rows that run so, and the columns run to the back.
+    """
     sign = 1 if right_to_left else -1
+    directions = [(sign, 0, 0), (0, 1, 0)][:: -1 if on_their_side else 1]
     return [
-        Plane((-90.0 * sign, -70.0, 70.0 - 4 * n), (sign, 0, 0), (0, 1, 0), 0.6, 0.6, 300, 300)
+        Plane((-90.0 * sign, -70.0, 70.0 - 4 * n), *directions, 0.6, 0.6, 300, 300)
         for n in range(40)
     ]
 
 
 @pytest.mark.parametrize("right_to_left", [True, False])
-def test_recesses_keep_the_patients_side(right_to_left: bool) -> None:
-    """The left recess has the larger x, also in slices stored mirrored."""
+@pytest.mark.parametrize("on_their_side", [True, False])
+def test_recesses_keep_the_patients_side(right_to_left: bool, on_their_side: bool) -> None:
+    """The left recess has the larger x, also in slices stored mirrored or on their side."""
     axial_code = {name: 100.0 * (1 + n) for n, name in enumerate(AXIAL_POINTS)}
     # A painted code is not symmetric, so the stand-in is asked only once per view: codes of
     # both sides are painted where the network, trained on mirrored crops, would see them.
@@ -154,7 +174,7 @@ def test_recesses_keep_the_patients_side(right_to_left: bool) -> None:
         (CANAL[level] + [SPAN / 2, 0, 0], axial_code[AxialPoint.LEFT_RECESS]),
         (CANAL[level] - [SPAN / 2, 0, 0], axial_code[AxialPoint.RIGHT_RECESS]),
     ]
-    axial = volume(Role.AXIAL_T2, axial_planes(right_to_left), spots)
+    axial = volume(Role.AXIAL_T2, axial_planes(right_to_left, on_their_side), spots)
     chosen = choose_slice([axial], CANAL[level])
     assert chosen is not None
     found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded())[level]
@@ -193,15 +213,6 @@ def test_recesses_are_judged_a_little_below_the_disc() -> None:
     assert recess_heights({}) == {}
     alone = recess_heights({Level.L4_L5: CANAL[Level.L4_L5]})
     np.testing.assert_array_equal(alone[Level.L4_L5], CANAL[Level.L4_L5])
-
-
-def test_axial_slices_stored_on_their_side_are_not_guessed() -> None:
-    """Axial slices whose columns run front to back show no level: sides would be guessed."""
-    planes = [
-        Plane((-90.0, -70.0, 70.0 - 4 * n), (0, 1, 0), (1, 0, 0), 0.6, 0.6, 300, 300)
-        for n in range(40)
-    ]
-    assert choose_slice([volume(Role.AXIAL_T2, planes, [])], CANAL[Level.L4_L5]) is None
 
 
 @pytest.mark.parametrize("moved", [[0, 0, 0], [16, 0, 0]], ids=["nothing there", "far away"])
