@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import empty_value_for_VR
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from dicom_sr.uids import derived_instance_uid
@@ -40,6 +41,8 @@ TYPE_2_MR: Final = (
     "RepetitionTime",  # 2C, on a condition that nobody can know without ScanningSequence
 )
 """The same, of an MR Image Storage object."""
+
+_TAGS: Final = {keyword: Tag(keyword) for keyword in TYPE_2 + TYPE_2_MR}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def mend(header: Dataset, colliding: Collection[str]) -> Mended:
     `colliding` holds the SOP Instance UIDs met in several series of the study: every
     instance with one of them gets a derived UID, so that none depends on file order.
     """
-    changes: dict[str, object] = {}
+    changes: dict[str, str] = {}
+    missing: list[str] = []
     done: list[tuple[RepairKind, str]] = []
     sop_class, modality = text(header, "SOPClassUID"), text(header, "Modality")
     frames, has_pixels = values(header, "NumberOfFrames"), values(header, "Rows")
@@ -96,15 +100,19 @@ def mend(header: Dataset, colliding: Collection[str]) -> Mended:
         done.append((RepairKind.SOP_INSTANCE, "SOPInstanceUID"))
     if sop_class in MR_IMAGE_CLASSES:
         wanted = TYPE_2 + (TYPE_2_MR if sop_class == MRImageStorage else ())
-        missing = [keyword for keyword in wanted if keyword not in header]
-        changes |= {keyword: empty_value_for_VR(dictionary_VR(keyword)) for keyword in missing}
+        missing = [keyword for keyword in wanted if _TAGS[keyword] not in header]
         done += [(RepairKind.TYPE_2, keyword) for keyword in missing]
-    if not changes:
+    if not changes and not missing:
         return Mended(header)
     copy = Dataset()
     copy.update(header)
     for keyword, value in changes.items():
         copy.add_new(keyword, dictionary_VR(keyword), value)
+    for keyword in missing:
+        vr = dictionary_VR(_TAGS[keyword])
+        # Nothing to convert in what is empty: a thousand instances lack a dozen each.
+        empty = DataElement(_TAGS[keyword], vr, empty_value_for_VR(vr), already_converted=True)
+        copy.add(empty)
     return Mended(copy, tuple(done))
 
 
