@@ -203,6 +203,22 @@ class Settings(BaseSettings):
         description="Where Orthanc sends each report on: modality:NAME (C-STORE) or dicomweb:NAME "
         "(STOW-RS), with a name of its own configuration.",
     )
+    health_host: str = Field(
+        default="127.0.0.1",
+        description="Address of /live, /ready and /metrics (HTTP, without password or TLS).",
+    )
+    health_port: int = Field(
+        default=8043,
+        ge=0,
+        le=65535,
+        description="Their port; each worker of one machine needs its own, 0 for none.",
+    )
+    stalled_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Not ready when studies wait and none has ended for so long; the time limit "
+        "and two minutes where not set.",
+    )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")
 
@@ -235,6 +251,11 @@ class Settings(BaseSettings):
         if value and not others.data.get(other):
             raise ValueError(f"is of no use without {PREFIX}{other.upper()}")
         return value
+
+    @property
+    def patience_s(self) -> float:
+        """How long studies may wait without one ending before the worker counts as stalled."""
+        return self.stalled_s or self.time_limit_s + 120.0
 
     @classmethod
     def load(cls) -> Self:

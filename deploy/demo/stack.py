@@ -150,6 +150,7 @@ def lumbar_worker(
         "LUMBAR_ORTHANC_URL": orthanc.url,
         "LUMBAR_ORTHANC_USERNAME": orthanc.username,
         "LUMBAR_ORTHANC_PASSWORD": orthanc.password,
+        "LUMBAR_HEALTH_PORT": "0",  # more than one worker may run here
         **(variables or {}),
     }
     command = [sys.executable, "-m", "worker.cli", "serve"]

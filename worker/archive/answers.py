@@ -11,6 +11,7 @@ from typing import Final
 import pydicom
 from pydicom import Dataset
 
+from worker import __version__
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError
 from worker.intake.decoding import guarded
 from worker.nouns.study import Unreadable
@@ -28,6 +29,9 @@ _REFUSED: Final = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 _NO_ENTRY: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+USER_AGENT: Final = f"orthanc-lumbar/{__version__}"
+"""What archives and proxies log of our requests; nothing of a patient, whose study is the path."""
 
 
 def in_parallel(

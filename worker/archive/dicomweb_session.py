@@ -10,6 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from worker.archive.answers import USER_AGENT
 from worker.errors import BadSettings
 
 _JSON: Final = "application/dicom+json"
@@ -45,7 +46,9 @@ class Session(requests.Session):
         # Nothing is followed: credentials go nowhere but to the address that was set.
         self.max_redirects = 0
         # Servers that compress DICOM files take several times as long.
-        self.headers.update({"Accept": _JSON, "Accept-Encoding": "identity"})
+        self.headers.update(
+            {"Accept": _JSON, "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+        )
         for scheme in ("http://", "https://"):
             self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connections))
 

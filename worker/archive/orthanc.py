@@ -21,7 +21,7 @@ from pydicom import Dataset
 from pyorthanc import Orthanc
 
 from worker.archive import HeldStudy
-from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel
+from worker.archive.answers import PARALLEL, USER_AGENT, dataset_of, error_of, in_parallel
 from worker.archive.orthanc_tags import header_from_tags
 from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
 from worker.nouns.study import Instance, Unreadable
@@ -70,7 +70,7 @@ class OrthancArchive:
         transport = transport or httpx.HTTPTransport(limits=limits, retries=1)
         auth = (username, password or "") if username else None
         # Asked for gzip, Orthanc compresses every DICOM file and takes four times as long.
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         return cls(
             Orthanc(
                 url.rstrip("/"),

@@ -90,12 +90,16 @@ def serve(
 
 
 @app.command(hidden=True)
-def keep() -> None:
+def keep(
+    news: Annotated[
+        int | None, typer.Option(help="File descriptor of the children's news.")
+    ] = None,
+) -> None:
     """What `lumbar serve` runs beside the worker: retries, leases, reconciliation."""
     from worker.service.keeper import keep as run
     from worker.settings import Settings
 
-    run(Settings.load())
+    run(Settings.load(), news)
 
 
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")

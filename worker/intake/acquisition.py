@@ -52,6 +52,7 @@ def read_acquisition(header: Dataset) -> Acquisition:
         acquired=_acquired(header),
         scan_options=texts(header, "ScanOptions") or _suppression(modifier),
         manufacturer=text(header, "Manufacturer"),
+        model_name=text(header, "ManufacturerModelName"),
         station_name=text(header, "StationName"),
         series_number=integer(header, "SeriesNumber"),
     )

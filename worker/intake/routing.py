@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import NotLumbar, NoUsableSeries
-from worker.intake import rules
+from worker.intake import rules, words
 from worker.intake.judging import Verdict, judge
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule
@@ -219,7 +219,7 @@ def _calls_itself_lumbar(verdicts: Sequence[Verdict]) -> bool:
 def _refuse(verdicts: Sequence[Verdict]) -> None:
     """Say why a study without any role is refused."""
     if all(v.rule in (rules.structured_report, rules.not_mr) for v in verdicts):
-        kinds = Counter(v.series.acquisition.modality or "unknown" for v in verdicts)
+        kinds = Counter(words.modality(v.series.acquisition.modality) for v in verdicts)
         held = ", ".join(f"{kind} ({count} series)" for kind, count in sorted(kinds.items()))
         raise NotLumbar(f"the study holds no MR images but {held}; send a lumbar MRI")
     reasons = "; ".join(sorted({v.reason for v in verdicts})[:6])

@@ -72,7 +72,7 @@ def not_mr(series: Series) -> str | None:
     """Only MR images carry MR contrast; a secondary capture of one does not."""
     found = series.acquisition
     if found.modality not in ("", "MR"):
-        return f"not MR but {found.modality[:16]}"
+        return f"not MR but {words.modality(found.modality)}"
     if found.sop_class_uid and found.sop_class_uid not in MR_IMAGE_CLASSES:
         return "not stored as MR images"
     return None

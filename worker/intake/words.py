@@ -18,6 +18,19 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def modality(code: str) -> str:
+    """A modality as messages name it: what is none of DICOM's terms may be a person's name."""
+    return code if code in _MODALITIES else "another modality" if code else "unknown"
+
+
+_MODALITIES: Final = _words(
+    "AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DMS DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD "
+    "IO IOL IVOCT IVUS KER KO LEN LS M3D MG MR NM OAM OCT OP OPM OPT OPTBSV OPTENF OPV OSS OT PA "
+    "PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN "
+    "RTSTRUCT RWV SC SEG SM SMR SR SRF STAIN TEXTUREMAP TG US VA XA XAPROTOCOL XC"
+)
+"""Defined terms of Modality (0008,0060), PS3.3 C.7.3.1.1.1."""
+
 _TOKEN: Final = re.compile(r"[a-z0-9]+\*?")
 
 LOCALISER: Final = _words(

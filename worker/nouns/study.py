@@ -90,6 +90,7 @@ class Acquisition:
     acquired: str = ""
     scan_options: tuple[str, ...] = ()
     manufacturer: str = ""
+    model_name: str = ""
     station_name: str = ""
     series_number: int | None = None
 

@@ -15,6 +15,7 @@ from worker.service.broker import make_app, open_redis
 from worker.service.keeper import watch
 from worker.service.logging import configure_logging
 from worker.service.runtime import Runtime, StopNote, open_deliveries, start_runtime
+from worker.service.telling import Wire
 from worker.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -23,15 +24,16 @@ _log = structlog.stdlib.get_logger(__name__)
 class Child:
     """The runtime of this process, empty in the parent and until a child has started it."""
 
-    def __init__(self, settings: Settings, note: StopNote) -> None:
+    def __init__(self, settings: Settings, note: StopNote, wire: Wire) -> None:
         self._settings = settings
         self._note = note
+        self._wire = wire
         self._runtime: Runtime | None = None
 
     def start(self, **_: object) -> None:
         """Load everything once; a wrong installation stops the whole worker."""
         try:
-            self._runtime = start_runtime(self._settings, make_app(self._settings))
+            self._runtime = start_runtime(self._settings, make_app(self._settings), self._wire)
         except Misconfigured as error:
             _log.critical("the worker cannot start", reason=str(error), code=type(error).__name__)
             self._note.stop(error)
@@ -50,8 +52,8 @@ def serve(settings: Settings) -> int:
     the installation cannot work.
     """
     configure_logging(settings)
-    note = StopNote()
-    child = Child(settings, note)
+    note, wire = StopNote(), Wire()
+    child = Child(settings, note, wire)
     app = make_app(settings)
     deliveries = open_deliveries(settings, open_redis(settings))
     tasks.register(app, child.runtime, note, deliveries)
@@ -69,7 +71,7 @@ def serve(settings: Settings) -> int:
     )
     _log.info("worker starts", queue=settings.queue, processes=settings.concurrency)
     stopped = threading.Event()
-    keeper = threading.Thread(target=watch, args=(stopped,), name="keeper")
+    keeper = threading.Thread(target=watch, args=(stopped, wire), name="keeper")
     keeper.start()
     try:
         worker.start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,16 +27,21 @@ from worker.archive.orthanc import OrthancArchive
 from worker.errors import LumbarError
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
+from worker.service.health import Health, Look, serve_health
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
+from worker.service.metrics import SUCCESSES, QueueState
 from worker.service.onward import Outbox
 from worker.service.queue import Order, Priority, Queue
 from worker.service.reconciling import Owed, Reconciler
 from worker.service.records import now
 from worker.service.runtime import open_records
+from worker.service.telling import RETRIED, News, Wire, hear
 from worker.settings import Settings
 
 TICK_S: Final = 1.0
+_LONGEST_TICK_S: Final = 60.0
+_LOOK_TIMEOUT_S: Final = 5.0
 _FRESH: Final = timedelta(days=1)
 """What changed this recently was missed just now; what changed before is a backlog."""
 
@@ -55,15 +61,17 @@ class Keeper:
         self._records = open_records(self._archive, client, settings)
         self._reconciler = Reconciler(self._archive, self._records)
         self._outbox = Outbox(client, settings.queue)
+        self._ticked = self._idle_at = time.monotonic()
 
     def tick(self) -> None:
         """Send what has waited long enough, and what a dead worker left behind."""
-        for order in self._queue.send_due():
-            _log.info("tried again", study=order.study, tries=order.tries)
+        self._ticked = time.monotonic()
+        for order, message in self._queue.send_due():
+            _log.info("tried again", study=order.study, message=message, tries=order.tries)
         for words in self._leases.abandoned():
             order = Order.parse(words)
-            _log.warning("a worker died", study=order.study)
-            self._queue.send(order)
+            message = self._queue.send(order)
+            _log.warning("a worker died", study=order.study, message=message)
 
     def reconcile(self) -> None:
         """Send every study that is owed a grading; one keeper of all does this at a time."""
@@ -77,10 +85,39 @@ class Keeper:
             settled=self._outbox.add if self._settings.forward else lambda *_: None,
         )
         for one in owed:
-            if not self._in_hand(one.study) and self._queue.send_once(
-                Order(one.study, priority=priority_of(one))
-            ):
-                _log.info("reconciled", study=one.study, reason=one.why)
+            if self._in_hand(one.study):
+                continue
+            if message := self._queue.send_once(Order(one.study, priority=priority_of(one))):
+                _log.info("reconciled", study=one.study, message=message, reason=one.why)
+
+    def ticks(self) -> bool:
+        """Whether `tick` is called, and comes to its end."""
+        return time.monotonic() - self._ticked < _LONGEST_TICK_S
+
+    def look(self) -> QueueState:
+        """The queue as it is now; raise `redis.RedisError`."""
+        depth, (ended_s, succeeded_s) = self._queue.depth(), self._queue.ended_s()
+        if not any(depth.values()) and not self._queue.taken():
+            self._idle_at = time.monotonic()
+        return QueueState(
+            depth=depth,
+            oldest_s=self._queue.oldest_s(),
+            later=len(self._queue.waiting()),
+            running=len(self._leases.running()),
+            dead_letters=self._records.dead_letters(),
+            busy_s=time.monotonic() - self._idle_at,
+            ended_s=ended_s,
+            succeeded_s=succeeded_s,
+        )
+
+    def take(self, news: News) -> None:
+        """A child told how a study ended: the whole queue is to know when that was."""
+        if news.outcome in ("", RETRIED):
+            return
+        try:
+            self._queue.ended(well=news.outcome in SUCCESSES)
+        except redis.RedisError as error:
+            _log.warning("Redis is away", error=type(error).__name__)
 
     def deliver(self) -> None:
         """Send on the reports that are due."""
@@ -100,11 +137,12 @@ def priority_of(owed: Owed) -> Priority:
     return Priority.AGAIN if fresh else Priority.BACKLOG
 
 
-def keep(settings: Settings) -> None:
+def keep(settings: Settings, news: int | None = None) -> None:
     """Keep watch until the parent process, or a thread of our own, has gone.
 
-    The parent ends the work in order; whatever tells a whole group of processes to stop
-    is left to it. Raises Misconfigured when the settings cannot work.
+    `news` is the file descriptor of what the children tell. The parent ends the work in order;
+    whatever tells a whole group of processes to stop is left to it. Raises Misconfigured when
+    the settings cannot work.
     """
     configure_logging(settings)
     for ignored in (signal.SIGTERM, signal.SIGINT):
@@ -114,21 +152,29 @@ def keep(settings: Settings) -> None:
     threads = [
         threading.Thread(target=_for_ever, args=(work, every_s), name=name, daemon=True)
         for name, work, every_s in (
-            ("reconciler", keeper.reconcile, settings.reconcile_s),
-            ("deliverer", keeper.deliver, TICK_S),
+            ("the reconciler", keeper.reconcile, settings.reconcile_s),
+            ("the deliverer", keeper.deliver, TICK_S),
         )
     ]
+    living = {
+        "the worker": lambda: os.getppid() == parent,
+        "the keeper's round": keeper.ticks,
+    }
     for thread in threads:
         thread.start()
+        living[thread.name] = thread.is_alive
+    _tell_health(keeper, settings, living, news)
     while os.getppid() == parent and all(thread.is_alive() for thread in threads):
         time.sleep(TICK_S)
         _try(keeper.tick)
 
 
-def watch(stopped: threading.Event) -> None:
+def watch(stopped: threading.Event, wire: Wire) -> None:
     """Run the keeper as a child, and a new one should it die, until `stopped`."""
+    news = wire.keepers_end
+    command = [sys.executable, "-m", "worker.cli", "keep", "--news", str(news)]
     while not stopped.is_set():
-        child = subprocess.Popen([sys.executable, "-m", "worker.cli", "keep"])
+        child = subprocess.Popen(command, pass_fds=(news,))
         while child.poll() is None and not stopped.wait(TICK_S):
             pass
         if not stopped.is_set():
@@ -136,6 +182,33 @@ def watch(stopped: threading.Event) -> None:
             stopped.wait(TICK_S)
     with suppress(ProcessLookupError):
         child.kill()
+
+
+def _tell_health(
+    keeper: Keeper,
+    settings: Settings,
+    living: dict[str, Callable[[], bool]],
+    news: int | None,
+) -> None:
+    archive = open_archive(settings, timeout_s=_LOOK_TIMEOUT_S)
+    queue = Look("Redis", keeper.look)
+    health = Health(queue, Look("the archive", archive.check), living, settings.patience_s)
+    if news is not None:
+        listening = threading.Thread(
+            target=_listen, args=(socket.socket(fileno=news), keeper, health), daemon=True
+        )
+        listening.start()
+        living["whoever listens to the children"] = listening.is_alive
+    if settings.health_port:
+        health.start()
+        serve_health(health, settings.health_host, settings.health_port)
+
+
+def _listen(listening: socket.socket, keeper: Keeper, health: Health) -> None:
+    while True:
+        if (news := hear(listening)) is not None:
+            health.metrics.take(news)
+            keeper.take(news)
 
 
 def _for_ever(work: Callable[[], None], every_s: float) -> None:

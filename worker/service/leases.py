@@ -13,6 +13,7 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Final
 from uuid import uuid4
 
@@ -92,7 +93,10 @@ class Leases:
         lease = Lease()
         done = threading.Event()
         keeper = threading.Thread(
-            target=self._keep, args=(study, words, most_s, done), name="lease", daemon=True
+            target=copy_context().run,  # its lines name study and message like ours
+            args=(self._keep, study, words, most_s, done),
+            name="lease",
+            daemon=True,
         )
         keeper.start()
         try:

@@ -23,6 +23,7 @@ TASK_NAME: Final = "lumbar.grade_study"
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
+_UNACKED: Final = "unacked"  # kombu's hash of messages that were taken, of all queues
 _MARK_S: Final = 3600
 
 
@@ -75,12 +76,12 @@ class Queue:
         self._redis = client
         self._name = name
 
-    def send(self, order: Order) -> None:
-        """Put a study into the queue."""
+    def send(self, order: Order) -> str:
+        """Put a study into the queue; the id of its message."""
         words: dict[str, Any] = asdict(order)
         priority = words.pop("priority")
         try:
-            self._app.send_task(
+            sent = self._app.send_task(
                 TASK_NAME,
                 kwargs=words,
                 queue=self._name,
@@ -90,15 +91,19 @@ class Queue:
             )
         except OperationalError as error:  # kombu's name for all that Redis's client raises
             raise redis.ConnectionError(str(error)) from error
+        return str(sent.id)
 
-    def send_once(self, order: Order) -> bool:
-        """Put a study into the queue unless it was put there by this method and not begun yet."""
+    def send_once(self, order: Order) -> str | None:
+        """Put a study into the queue unless it was put there by this method and not begun yet.
+
+        The id of its message, None where none was sent.
+        """
         mark = f"{self._name}:queued:{order.study}"
         if self._redis.exists(mark):
-            return False
-        self.send(order)
+            return None
+        message = self.send(order)
         self._redis.set(mark, "", ex=_MARK_S)  # after the message: a mark alone would block it
-        return True
+        return message
 
     def begun(self, study: str) -> None:
         """The study's message has been taken: another may be sent."""
@@ -112,13 +117,16 @@ class Queue:
         """The studies that wait for their next try, the soonest first."""
         return [Order.parse(text) for text in self._redis.zrange(self._later, 0, -1)]
 
-    def send_due(self) -> Iterator[Order]:
-        """Put what has waited long enough into the queue; `waiting` keeps it until it is there."""
+    def send_due(self) -> Iterator[tuple[Order, str]]:
+        """Put what has waited long enough into the queue; `waiting` keeps it until it is there.
+
+        Each with the id of its message.
+        """
         for text in self._redis.zrangebyscore(self._later, 0, self._now()):
             order = Order.parse(text)
-            self.send(order)
+            message = self.send(order)
             self._redis.zrem(self._later, text)
-            yield order
+            yield order, message
 
     def depth(self) -> dict[Priority, int]:
         """How many messages wait at each priority."""
@@ -133,6 +141,28 @@ class Queue:
                 sent = json.loads(text)["headers"].get("sent")
                 ages.append(max(0.0, time.time() - sent) if sent else 0.0)
         return max(ages)
+
+    def taken(self) -> int:
+        """How many messages workers have taken and not yet acknowledged."""
+        held = (json.loads(text) for text in self._redis.hvals(_UNACKED))
+        return sum(routing_key == self._name for _message, _exchange, routing_key in held)
+
+    def ended(self, *, well: bool) -> None:
+        """A study came to its end just now; `well` if it is graded or was found graded."""
+        now = self._now()
+        self._redis.hset(self._ended, mapping={"any": now, **({"well": now} if well else {})})
+
+    def ended_s(self) -> tuple[float | None, float | None]:
+        """Seconds since a study ended in any way, and since one ended well, None for never."""
+        now, (last, well) = self._now(), self._redis.hmget(self._ended, "any", "well")
+        return (
+            None if last is None else max(0.0, now - float(last)),
+            None if well is None else max(0.0, now - float(well)),
+        )
+
+    @property
+    def _ended(self) -> str:
+        return f"{self._name}:ended"
 
     @property
     def _later(self) -> str:

@@ -155,6 +155,10 @@ class Records:
         found = self._redis.hgetall(self._index)
         return {s.decode(): Record.model_validate_json(text) for s, text in found.items()}
 
+    def dead_letters(self) -> int:
+        """How many studies were given up; raise `redis.RedisError`."""
+        return self._redis.hlen(self._index)
+
     def _enter(self, study: str, record: Record | None) -> None:
         """Keep the index as the record is."""
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from worker.service.leases import Leases
 from worker.service.onward import Outbox
 from worker.service.queue import Queue
 from worker.service.records import Notes, Records, RedisNotes
+from worker.service.telling import Teller, Wire
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class Runtime:
     max_retries: int
     time_limit_s: float
     outbox: Outbox | None = None
+    teller: Teller = field(default_factory=Teller)
 
 
-def start_runtime(settings: Settings, app: Celery) -> Runtime:
+def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
     """Load rules and bundle, look at the archive; raise Misconfigured where one cannot work.
 
     An archive that is away is no reason to stop: studies wait for it.
@@ -71,6 +73,8 @@ def start_runtime(settings: Settings, app: Celery) -> Runtime:
         _log.info("archive found", archive=found)
     client = open_redis(settings)
     _log.info("bundle loaded", bundle=bundle.identity.name, version=bundle.identity.version)
+    teller = Teller(wire, bundle)
+    teller.introduce()
     return Runtime(
         grading=Grading(
             archive=archive,
@@ -82,6 +86,7 @@ def start_runtime(settings: Settings, app: Celery) -> Runtime:
                 timedelta(seconds=settings.incomplete_wait_s),
                 settings.min_age,
             ),
+            told=teller.graded,
         ),
         deliveries=open_deliveries(settings, client),
         leases=Leases(client, settings.queue),
@@ -89,6 +94,7 @@ def start_runtime(settings: Settings, app: Celery) -> Runtime:
         max_retries=settings.max_retries,
         time_limit_s=settings.time_limit_s,
         outbox=Outbox(client, settings.queue) if settings.forward else None,
+        teller=teller,
     )
 
 

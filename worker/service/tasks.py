@@ -28,6 +28,7 @@ from worker.service.leases import StudyTaken
 from worker.service.queue import FIRST_WAIT_S, TASK_NAME, Order, Priority, wait_s
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopNote
+from worker.service.telling import RETRIED
 
 PATIENCE_S: Final = 20.0
 """How long a process waits for an archive that is away before it looks at the queue again."""
@@ -91,7 +92,8 @@ def _run(here: Runtime, order: Order) -> None:
         _log.info("put off", reason="another worker grades this study; it looks again after that")
         return
     if lease.again:
-        here.queue.send(replace(order, tries=0))
+        message = here.queue.send(replace(order, tries=0))
+        _log.info("asked for again meanwhile", sent=message)
 
 
 class _Try:
@@ -105,6 +107,7 @@ class _Try:
 
     def run(self) -> None:
         begun = time.monotonic()
+        self._here.teller.begin()
         study, here = self._order.study, self._here
         try:
             here.deliveries.begin(study)
@@ -129,10 +132,12 @@ class _Try:
                 here.outbox.add(study)
             seconds = round(time.monotonic() - begun, 2)
             _log.info("done", outcome=outcome.value, seconds=seconds)
+            here.teller.end(outcome.value)
         here.deliveries.end(study)
 
     def _observe(self, step: str) -> None:
         self._step = step
+        self._here.teller.step(step)
         _log.info("step", step=step)
 
     def _later(self, error: Transient) -> None:
@@ -146,6 +151,7 @@ class _Try:
             self._end(Kind.FAILED, error, f"given up after {order.tries} tries: {error}")
             return
         self._here.queue.later(order, patience)
+        self._here.teller.end(RETRIED, type(error).__name__)
         _log.warning(
             "try again",
             reason=str(error),
@@ -193,5 +199,7 @@ class _Try:
         except Transient as transient:
             _log.warning("reason not kept", reason=str(transient))
             self._here.queue.later(self._order, FIRST_WAIT_S)
+            return
         except Rejected:
             pass  # the study has gone, and its record with it
+        self._here.teller.end(kind.value, code)

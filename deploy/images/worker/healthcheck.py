@@ -1,33 +1,31 @@
-"""Whether what the worker needs answers it: Redis, and the archive with the worker's user.
-
-That the worker itself runs is seen by its container running: it ends when the worker does.
-"""
+"""Asks the worker itself whether it is ready, and says why it is not."""
 
 from __future__ import annotations
 
 import sys
 
-import redis
+import httpx
 
-from worker.errors import LumbarError
-from worker.service.archives import open_archive
+from worker.errors import BadSettings
 from worker.settings import Settings
 
 TIMEOUT_S = 5.0
+EVERYWHERE = ("0.0.0.0", "")
 
 
 def main() -> int:
-    """Ask both; 1, with the reason, where one does not answer."""
+    """Ask; 1, with the reasons, where the answer is not yes."""
     try:
         settings = Settings.load()
-        with open_archive(settings, timeout_s=TIMEOUT_S) as archive:
-            archive.check()
-        with redis.Redis.from_url(settings.redis_url, socket_timeout=TIMEOUT_S) as client:
-            client.ping()
-    except (LumbarError, redis.RedisError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+        host = "localhost" if settings.health_host in EVERYWHERE else settings.health_host
+        answer = httpx.get(f"http://{host}:{settings.health_port}/ready", timeout=TIMEOUT_S)
+        reasons = answer.json()["reasons"]
+    except (BadSettings, httpx.HTTPError) as error:
+        reasons = [f"{type(error).__name__}: {error}"]
+    except (ValueError, LookupError):
+        reasons = ["another program answers at LUMBAR_HEALTH_PORT"]
+    print(*reasons, sep="\n", end="", file=sys.stderr)
+    return 1 if reasons else 0
 
 
 if __name__ == "__main__":
