@@ -28,7 +28,7 @@ _STUDY_S: Final = (1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 900)
 OTHER: Final = "other"
 SUCCESSES: Final = ("graded", "nothing_new")
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
