@@ -1,0 +1,74 @@
+"""A worker that is killed, in each step of a study."""
+
+import signal
+import time
+
+import proxy
+import pytest
+from harness import STEPS, Hospital, Trial
+
+RECOVERY_S = 30.0
+
+
+def kill_in(hospital: Hospital, trial: Trial, step: str, kill) -> str:
+    """Send studies until one was killed in the very step; return Orthanc's id of it."""
+    for _ in range(4):
+        with hospital.proxy.doing(proxy.SLOW):
+            study = hospital.send(trial)
+            hospital.wait_for_step(study, step)
+            kill()
+        trial.ends()
+        if hospital.steps(study)[-1] == step:
+            return study
+        hospital.wait_for_outcomes(trial)
+    pytest.fail(f"the kill always came after {step}")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_child_is_killed(step, hospital, check):
+    """A child that dies in a step gives its study to the next, which grades it once."""
+    with hospital.trial(f"the worker's child killed: {step}") as trial:
+        kill_in(hospital, trial, step, hospital.kill_child)
+    check()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_parent_is_killed(step, hospital, check):
+    """A worker that dies as a whole and is started anew has its study again within 30 s."""
+    with hospital.trial(f"the worker's parent killed: {step}") as trial:
+        study = kill_in(hospital, trial, step, hospital.worker.kill)
+        place = hospital.place()
+        hospital.worker.restart()
+        ready = time.monotonic()
+        hospital.wait_for_step(study, "headers", place)
+        assert time.monotonic() - ready < RECOVERY_S
+    check()
+
+
+def test_the_worker_is_told_to_stop(hospital, check):
+    """SIGTERM during a study: the worker ends in order, and the study is done or handed back."""
+    with hospital.trial("SIGTERM during a study") as trial:
+        study = hospital.send(trial)
+        hospital.wait_for_step(study, "localise")
+        hospital.worker.popen.send_signal(signal.SIGTERM)
+        assert hospital.worker.popen.wait(90) == 0
+        trial.ends()
+    check()
+
+
+def test_a_study_that_kills_its_worker_each_time(hospital, check):
+    """After as many tries as are allowed it is a dead letter that says why, where and when."""
+    with hospital.trial("a study that kills its worker each time") as trial:
+        study = hospital.send(trial)
+        for _ in range(3):
+            place = hospital.place()
+            hospital.wait_for_step(study, "localise", place)
+            hospital.kill_child()
+        trial.ends()
+        given_up = hospital.wait_for_event(study, "not graded", place)
+    check(recorded=1)
+    assert given_up["code"] == "TooManyDeliveries"
+    record = hospital.record(study)
+    assert record["step"] == "localise"
+    assert record["tries"] == 3
+    assert record["time"]
