@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import harness
 import pytest
 import stack
 import table
+from kills import kill_the_parent
 from rich.console import Console
 from studies import Study, studies
 
@@ -38,21 +41,76 @@ def hospital(
     folder = tmp_path_factory.mktemp("hospital")
     with harness.hospital(folder, bundle, new_study) as running:
         yield running
+        running.heal()
         # Counted last of all: what comes twice may come late.
         ROWS.extend(running.row(trial) for trial in running.trials)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def beside(
+    request: pytest.FixtureRequest,
+    servers_installed: None,
+    bundle: Path,
+    new_study: Callable[[], Study],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], None]]:
+    """The deaths of whole workers, which are mostly waiting, in a hospital beside all else.
+
+    One thread goes through them, because a server ends with the thread that started it.
+    """
+    steps = [
+        item.callspec.params["step"]
+        for item in request.session.items
+        if item.name.startswith("test_the_parent_is_killed")
+    ]
+    outcomes: dict[str, Future[None]] = {step: Future() for step in steps}
+
+    def work() -> None:
+        with harness.hospital(tmp_path_factory.mktemp("beside"), bundle, new_study) as second:
+            for step, outcome in outcomes.items():
+                try:
+                    kill_the_parent(second, step)
+                    check_last(second)
+                except BaseException as error:  # noqa: BLE001 - told by the test of this step
+                    outcome.set_exception(error)
+                else:
+                    outcome.set_result(None)
+            second.heal()
+            ROWS.extend(second.row(trial) for trial in second.trials)
+
+    with ThreadPoolExecutor(1) as lane:
+        done = lane.submit(work) if steps else None
+        yield lambda step: first_of(outcomes[step], done)
+
+
+def first_of(outcome: Future[None], work: Future[None] | None) -> None:
+    """The outcome of a step; where the work ended before, that of the work."""
+    wait([outcome, *([work] if work else [])], return_when=FIRST_COMPLETED)
+    (outcome if outcome.done() or work is None else work).result()
+
+
+def check_last(hospital: harness.Hospital, recorded: int | None = 0) -> None:
+    """Fails where a study of the last trial is lost or there twice.
+
+    `recorded` of them end with a reason instead of a report; None where that is not the point.
+    """
+    row = hospital.row(hospital.trials[-1])
+    count = row.count
+    assert (count.lost, count.duplicated) == (0, 0), row
+    assert count.graded + count.recorded == count.sent, row
+    assert recorded in (None, count.recorded), row
+
+
 @pytest.fixture
-def check(hospital: harness.Hospital) -> Iterator[Callable[..., None]]:
-    """Nothing is lost or twice in the trials so far; `graded` of the last are graded once."""
+def check(hospital: harness.Hospital) -> Callable[..., None]:
+    """`check_last` of the hospital of all faults."""
+    return partial(check_last, hospital)
 
-    def checked(*, graded: int | None = None, recorded: int = 0) -> None:
-        row = hospital.row(hospital.trials[-1])
-        assert (row.count.lost, row.count.duplicated) == (0, 0), row
-        expected = row.count.sent - recorded if graded is None else graded
-        assert (row.count.graded, row.count.recorded) == (expected, recorded), row
 
-    return checked
+@pytest.fixture(scope="session")
+def rows() -> list[table.Row]:
+    """The table, for faults with a hospital of their own."""
+    return ROWS
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

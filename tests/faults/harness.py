@@ -18,10 +18,14 @@ import httpx
 import proxy
 import redis
 import stack
+from process import running
 from studies import Study
 from table import Row
 
 from worker.bundles import card
+from worker.service.broker import make_app
+from worker.service.queue import Order, Queue
+from worker.settings import Settings
 
 STEPS = ("headers", "route", "pixels", "localise", "grade", "store", "read back")
 PATIENCE_S = 300.0
@@ -30,8 +34,11 @@ QUEUE = "lumbar"
 SETTINGS = {
     "LUMBAR_QUEUE": QUEUE,
     "LUMBAR_RECONCILE_S": "2",
-    "LUMBAR_ORTHANC_TIMEOUT_S": "4",
-    "LUMBAR_MAX_RETRIES": "4",
+    "LUMBAR_ORTHANC_TIMEOUT_S": "6",
+    "LUMBAR_MAX_RETRIES": "2",
+    # Redis gives back what was taken and not finished after this and two minutes: in time for
+    # the last count.
+    "LUMBAR_TIME_LIMIT_S": "60",
     "LUMBAR_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
 }
@@ -97,6 +104,20 @@ class Hospital:
             trial.sent.append(study)
         return study.send(self.client)
 
+    def wait_until_quiet(self, for_s: float = 2.0) -> None:
+        """Wait until no study is in hand for a while, not even for the arrival of its report."""
+        queue = queue_of(self)
+        busy = [0.0]
+
+        def quiet() -> bool:
+            names = (QUEUE, *(f"{QUEUE}\x06\x16{n}" for n in (3, 6, 9)))
+            if any(map(queue.exists, (*names, "unacked", "lumbar:later", "lumbar:running"))):
+                busy[0] = time.monotonic()
+            return time.monotonic() - busy[0] > for_s
+
+        busy[0] = time.monotonic()
+        self.wait(quiet, "quiet")
+
     def heal(self) -> None:
         """Start what is not running; the proxy passes everything on."""
         self.proxy.fault = proxy.WELL
@@ -116,6 +137,25 @@ class Hospital:
         return next(
             pid for pid in children(parent) if b"keep" not in command_line(pid).split(b"\0")
         )
+
+    def delete(self, sop_instance_uid: str) -> None:
+        """Take an image out of the archive."""
+        (match,) = self.client.post("/tools/lookup", content=sop_instance_uid).json()
+        self.client.delete(match["Path"]).raise_for_status()
+
+    @contextmanager
+    def second_worker(self) -> Iterator[stack.Process]:
+        """Another worker with the settings of the first."""
+        log = self.worker.log.with_name("second.log")
+        with running(
+            "The second worker",
+            self.worker.command,
+            log,
+            self.worker.environment,
+            ready=self.worker.ready,
+            start_s=self.worker.start_s,
+        ) as process:
+            yield process
 
     def kill_child(self) -> None:
         """SIGKILL, as the kernel does it where memory runs out."""
@@ -142,15 +182,15 @@ class Hospital:
         """Wait until the worker begins a step of a study."""
         self.wait(lambda: step in self.steps(study, since), f"{step} of {study}")
 
-    def wait_for_event(self, study: str, event: str, since: int = 0) -> dict[str, Any]:
-        """Wait for what the worker logs of a study."""
+    def wait_for_event(self, study: str, *names: str, since: int = 0) -> dict[str, Any]:
+        """Wait for the first of some events that the worker logs of a study."""
         found: list[dict[str, Any]] = []
 
         def logged() -> bool:
-            found[:] = [e for e in self.events(study, since) if e["event"] == event]
+            found[:] = [e for e in self.events(study, since) if e["event"] in names]
             return bool(found)
 
-        self.wait(logged, f"{event} of {study}")
+        self.wait(logged, f"{names} of {study}")
         return found[0]
 
     def wait(self, until: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -198,21 +238,23 @@ def hospital(
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Hospital]:
     """Servers of its own, all ready; StableAge is one second."""
-    with ExitStack() as running:
-        queue = running.enter_context(stack.redis_server(folder))
-        orthanc = running.enter_context(
+    with ExitStack() as started:
+        queue = started.enter_context(stack.redis_server(folder))
+        orthanc = started.enter_context(
             stack.orthanc_server(folder, queue.url, stable_age_s=1, queue=QUEUE)
         )
-        between = running.enter_context(proxy.proxying(orthanc.url))
+        between = started.enter_context(proxy.proxying(orthanc.url))
         settings = SETTINGS | {
             "LUMBAR_BUNDLE": str(bundle),
             "LUMBAR_ORTHANC_URL": between.url,
             **(variables or {}),
         }
-        worker = running.enter_context(
+        worker = started.enter_context(
             stack.lumbar_worker(folder, queue.url, orthanc, variables=settings)
         )
-        client = running.enter_context(orthanc.client())
+        client = started.enter_context(orthanc.client())
+        # Orthanc lets go of connections after a second, just when the next request comes.
+        client.headers["Connection"] = "close"
         yield Hospital(queue, orthanc, between, worker, client, new_study)
 
 
@@ -233,6 +275,13 @@ def _event(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}  # another library's, or a line that is being written
     return event if isinstance(event, dict) else {}
+
+
+def order(hospital: Hospital, study: str) -> None:
+    """Announce a study once more."""
+    settings = Settings(redis_url=hospital.redis.url, queue=QUEUE)
+    with queue_of(hospital) as client:
+        Queue(make_app(settings), client, QUEUE).send(Order(study))
 
 
 def queue_of(hospital: Hospital) -> redis.Redis[bytes]:

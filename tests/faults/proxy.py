@@ -36,7 +36,7 @@ WELL = Fault(only=r"^$")
 SLOW = Fault(delay_s=0.4)
 UNAVAILABLE = Fault(status=503)
 NO_ENTRY = Fault(status=401)
-HANGING = Fault(delay_s=6.0, status=504)
+HANGING = Fault(delay_s=8.0, status=504)
 HALF_A_BODY = Fault(half=True)
 STORES_NOTHING = Fault(only=STORE, status=200, body=b'{"Status": "Success"}')
 
@@ -87,6 +87,7 @@ def proxying(target: str) -> Iterator[Proxy]:
 
 class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def handle_error(self, *_: object) -> None:
         pass  # a client that is killed hangs up

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -39,7 +40,13 @@ def studies(folder: Path) -> Callable[[], Study]:
     """A maker of studies that are all new to the archive; draws the phantom once."""
     write_phantom(make_phantom(SEED, slices=SMALL), folder)
     images = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
-    return lambda: _renamed(images)
+    renaming = threading.Lock()
+
+    def new() -> Study:
+        with renaming:
+            return _renamed(images)
+
+    return new
 
 
 def _renamed(images: Sequence[Dataset]) -> Study:
@@ -65,8 +72,3 @@ def _written(image: Dataset, study: str, frame: str, series: str) -> tuple[str, 
     buffer = BytesIO()
     copy.save_as(buffer, enforce_file_format=True)
     return str(copy.SOPInstanceUID), buffer.getvalue()
-
-
-def uids(studies: Sequence[Study]) -> Iterator[str]:
-    """Their Study Instance UIDs."""
-    return (study.uid for study in studies)

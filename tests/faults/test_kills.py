@@ -1,48 +1,23 @@
 """A worker that is killed, in each step of a study."""
 
 import signal
-import time
 
-import proxy
 import pytest
-from harness import STEPS, Hospital, Trial
-
-RECOVERY_S = 30.0
-
-
-def kill_in(hospital: Hospital, trial: Trial, step: str, kill) -> str:
-    """Send studies until one was killed in the very step; return Orthanc's id of it."""
-    for _ in range(4):
-        with hospital.proxy.doing(proxy.SLOW):
-            study = hospital.send(trial)
-            hospital.wait_for_step(study, step)
-            kill()
-        trial.ends()
-        if hospital.steps(study)[-1] == step:
-            return study
-        hospital.wait_for_outcomes(trial)
-    pytest.fail(f"the kill always came after {step}")
+from harness import STEPS
+from kills import kill_the_child
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_child_is_killed(step, hospital, check):
     """A child that dies in a step gives its study to the next, which grades it once."""
-    with hospital.trial(f"the worker's child killed: {step}") as trial:
-        kill_in(hospital, trial, step, hospital.kill_child)
+    kill_the_child(hospital, step)
     check()
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_parent_is_killed(step, hospital, check):
+def test_the_parent_is_killed(step, beside):
     """A worker that dies as a whole and is started anew has its study again within 30 s."""
-    with hospital.trial(f"the worker's parent killed: {step}") as trial:
-        study = kill_in(hospital, trial, step, hospital.worker.kill)
-        place = hospital.place()
-        hospital.worker.restart()
-        ready = time.monotonic()
-        hospital.wait_for_step(study, "headers", place)
-        assert time.monotonic() - ready < RECOVERY_S
-    check()
+    beside(step)
 
 
 def test_the_worker_is_told_to_stop(hospital, check):
@@ -65,7 +40,7 @@ def test_a_study_that_kills_its_worker_each_time(hospital, check):
             hospital.wait_for_step(study, "localise", place)
             hospital.kill_child()
         trial.ends()
-        given_up = hospital.wait_for_event(study, "not graded", place)
+        given_up = hospital.wait_for_event(study, "not graded", since=place)
     check(recorded=1)
     assert given_up["code"] == "TooManyDeliveries"
     record = hospital.record(study)

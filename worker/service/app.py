@@ -13,6 +13,7 @@ from worker.errors import Misconfigured
 from worker.service import tasks
 from worker.service.broker import make_app, open_redis
 from worker.service.keeper import watch
+from worker.service.leases import Leases
 from worker.service.logging import configure_logging
 from worker.service.runtime import Runtime, StopNote, open_deliveries, start_runtime
 from worker.service.telling import Wire
@@ -55,8 +56,9 @@ def serve(settings: Settings) -> int:
     note, wire = StopNote(), Wire()
     child = Child(settings, note, wire)
     app = make_app(settings)
-    deliveries = open_deliveries(settings, open_redis(settings))
-    tasks.register(app, child.runtime, note, deliveries)
+    client = open_redis(settings)
+    deliveries = open_deliveries(settings, client)
+    tasks.register(app, child.runtime, note, deliveries, Leases(client, settings.queue))
     # A receiver, whatever it does, keeps Celery from setting up logging on its own.
     setup_logging.connect(_logging_is_set_up)
     worker_process_init.connect(child.start)

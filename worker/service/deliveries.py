@@ -21,7 +21,15 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class GivenUp(Rejected):
-    """The study is a dead letter: another try would do harm."""
+    """The study is a dead letter: another try would do harm.
+
+    `tries` counts those that did not end, `step` is where the last of them was.
+    """
+
+    def __init__(self, reason: str, *, tries: int = 1, step: str = "") -> None:
+        super().__init__(reason)
+        self.tries = tries
+        self.step = step
 
 
 class TooManyDeliveries(GivenUp):
@@ -33,7 +41,7 @@ class TimeLimit(GivenUp):
 
 
 class Counters(Protocol):
-    """The three commands of Redis that counting needs."""
+    """The commands of Redis that counting needs."""
 
     def incrby(self, name: str, amount: int, /) -> object:
         """Add to the count and return the new one."""
@@ -41,8 +49,14 @@ class Counters(Protocol):
     def expire(self, name: str, time: int, /) -> object:
         """Forget the count after this many seconds."""
 
-    def delete(self, name: str, /) -> object:
-        """Forget the count now."""
+    def set(self, name: str, value: str, /, *, ex: int) -> object:
+        """Keep a text for this many seconds."""
+
+    def get(self, name: str, /) -> object:
+        """The text as bytes, or None."""
+
+    def delete(self, *names: str) -> object:
+        """Forget these now."""
 
 
 class Deliveries:
@@ -57,17 +71,30 @@ class Deliveries:
         """Count one more; raise TooManyDeliveries past the cap, TimeLimit after `overdue`."""
         count = self._add(study, 1)
         if count > _OVERDUE:
-            raise TimeLimit("it took longer than LUMBAR_TIME_LIMIT_S allows; raise that if need be")
+            raise TimeLimit(
+                "it took longer than LUMBAR_TIME_LIMIT_S allows; raise that if need be",
+                tries=count - 1 - _OVERDUE,
+                step=self._step(study),
+            )
         if count > self._most:
             raise TooManyDeliveries(
-                f"the study ended its process {self._most} times (out of memory?); give the "
-                "worker more memory and run `lumbar failures replay`"
+                f"the study ended its process {count - 1} times (out of memory?); give the "
+                "worker more memory and run `lumbar failures replay`",
+                tries=count - 1,
+                step=self._step(study),
             )
+
+    def at(self, study: str, step: str) -> None:
+        """Note how far this try has come, for the case that it does not end."""
+        try:
+            self._redis.set(self._key(study, "step"), step, ex=_KEPT_S)
+        except redis.RedisError as error:
+            _log.warning("step not noted", error=type(error).__name__)
 
     def end(self, study: str) -> None:
         """Forget a try that came to an orderly end, good or bad."""
         try:
-            self._redis.delete(self._key(study))
+            self._redis.delete(self._key(study), self._key(study, "step"))
         except redis.RedisError as error:
             _log.warning("tries not counted", error=type(error).__name__)
 
@@ -84,5 +111,12 @@ class Deliveries:
             return 0
         return count
 
-    def _key(self, study: str) -> str:
-        return f"{self._queue}:tries:{study}"
+    def _step(self, study: str) -> str:
+        try:
+            found = self._redis.get(self._key(study, "step"))
+        except redis.RedisError:
+            return ""
+        return found.decode() if isinstance(found, bytes) else ""
+
+    def _key(self, study: str, what: str = "tries") -> str:
+        return f"{self._queue}:{what}:{study}"

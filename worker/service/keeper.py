@@ -79,6 +79,10 @@ class Keeper:
         mark = f"{self._settings.queue}:reconciling"
         if not self._redis.set(mark, "", nx=True, px=max(1, int(every_s * 900))):
             return
+        # A wiped Redis has forgotten what the records say of dead letters: read them all again.
+        known = f"{self._settings.queue}:known"
+        if not self._redis.exists(known):
+            self._reconciler.forget()
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),
@@ -89,6 +93,7 @@ class Keeper:
                 continue
             if message := self._queue.send_once(Order(one.study, priority=priority_of(one))):
                 _log.info("reconciled", study=one.study, message=message, reason=one.why)
+        self._redis.set(known, "")
 
     def ticks(self) -> bool:
         """Whether `tick` is called, and comes to its end."""

@@ -56,8 +56,15 @@ redis.call('hdel', KEYS[2], ARGV[3])
 redis.call('srem', KEYS[3], ARGV[3])
 return words
 """
+# ARGV[1] is how the owner's name begins.
+_FREE: Final = """
+local owner = redis.call('get', KEYS[1])
+if not owner or string.sub(owner, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('del', KEYS[1])
+return redis.call('hdel', KEYS[2], ARGV[3])
+"""
 
-_SCRIPTS: Final = (_TAKE, _KEEP, _LEAVE, _CLAIM)
+_SCRIPTS: Final = (_TAKE, _KEEP, _LEAVE, _CLAIM, _FREE)
 
 
 class StudyTaken(Exception):
@@ -72,7 +79,7 @@ class Leases:
         self._queue = queue
         self._held_s = held_s
         self._scripts = {text: client.register_script(text) for text in _SCRIPTS}
-        self._owner = f"{platform.node()}:{os.getpid()}:{uuid4().hex}"
+        self._owner = f"{_process(os.getpid())}{uuid4().hex}"
 
     @contextmanager
     def hold(self, study: str, words: str, most_s: float) -> Iterator[Lease]:
@@ -109,6 +116,17 @@ class Leases:
             except redis.RedisError as error:
                 _log.warning("lease not given back", error=type(error).__name__)
 
+    def free(self, study: str, pid: int) -> bool:
+        """Let go of the study for a process of this machine that has died; whether it held it.
+
+        Whoever calls this sees to it that the study is sent again.
+        """
+        try:
+            return bool(self._run(_FREE, study, owner=_process(pid)))
+        except redis.RedisError as error:
+            _log.warning("lease not given back", study=study, error=type(error).__name__)
+            return False
+
     def running(self) -> list[str]:
         """The studies that are being graded, or were when their worker died."""
         return [study.decode() for study in self._redis.hkeys(self._running)]
@@ -136,10 +154,15 @@ class Leases:
     def _running(self) -> str:
         return f"{self._queue}:running"
 
-    def _run(self, script: str, study: str, words: str = "") -> object:
+    def _run(self, script: str, study: str, words: str = "", owner: str = "") -> object:
         keys = f"{self._queue}:lease:{study}", self._running, f"{self._queue}:again"
         held_ms = int(self._held_s * 1000)
-        return self._scripts[script](keys=keys, args=(self._owner, held_ms, study, words))
+        return self._scripts[script](keys=keys, args=(owner or self._owner, held_ms, study, words))
+
+
+def _process(pid: int) -> str:
+    """How the names of owners begin that live in a process of this machine."""
+    return f"{platform.node()}:{pid}:"
 
 
 class Lease:

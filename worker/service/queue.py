@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -25,6 +26,22 @@ LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
 _UNACKED: Final = "unacked"  # kombu's hash of messages that were taken, of all queues
 _MARK_S: Final = 3600
+_CLAIMED_S: Final = 30
+
+# KEYS: the sorted set of when, the hash of what. ARGV: study, now, the end of the claim.
+_CLAIM: Final = """
+local due = redis.call('zscore', KEYS[1], ARGV[1])
+if not due or tonumber(due) > tonumber(ARGV[2]) then return false end
+redis.call('zadd', KEYS[1], ARGV[3], ARGV[1])
+return redis.call('hget', KEYS[2], ARGV[1])
+"""
+# Only what is still as it was claimed: the study may have been put off anew meanwhile.
+_SETTLE: Final = """
+local due = redis.call('zscore', KEYS[1], ARGV[1])
+if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
+redis.call('zrem', KEYS[1], ARGV[1])
+return redis.call('hdel', KEYS[2], ARGV[1])
+"""
 
 
 class Priority(IntEnum):
@@ -75,11 +92,15 @@ class Queue:
         self._app = app
         self._redis = client
         self._name = name
+        self._claim = client.register_script(_CLAIM)
+        self._settle = client.register_script(_SETTLE)
 
     def send(self, order: Order) -> str:
         """Put a study into the queue; the id of its message."""
         words: dict[str, Any] = asdict(order)
         priority = words.pop("priority")
+        # Before the message: whoever takes that takes the mark away.
+        self._redis.set(self._mark(order.study), "", ex=_MARK_S)
         try:
             sent = self._app.send_task(
                 TASK_NAME,
@@ -90,42 +111,53 @@ class Queue:
                 retry=False,
             )
         except OperationalError as error:  # kombu's name for all that Redis's client raises
+            with suppress(redis.RedisError):
+                self._redis.delete(self._mark(order.study))
             raise redis.ConnectionError(str(error)) from error
         return str(sent.id)
 
     def send_once(self, order: Order) -> str | None:
-        """Put a study into the queue unless it was put there by this method and not begun yet.
+        """Put a study into the queue unless a message of ours about it waits there already.
 
         The id of its message, None where none was sent.
         """
-        mark = f"{self._name}:queued:{order.study}"
-        if self._redis.exists(mark):
-            return None
-        message = self.send(order)
-        self._redis.set(mark, "", ex=_MARK_S)  # after the message: a mark alone would block it
-        return message
+        return None if self._redis.exists(self._mark(order.study)) else self.send(order)
 
     def begun(self, study: str) -> None:
         """The study's message has been taken: another may be sent."""
-        self._redis.delete(f"{self._name}:queued:{study}")
+        self._redis.delete(self._mark(study))
 
     def later(self, order: Order, wait_s: float) -> None:
-        """Put a study into the queue after a while, by Redis's clock."""
-        self._redis.zadd(self._later, {order.text(): self._now() + wait_s})
+        """Put a study into the queue after a while, by Redis's clock.
+
+        It takes the place of whatever of the same study waited: each has one next try.
+        """
+        with self._redis.pipeline() as both:
+            both.hset(self._orders, order.study, order.text())
+            both.zadd(self._later, {order.study: self._now() + wait_s})
+            both.execute()
 
     def waiting(self) -> list[Order]:
         """The studies that wait for their next try, the soonest first."""
-        return [Order.parse(text) for text in self._redis.zrange(self._later, 0, -1)]
+        studies = self._redis.zrange(self._later, 0, -1)
+        texts = self._redis.hmget(self._orders, studies) if studies else []
+        return [Order.parse(text) for text in texts if text is not None]
 
     def send_due(self) -> Iterator[tuple[Order, str]]:
         """Put what has waited long enough into the queue; `waiting` keeps it until it is there.
 
-        Each with the id of its message.
+        Each with the id of its message. Of several callers one sends each study. One that dies
+        before it has sent leaves the study to the others, half a minute later.
         """
-        for text in self._redis.zrangebyscore(self._later, 0, self._now()):
+        for study in self._redis.zrangebyscore(self._later, 0, self._now()):
+            now = self._now()
+            words: tuple[bytes | float, ...] = (study, now, now + _CLAIMED_S)
+            text = self._claim(keys=(self._later, self._orders), args=words)
+            if not isinstance(text, bytes):
+                continue
             order = Order.parse(text)
             message = self.send(order)
-            self._redis.zrem(self._later, text)
+            self._settle(keys=(self._later, self._orders), args=words)
             yield order, message
 
     def depth(self) -> dict[Priority, int]:
@@ -164,9 +196,16 @@ class Queue:
     def _ended(self) -> str:
         return f"{self._name}:ended"
 
+    def _mark(self, study: str) -> str:
+        return f"{self._name}:queued:{study}"
+
     @property
     def _later(self) -> str:
         return f"{self._name}:later"
+
+    @property
+    def _orders(self) -> str:
+        return f"{self._name}:later:orders"
 
     def _key(self, priority: Priority) -> str:
         return f"{self._name}{_SEPARATOR}{priority.value}" if priority else self._name

@@ -37,6 +37,10 @@ class Reconciler:
         self._settled: dict[str, str] = {}
         self._seen: dict[str, str] = {}
 
+    def forget(self) -> None:
+        """Read every record anew the next time."""
+        self._settled.clear()
+
     def owed(
         self,
         *,

@@ -14,17 +14,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import redis
 import structlog
+from billiard.exceptions import WorkerLostError
 from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
 from worker.errors import ArchiveUnavailable, Misconfigured, Rejected, Transient
 from worker.service.deliveries import Deliveries, GivenUp
-from worker.service.leases import StudyTaken
+from worker.service.leases import Leases, StudyTaken
 from worker.service.queue import FIRST_WAIT_S, TASK_NAME, Order, Priority, wait_s
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopNote
@@ -37,11 +38,16 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def register(
-    app: Celery, runtime: Callable[[], Runtime], note: StopNote, deliveries: Deliveries
+    app: Celery,
+    runtime: Callable[[], Runtime],
+    note: StopNote,
+    deliveries: Deliveries,
+    leases: Leases,
 ) -> Task:
     """Give the app its task; `runtime` returns what the child holds or raises Misconfigured.
 
-    `deliveries` is the parent's, which alone sees a study run into the time limit.
+    `deliveries` and `leases` are the parent's, which alone sees a child die and a study run
+    into the time limit.
     """
 
     class StudyRequest(Request):  # type: ignore[misc]
@@ -57,6 +63,15 @@ def register(
             study = self.kwargs.get("study")
             _log.error("killed by the time limit", study=study, message=self.id, seconds=timeout)
             deliveries.overdue(str(study))
+
+        def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's
+            """A child that died has let go of its study, which Celery gives to the next."""
+            study = str(self.kwargs.get("study"))
+            if isinstance(exc_info.exception, WorkerLostError) and leases.free(
+                study, self.worker_pid
+            ):
+                _log.warning("a child died", study=study, message=self.id)
+            return super().on_failure(exc_info, *args, **kwargs)
 
     @app.task(name=TASK_NAME, bind=True, shared=False, Request=StudyRequest)  # type: ignore[untyped-decorator]
     def grade_study(task: Task, *, study: str, tries: int = 0, regrade: bool = False) -> None:
@@ -118,7 +133,8 @@ class _Try:
         except Transient as error:
             self._later(error)
         except GivenUp as error:
-            self._end(Kind.FAILED, error, str(error))
+            self._step = error.step or self._step
+            self._end(Kind.FAILED, error, str(error), tries=error.tries)
         except Rejected as error:
             self._end(Kind.REJECTED, error, str(error))
         except Misconfigured:
@@ -138,6 +154,7 @@ class _Try:
     def _observe(self, step: str) -> None:
         self._step = step
         self._here.teller.step(step)
+        self._here.deliveries.at(self._order.study, step)
         _log.info("step", step=step)
 
     def _later(self, error: Transient) -> None:
@@ -180,9 +197,9 @@ class _Try:
             time.sleep(FIRST_WAIT_S)
             waited += FIRST_WAIT_S
 
-    def _end(self, kind: Kind, error: Exception, reason: str) -> None:
+    def _end(self, kind: Kind, error: Exception, reason: str, tries: int = 0) -> None:
         """Keep why there will be no report; should that fail, the study is tried again."""
-        code, tries = type(error).__name__, self._order.tries + 1
+        code, tries = type(error).__name__, tries or self._order.tries + 1
         _log.error("not graded", reason=reason, code=code, step=self._step, tries=tries)
         try:
             # Before the study could be looked at, there is no fingerprint to keep.

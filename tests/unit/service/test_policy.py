@@ -30,8 +30,15 @@ class FakeRedis:
     def expire(self, name, time):
         pass
 
-    def delete(self, name):
-        self.counts.pop(name, None)
+    def set(self, name, value, *, ex):
+        self.counts[name] = value.encode()
+
+    def get(self, name):
+        return self.counts.get(name)
+
+    def delete(self, *names):
+        for name in names:
+            self.counts.pop(name, None)
 
 
 class FakeArchive:
@@ -119,7 +126,7 @@ def worker(monkeypatch):
             deliveries = Deliveries(self.redis, "q", most=3)
             self.here = Runtime(self.grading, deliveries, self.leases, self.queue, 2, 60.0)
             app = make_app(Settings(_env_file=None))
-            self.task = tasks.register(app, self.runtime, self.note, deliveries)
+            self.task = tasks.register(app, self.runtime, self.note, deliveries, self.leases)
 
         def runtime(self):
             if self.here is None:
@@ -249,14 +256,15 @@ def test_a_study_asked_for_while_it_was_graded_is_sent_again(worker):
 
 
 def test_a_study_that_kills_its_process_is_given_up(worker):
-    """A try that never ended counts; past the cap the study is a dead letter."""
+    """A try that never ended counts; past the cap the study is a dead letter that says where."""
     worker.grading.ending = Killed()
     for _ in range(3):
         with pytest.raises(Killed):
             worker()
     worker()
     assert worker.logs[-1]["code"] == "TooManyDeliveries"
-    assert [kind for _, kind, _ in worker.grading.kept] == [Kind.FAILED]
+    ((_, kept, details),) = worker.grading.kept
+    assert (kept, details["tries"], details["step"]) == (Kind.FAILED, 3, "localise")
     worker.grading.ending = Outcome.GRADED
     worker()
     assert worker.events() == ["done"]
@@ -270,6 +278,8 @@ def test_a_study_that_ran_into_the_time_limit_is_given_up(worker):
     worker.here.deliveries.overdue("s")
     worker()
     assert worker.logs[-1]["code"] == "TimeLimit"
+    ((_, _, details),) = worker.grading.kept
+    assert (details["tries"], details["step"]) == (1, "localise")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""The same images more than once, in parts, and many at once."""
+
+import threading
+import time
+
+
+def test_the_same_study_three_times(hospital, check):
+    """Sent again after its report came, and once more: one report."""
+    with hospital.trial("the same study sent three times") as trial:
+        study = hospital.new_study()
+        for _ in range(3):
+            hospital.send(trial, study)
+            hospital.wait_for_outcomes(trial)
+            # Orthanc reports a study again only when an image is new to it.
+            hospital.delete(study.images[0][0])
+        hospital.send(trial, study)
+        trial.ends()
+    check()
+
+
+def test_two_halves(hospital, check):
+    """The second half comes when the first has its report: that is revised, and one is current."""
+    with hospital.trial("in two halves 5 s apart") as trial:
+        study = hospital.new_study()
+        first, second = study.halves()
+        trial.sent.append(study)
+        key = first.send(hospital.client)
+        time.sleep(5)
+        hospital.wait_for_event(key, "done")
+        second.send(hospital.client)
+        trial.ends()
+    check()
+
+
+def test_two_senders_at_once(hospital, check):
+    """Two senders send the same images at the same time: one report."""
+    with hospital.trial("the same study by two senders at once") as trial:
+        study = hospital.new_study()
+        trial.sent.append(study)
+
+        def send() -> None:
+            study.send(hospital.client)
+
+        senders = [threading.Thread(target=send) for _ in range(2)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        trial.ends()
+    check()
+
+
+def test_thirty_at_once(hospital, check):
+    """Thirty studies that arrive together are graded once each."""
+    with hospital.trial("30 studies at once") as trial:
+        for _ in range(30):
+            hospital.send(trial)
+        trial.ends()
+    check()

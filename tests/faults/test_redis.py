@@ -1,0 +1,52 @@
+"""Redis that is away, comes back, or comes back with nothing."""
+
+from harness import Hospital, queue_of
+from proxy import FILES, Fault
+
+
+def test_redis_comes_back_with_its_data(hospital, check):
+    """Redis is killed during a study while another arrives: both are graded once."""
+    with hospital.trial("Redis killed and restarted with its data") as trial:
+        first = hospital.send(trial)
+        hospital.wait_for_step(first, "localise")
+        hospital.redis.process.kill()
+        hospital.send(trial)
+        hospital.orthanc.process.wait_until(
+            lambda: "Redis takes no message" in hospital.orthanc.process.said()
+        )
+        hospital.redis.process.restart()
+        trial.ends()
+    check()
+
+
+def dead_letter(hospital: Hospital, study: str) -> dict:
+    """The entry of a study in the list of those that were given up."""
+    return queue_of(hospital).hgetall("lumbar:failures").get(study.encode())
+
+
+def test_redis_comes_back_empty(hospital, check):
+    """Dead letters stay what they are, the list of them is written anew; what waited is graded."""
+    hospital.wait_until_quiet()  # the files of other studies cannot be had either
+    with hospital.trial("three studies whose files cannot be had") as trial:
+        with hospital.proxy.doing(Fault(only=FILES, status=503)):
+            dead = [hospital.send(trial) for _ in range(3)]
+            hospital.wait_for_outcomes(trial)
+        trial.ends()
+    check(recorded=3)
+    records = [hospital.record(study) for study in dead]
+    for record in records:
+        assert record["kind"] == "failed"
+        assert (record["code"], record["step"]) == ("ArchiveUnavailable", "pixels")
+        assert record["tries"] == 3
+
+    with hospital.trial("Redis killed and restarted empty") as trial:
+        trial.sent.extend(hospital.trials[-2].sent)
+        place = hospital.place()
+        study = hospital.send(trial)
+        hospital.wait_for_step(study, "localise")
+        hospital.wipe_redis()
+        trial.ends()
+        hospital.wait(lambda: all(dead_letter(hospital, s) for s in dead), "the list of failures")
+    check(recorded=3)
+    assert [hospital.record(study) for study in dead] == records
+    assert not any(hospital.steps(study, place) for study in dead)
