@@ -1,7 +1,7 @@
 """The error tree: the type of an error is the retry policy.
 
 LumbarError
-├─ Transient       retry with backoff              ArchiveUnavailable, DeviceBusy
+├─ Transient       retry with backoff              ArchiveUnavailable, DeviceBusy, QueueUnavailable
 ├─ Rejected        acknowledge, keep the reason    StudyGone, NotLumbar, NoUsableSeries, BrokenStudy
 └─ Misconfigured   stop at start, say what to do   BundleMissing, BundleMismatch, BadSettings
 
@@ -24,6 +24,10 @@ class ArchiveUnavailable(Transient):
 
 class DeviceBusy(Transient):
     """The compute device is out of memory."""
+
+
+class QueueUnavailable(Transient):
+    """Redis does not answer."""
 
 
 class Rejected(LumbarError):

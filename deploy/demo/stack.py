@@ -62,6 +62,8 @@ class OrthancServer:
             auth=(self.username, self.password),
             timeout=timeout_s,
             headers={"Accept-Encoding": "identity"},
+            # Orthanc closes idle connections after 1 s: on a busy machine, in mid-request.
+            limits=httpx.Limits(keepalive_expiry=0.8),
         )
 
 

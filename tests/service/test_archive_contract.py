@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -19,9 +21,10 @@ import pytest
 import stack
 from enhanced import enhance_study
 from pydicom import Dataset
+from pydicom.uid import generate_uid
 
 from dicom_sr import reader
-from worker.archive import Archive
+from worker.archive import Archive, dicomweb, orthanc
 from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.dicomweb_session import Access
 from worker.archive.folder import FolderArchive
@@ -247,8 +250,150 @@ def test_a_report_of_another_study_is_not_this_ones(kept: Kept, document: Datase
         assert kept.archive.stored(study, str(document.SOPInstanceUID)) is None
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """A study of one object in each series, and the SOP Instance UIDs by modality."""
+
+    study_instance_uid: str
+    orthanc_id: str
+    instances: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def mixed(phantoms: dict[str, Path], orthanc_server: stack.OrthancServer) -> Iterator[Mixed]:
+    """A study with MR, with a series that names no modality, and with what is none of ours."""
+    uid, instances = generate_uid(), {}
+    with orthanc_server.client() as client:
+        for modality in ("MR", "", "CT", "SR", "PR"):
+            dataset = pydicom.dcmread(next(phantoms["classic"].rglob("*.dcm")))
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid, generate_uid()
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            dataset.Modality = modality
+            instances[modality] = str(dataset.SOPInstanceUID)
+            buffer = BytesIO()
+            dataset.save_as(buffer)
+            client.post("/instances", content=buffer.getvalue()).raise_for_status()
+        study = arrival.orthanc_study(client, uid)
+        yield Mixed(uid, study, instances)
+        client.delete(f"/studies/{study}").raise_for_status()
+
+
+@pytest.mark.parametrize("page", [1, 2, 500])
 @on_servers
-@pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored"])
+def test_every_study_is_listed_once(
+    kept: Kept, mixed: Mixed, orthanc_server: stack.OrthancServer, monkeypatch, page: int
+) -> None:
+    """However small its pages are, the list holds each study that has MR, and none twice."""
+    for adapter in (orthanc, dicomweb):
+        monkeypatch.setattr(adapter, "_PAGE", page)
+    listed = [held.study for held in kept.archive.studies()]
+    own = mixed.orthanc_id if kept.adapter == "orthanc" else mixed.study_instance_uid
+    assert {*kept.studies.values(), own} <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+@on_servers
+def test_a_study_that_changes_is_another_version(
+    kept: Kept, document: Dataset, orthanc_server: stack.OrthancServer
+) -> None:
+    """An object that is new to a study shows in its version, and where it is told in its time."""
+
+    def held():
+        (one,) = (h for h in kept.archive.studies() if h.study == kept.studies["classic"])
+        return one
+
+    before = held()
+    assert before == held()
+    time.sleep(1.1)  # Orthanc's times are whole seconds
+    kept.archive.store(document)
+    after = held()
+    assert after.version != before.version
+    if kept.adapter == "orthanc":
+        assert after.changed > before.changed
+        assert abs((datetime.now(UTC) - after.changed).total_seconds()) < 60
+        assert after.stable is False
+        deadline = time.monotonic() + 20
+        while not held().stable:
+            assert time.monotonic() < deadline, "the study does not become stable"
+            time.sleep(0.2)
+    else:
+        assert after.stable is None
+        assert after.changed is None
+
+
+@on_servers
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_the_inventory_is_the_mr_images(
+    kept: Kept, mixed: Mixed, orthanc_server: stack.OrthancServer, monkeypatch, page: int
+) -> None:
+    """MR and what names no modality, each once; CT, reports and presentation states are not in."""
+    monkeypatch.setattr(dicomweb, "_PAGE", page)
+    own = mixed.orthanc_id if kept.adapter == "orthanc" else mixed.study_instance_uid
+    found = list(kept.archive.inventory(own))
+    with orthanc_server.client() as client:
+        names = {
+            modality: client.post("/tools/lookup", content=uid).json()[0]["ID"]
+            for modality, uid in mixed.instances.items()
+        }
+    if kept.adapter == "orthanc":
+        assert sorted(found) == sorted([names["MR"], names[""]])
+    else:
+        uids = [name.partition("/")[2] for name in found]
+        assert sorted(uids) == sorted([mixed.instances["MR"], mixed.instances[""]])
+
+
+@on_servers
+def test_the_inventory_follows_the_images(
+    kept: Kept, phantoms: dict[str, Path], document: Dataset
+) -> None:
+    """It names as many as the study has, is not changed by our report, and empty for no study."""
+    study = kept.studies["classic"]
+    found = sorted(kept.archive.inventory(study))
+    assert len(set(found)) == len(list(phantoms["classic"].rglob("*.dcm")))
+    kept.archive.store(document)
+    assert sorted(kept.archive.inventory(study)) == found
+    assert list(kept.archive.inventory(kept.no_study)) == []
+
+
+@on_servers
+def test_a_study_is_known_by_its_names(kept: Kept, uids: dict[str, str]) -> None:
+    """The Study Instance UID and the archive's own name lead to the latter; nonsense to neither."""
+    assert kept.archive.study_id(uids["classic"]) == kept.studies["classic"]
+    assert kept.archive.study_id(kept.studies["classic"]) == kept.studies["classic"]
+    with pytest.raises(StudyGone):
+        kept.archive.study_id("DOE^JANE")
+
+
+def test_a_note_stays_with_its_study(
+    orthanc_ids: dict[str, str], orthanc_server: stack.OrthancServer
+) -> None:
+    """Orthanc gives back what was written last, in any characters, and nothing once it is gone."""
+    study, other = orthanc_ids["classic"], orthanc_ids["enhanced"]
+    with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
+        assert isinstance(archive, OrthancArchive)
+        assert archive.note(study) is None
+        for text in ('{"reason": "weil µ"}', "x" * 20_000, ""):
+            archive.write_note(study, text)
+            assert archive.note(study) == text
+            assert archive.note(other) is None
+        archive.write_note(study, None)
+        archive.write_note(study, None)
+        assert archive.note(study) is None
+
+
+def test_a_note_of_no_study_is_an_error(orthanc_server: stack.OrthancServer) -> None:
+    """Nothing can be kept beside a study that was deleted; to take it away is no error."""
+    gone = "-".join(["00000000"] * 5)
+    with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
+        assert isinstance(archive, OrthancArchive)
+        assert archive.note(gone) is None
+        archive.write_note(gone, None)
+        with pytest.raises(StudyGone):
+            archive.write_note(gone, "text")
+
+
+@on_servers
+@pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored", "studies", "inventory"])
 def test_a_wrong_password_names_the_variable(
     kept: Kept, orthanc_server: stack.OrthancServer, call: str
 ) -> None:
@@ -260,6 +405,8 @@ def test_a_wrong_password_names_the_variable(
             "headers": lambda: closed.headers(study),
             "fetch": lambda: list(closed.fetch([kept.no_key])),
             "stored": lambda: closed.stored(study, "1.2.3"),
+            "studies": lambda: list(closed.studies()),
+            "inventory": lambda: closed.inventory(study),
         }
         with pytest.raises(BadSettings, match=f"LUMBAR_{kept.adapter.upper()}_PASSWORD") as raised:
             asked[call]()

@@ -10,6 +10,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Self, TypeVar
 
 import pydicom
@@ -175,37 +176,48 @@ class DicomwebArchive:
 
     def studies(self) -> Iterator[HeldStudy]:
         """Every study with MR, a page at a time; when each changed no server tells."""
-        offset = 0
-        while page := self._found(
-            lambda: self._client.search_for_studies(
-                search_filters={"ModalitiesInStudy": "MR"},
-                fields=["NumberOfStudyRelatedInstances"],
-                limit=_PAGE,
-                offset=offset,  # noqa: B023 - asked at once
-            )
-        ):
-            for match in page:
-                uid = text(match, "StudyInstanceUID")
-                if _UID.fullmatch(uid):
-                    yield HeldStudy(uid, version=text(match, "NumberOfStudyRelatedInstances"))
-            if len(page) < _PAGE:
-                return
-            offset += len(page)
+        filters, fields = {"ModalitiesInStudy": "MR"}, ["NumberOfStudyRelatedInstances"]
+        search = partial(
+            self._client.search_for_studies, search_filters=filters, fields=fields, limit=_PAGE
+        )
+        for match in self._everything(search, "StudyInstanceUID"):
+            uid = text(match, "StudyInstanceUID")
+            if _UID.fullmatch(uid):
+                yield HeldStudy(uid, version=text(match, "NumberOfStudyRelatedInstances"))
 
     def inventory(self, study: str) -> Sequence[str]:
-        """`series/instance` of each MR image of the study, in UIDs, by two requests."""
+        """`series/instance` of each MR image of the study, in UIDs."""
         if not _UID.fullmatch(study):
             return []
+        series = partial(self._client.search_for_series, study, limit=_PAGE)
+        instances = partial(self._client.search_for_instances, study, limit=_PAGE)
         others = {
             text(match, "SeriesInstanceUID")
-            for match in self._found(lambda: self._client.search_for_series(study))
+            for match in self._everything(series, "SeriesInstanceUID")
             if text(match, "Modality") not in ("", "MR")
         }
         return [
             f"{text(match, 'SeriesInstanceUID')}/{text(match, 'SOPInstanceUID')}"
-            for match in self._found(lambda: self._client.search_for_instances(study))
+            for match in self._everything(instances, "SeriesInstanceUID", "SOPInstanceUID")
             if text(match, "SeriesInstanceUID") not in others
         ]
+
+    def _everything(self, search: Callable[..., object], *names: str) -> Iterator[Dataset]:
+        """The matches of a search, each once by the values under these names.
+
+        A server may give fewer than were asked for, and more behind an offset (PS3.18 8.3.4.4);
+        one that knows no offset gives the same for ever. So a page without news is the last.
+        """
+        seen: set[tuple[str, ...]] = set()
+        offset = 0
+        while True:
+            page = self._found(partial(search, offset=offset))
+            new = {tuple(text(match, name) for name in names): match for match in page}
+            if new.keys() <= seen:
+                return
+            yield from (match for key, match in new.items() if key not in seen)
+            seen |= new.keys()
+            offset += len(page)
 
     def _found(self, search: Callable[[], object]) -> list[Dataset]:
         """The matches of a search; no answer is no match."""

@@ -163,10 +163,12 @@ class OrthancArchive:
 
     def inventory(self, study: str) -> Sequence[str]:
         """The Orthanc ids of the study's MR images, in one request."""
-        found = self._json("GET", f"/studies/{study}/series")
+        found = self._json("GET", f"/studies/{study}/series") or []
+        if not isinstance(found, list):
+            raise self._not_orthanc("its list of series is not Orthanc's")
         return [
             instance
-            for series in found or ()
+            for series in found
             if series["MainDicomTags"].get("Modality", "") in ("", "MR")
             for instance in series["Instances"]
         ]

@@ -20,6 +20,8 @@ from worker import __version__
 
 # The verbs enter themselves into the application when they are imported.
 from worker.cli import evaluating as _evaluating  # noqa: F401
+from worker.cli import failures as _failures  # noqa: F401
+from worker.cli import keeping as _keeping  # noqa: F401
 from worker.cli import learning as _learning  # noqa: F401
 from worker.cli import reports as _reports  # noqa: F401
 from worker.cli import studies as _studies  # noqa: F401

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.errors import BadSettings
 
 if TYPE_CHECKING:
+    from worker.archive import HeldStudy, Hospital
     from worker.intake.site import SiteRule
 
 app = typer.Typer(
@@ -97,3 +101,18 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Where progress goes; nothing is drawn when that is no terminal."""
     return Console(stderr=True)
+
+
+@contextmanager
+def looking_at(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
+    """A progress bar over the studies of an archive: call what is given with each of them."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("listing studies"):
+        total = sum(1 for _ in archive.studies())
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("looking at studies", total=total)
+        yield lambda _: progress.advance(task)

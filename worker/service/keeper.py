@@ -18,13 +18,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import redis
 import structlog
 
 from worker.archive.orthanc import OrthancArchive
+from worker.bundles.card import identity_of, read_card
 from worker.errors import LumbarError
+from worker.service.announcing import Announcements
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
 from worker.service.health import Health, Look, serve_health
@@ -57,6 +60,8 @@ class Keeper:
         self._redis = client
         self._queue = Queue(make_app(settings), client, settings.queue)
         self._leases = Leases(client, settings.queue)
+        self._models = Announcements(client, settings.queue)
+        self._bundle = identity_of(read_card(Path(settings.bundle) if settings.bundle else None))
         self._archive = open_archive(settings)
         self._records = open_records(self._archive, client, settings)
         self._reconciler = Reconciler(self._archive, self._records)
@@ -66,6 +71,7 @@ class Keeper:
     def tick(self) -> None:
         """Send what has waited long enough, and what a dead worker left behind."""
         self._ticked = time.monotonic()
+        self._models.say(self._bundle.sha256)
         for order, message in self._queue.send_due():
             _log.info("tried again", study=order.study, message=message, tries=order.tries)
         for words in self._leases.abandoned():
@@ -79,21 +85,17 @@ class Keeper:
         mark = f"{self._settings.queue}:reconciling"
         if not self._redis.set(mark, "", nx=True, px=max(1, int(every_s * 900))):
             return
-        # A wiped Redis has forgotten what the records say of dead letters: read them all again.
-        known = f"{self._settings.queue}:known"
-        if not self._redis.exists(known):
-            self._reconciler.forget()
+        self._records.recheck()
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),
             settled=self._outbox.add if self._settings.forward else lambda *_: None,
         )
         for one in owed:
-            if self._in_hand(one.study):
-                continue
+            if one.study in self._leases.running():
+                continue  # it is known of when it is done
             if message := self._queue.send_once(Order(one.study, priority=priority_of(one))):
                 _log.info("reconciled", study=one.study, message=message, reason=one.why)
-        self._redis.set(known, "")
 
     def ticks(self) -> bool:
         """Whether `tick` is called, and comes to its end."""
@@ -129,11 +131,6 @@ class Keeper:
         destination = self._settings.forward
         if destination and isinstance(self._archive, OrthancArchive):
             self._outbox.send_due(self._archive, self._records, destination)
-
-    def _in_hand(self, study: str) -> bool:
-        """Whether it is being graded, or waits for its next try."""
-        waiting = (order.study for order in self._queue.waiting())
-        return study in (*self._leases.running(), *waiting)
 
 
 def priority_of(owed: Owed) -> Priority:

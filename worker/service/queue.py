@@ -25,7 +25,7 @@ FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
 _UNACKED: Final = "unacked"  # kombu's hash of messages that were taken, of all queues
-_MARK_S: Final = 3600
+_MARK_S: Final = 900
 _CLAIMED_S: Final = 30
 
 # KEYS: the sorted set of when, the hash of what. ARGV: study, now, the end of the claim.
@@ -100,7 +100,7 @@ class Queue:
         words: dict[str, Any] = asdict(order)
         priority = words.pop("priority")
         # Before the message: whoever takes that takes the mark away.
-        self._redis.set(self._mark(order.study), "", ex=_MARK_S)
+        self._redis.set(self._mark(order), "", ex=_MARK_S)
         try:
             sent = self._app.send_task(
                 TASK_NAME,
@@ -112,20 +112,27 @@ class Queue:
             )
         except OperationalError as error:  # kombu's name for all that Redis's client raises
             with suppress(redis.RedisError):
-                self._redis.delete(self._mark(order.study))
+                self._redis.delete(self._mark(order))
             raise redis.ConnectionError(str(error)) from error
         return str(sent.id)
 
     def send_once(self, order: Order) -> str | None:
         """Put a study into the queue unless a message of ours about it waits there already.
 
-        The id of its message, None where none was sent.
+        Nor is it sent while it waits for its next try: that would start to count anew. An order
+        to regrade is another order: one without would leave the report of other models. The id
+        of its message, None where none was sent.
         """
-        return None if self._redis.exists(self._mark(order.study)) else self.send(order)
+        waiting = ((waits.study, waits.regrade) for waits in self.waiting())
+        if self._redis.exists(self._mark(order)) or (order.study, order.regrade) in waiting:
+            return None
+        return self.send(order)
 
     def begun(self, study: str) -> None:
         """The study's message has been taken: another may be sent."""
-        self._redis.delete(self._mark(study))
+        self._redis.delete(
+            *(self._mark(Order(study, regrade=regrade)) for regrade in (False, True))
+        )
 
     def later(self, order: Order, wait_s: float) -> None:
         """Put a study into the queue after a while, by Redis's clock.
@@ -196,9 +203,6 @@ class Queue:
     def _ended(self) -> str:
         return f"{self._name}:ended"
 
-    def _mark(self, study: str) -> str:
-        return f"{self._name}:queued:{study}"
-
     @property
     def _later(self) -> str:
         return f"{self._name}:later"
@@ -206,6 +210,9 @@ class Queue:
     @property
     def _orders(self) -> str:
         return f"{self._name}:later:orders"
+
+    def _mark(self, order: Order) -> str:
+        return f"{self._name}:{'regrade' if order.regrade else 'queued'}:{order.study}"
 
     def _key(self, priority: Priority) -> str:
         return f"{self._name}{_SEPARATOR}{priority.value}" if priority else self._name

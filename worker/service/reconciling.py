@@ -10,10 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
 
 from worker.archive import HeldStudy, Hospital
 from worker.errors import StudyGone
 from worker.service.records import Kind, Record, Records, now, sources_of
+
+_MEMORY: Final = timedelta(hours=1)
+"""How long a study counts as settled without being looked at: no list tells of a report that was
+deleted, nor of a record that was taken away."""
+
+
+class Why(StrEnum):
+    """Why a study is owed a grading."""
+
+    UNKNOWN = "nothing is known of it"
+    CHANGED = "images came or went since it was looked at"
+    OTHER_MODELS = "other models graded it"
+    WAITED = "it has waited long enough for missing series"
+    REPORT_DELETED = "its report was deleted"
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,7 @@ class Owed:
     """A study that is owed a grading, and why."""
 
     study: str
-    why: str
+    why: Why
     changed: datetime | None = None
 
 
@@ -35,11 +51,8 @@ class Reconciler:
         self._records = records
         self._clock = clock
         self._settled: dict[str, str] = {}
+        self._settled_since = clock()
         self._seen: dict[str, str] = {}
-
-    def forget(self) -> None:
-        """Read every record anew the next time."""
-        self._settled.clear()
 
     def owed(
         self,
@@ -54,12 +67,14 @@ class Reconciler:
         """The studies with images that no record speaks of.
 
         Left out are those that still arrive, changed within the `quiet` time, or changed
-        last before `since`. With `bundle` (a SHA-256) an outcome of other models does not
+        last before `since`. With `bundle` (a SHA-256) a report of other models does not
         count. Where the archive does not say whether a study still arrives, one that looks
         the same in two passes does not; `one_pass` takes each for complete. `looked` is
         called with every study, `settled` with the record of each that is owed nothing, once
         for each change of the study. Raises `ArchiveUnavailable`.
         """
+        if not timedelta(0) <= self._clock() - self._settled_since < _MEMORY:
+            self._settled, self._settled_since = {}, self._clock()
         for held in self._archive.studies():
             looked(held)
             if self._arrives(held, one_pass) or not self._within(held, since, quiet):
@@ -92,24 +107,26 @@ class Reconciler:
         # A clock that was set back is no reason to wait until it has caught up.
         return age >= quiet or age < timedelta(0)
 
-    def _why(self, held: HeldStudy, record: Record | None, bundle: str | None) -> str | None:
+    def _why(self, held: HeldStudy, record: Record | None, bundle: str | None) -> Why | None:
         """Why a study is owed a grading, None where it is settled."""
         study = held.study
         inventory = self._archive.inventory(study)
         if not inventory:
             why = None
         elif record is None:
-            why = "nothing is known of it"
+            why = Why.UNKNOWN
         elif not record.about(sources_of(inventory)):
-            why = "images came or went since it was looked at"
-        elif bundle not in (None, record.bundle):
-            why = "it was looked at with other models"
+            why = Why.CHANGED
+        elif record.kind is Kind.GRADED and bundle not in (None, record.bundle):
+            why = Why.OTHER_MODELS
         elif not record.stands(self._clock()):
-            why = "it has waited long enough for missing series"
+            why = Why.WAITED
         elif not record.report_is_in(self._archive, study):
-            why = "its report was deleted"
+            why = Why.REPORT_DELETED
         else:
             why = None
-        if why is None and not (record and record.kind is Kind.WAITING):
+        # Waiting ends by itself; a dead letter's record is read again for the index, which a
+        # wiped Redis has lost.
+        if why is None and not (record and record.kind in (Kind.WAITING, Kind.FAILED)):
             self._settled[study] = held.version
         return why

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     """It will never be graded as it is; `reason` says why."""
     FAILED = "failed"
     """A dead letter: given up; `lumbar failures` shows and replays it."""
+    DISMISSED = "dismissed"
+    """A dead letter that a person put aside: it stays ungraded and is listed no more."""
     WAITING = "waiting"
     """Series are missing; it is looked at again at `until`, or when they come."""
 
@@ -132,11 +134,7 @@ class Records:
 
     def read(self, study: str) -> Record | None:
         """The study's record; None where there is none or what is there is not ours."""
-        text = self._notes.note(study)
-        try:
-            record = None if text is None else Record.model_validate_json(text)
-        except ValidationError:
-            return None
+        record = _record_in(self._notes.note(study))
         self._enter(study, record)
         return record
 
@@ -150,10 +148,24 @@ class Records:
         self._notes.write_note(study, None)
         self._enter(study, None)
 
+    def dismiss(self, study: str, record: Record) -> None:
+        """Put a dead letter aside: while its images stay the same nothing is done about it."""
+        self.write(study, record.model_copy(update={"kind": Kind.DISMISSED}))
+
     def failures(self) -> Mapping[str, Record]:
-        """The studies that were given up, by name; raise `redis.RedisError`."""
-        found = self._redis.hgetall(self._index)
-        return {s.decode(): Record.model_validate_json(text) for s, text in found.items()}
+        """The studies that were given up, by name, as the index has them.
+
+        Raises `redis.RedisError`.
+        """
+        found = {
+            s.decode(): _record_in(text) for s, text in self._redis.hgetall(self._index).items()
+        }
+        return {study: record for study, record in found.items() if record is not None}
+
+    def recheck(self) -> None:
+        """Take out of the index what was deleted from the archive; raise `redis.RedisError`."""
+        for study in self._redis.hkeys(self._index):
+            self.read(study.decode())
 
     def dead_letters(self) -> int:
         """How many studies were given up; raise `redis.RedisError`."""
@@ -168,3 +180,10 @@ class Records:
                 self._redis.hdel(self._index, study)
         except redis.RedisError:
             pass  # the reconciler reads every record and mends the index
+
+
+def _record_in(text: str | bytes | None) -> Record | None:
+    try:
+        return None if text is None else Record.model_validate_json(text)
+    except ValidationError:
+        return None

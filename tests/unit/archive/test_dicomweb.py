@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from loopback import Answer, Asked, Server, serving
@@ -26,6 +27,8 @@ IDENTITY = {
     "0020000E": {"vr": "UI", "Value": [SERIES]},
     "00080018": {"vr": "UI", "Value": [INSTANCE]},
 }
+ONE, TWO, CT = ({"vr": "UI", "Value": [f"1.{number}"]} for number in (1, 2, 3))
+INSTANCE_UID = IDENTITY["00080018"]
 FAILED, FAILURE_REASON = "00081198", "00081197"
 
 CALLS: dict[str, Callable[[DicomwebArchive], object]] = {
@@ -34,6 +37,8 @@ CALLS: dict[str, Callable[[DicomwebArchive], object]] = {
     "fetch": lambda archive: list(archive.fetch([KEY])),
     "store": lambda archive: archive.store(small_object()),
     "stored": lambda archive: archive.stored(STUDY, INSTANCE),
+    "studies": lambda archive: list(archive.studies()),
+    "inventory": lambda archive: archive.inventory(STUDY),
 }
 every_call = pytest.mark.parametrize("call", CALLS)
 
@@ -174,7 +179,7 @@ def test_something_else_than_dicomweb_names_the_variable(script, archive, call, 
         CALLS[call](archive)
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "stored"])
+@pytest.mark.parametrize("call", ["check", "headers", "stored", "studies", "inventory"])
 @pytest.mark.parametrize("content", [5, "text", True])
 def test_json_that_is_no_list_names_the_variable(script, archive, call, content):
     """A server that speaks another JSON says that the address is wrong."""
@@ -183,7 +188,7 @@ def test_json_that_is_no_list_names_the_variable(script, archive, call, content)
         CALLS[call](archive)
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored"])
+@pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored", "studies", "inventory"])
 def test_a_web_page_names_the_variable(script, archive, call):
     """A page of HTML says that the address is wrong; of storing, only reading back tells."""
     script.gives(Answer(200, b"<html>welcome</html>", {"Content-Type": "text/html"}))
@@ -221,6 +226,9 @@ def test_a_study_that_is_no_uid_is_not_asked_for(archive, server, name):
     with pytest.raises(StudyGone, match="LUMBAR_ARCHIVE"):
         archive.headers(name)
     assert archive.stored(name, INSTANCE) is None
+    assert archive.inventory(name) == []
+    with pytest.raises(StudyGone, match="LUMBAR_ARCHIVE"):
+        archive.study_id(name)
     assert not server.asked
 
 
@@ -240,6 +248,35 @@ def test_bad_objects_do_not_cost_the_others(script, archive):
     assert len(unreadable) == len(bad)
     assert isinstance(good, Instance)
     assert good.key == KEY
+
+
+@pytest.mark.parametrize(("most", "knows_offset"), [(2, True), (7, True), (7, False), (500, False)])
+def test_every_match_is_listed_however_the_server_pages(script, archive, most, knows_offset):
+    """A server may give fewer than were asked for, or the same ones for ever: each comes once."""
+    studies = [f"1.2.{number}" for number in range(7)]
+
+    def answer(asked: Asked) -> Answer:
+        offset = int(parse_qs(urlsplit(asked.path).query)["offset"][0]) if knows_offset else 0
+        page = studies[offset : offset + most]
+        return as_json([{"0020000D": {"vr": "UI", "Value": [study]}} for study in page])
+
+    script.answer = answer
+    assert [held.study for held in archive.studies()] == studies
+
+
+def test_the_inventory_keeps_apart_what_repeats_a_uid(script, archive):
+    """The same SOP Instance UID in two series is two images; a CT series is none of ours."""
+
+    def answer(asked: Asked) -> Answer:
+        if "/instances" in asked.path:
+            found = [{"0020000E": series, "00080018": INSTANCE_UID} for series in (ONE, TWO, CT)]
+        else:
+            modality = {"vr": "CS", "Value": ["CT"]}
+            found = [{"0020000E": ONE}, {"0020000E": CT, "00080060": modality}]
+        return as_json(found)
+
+    script.answer = answer
+    assert archive.inventory(STUDY) == [f"1.1/{INSTANCE}", f"1.2/{INSTANCE}"]
 
 
 def test_files_come_as_they_are_stored(script, archive, server):

@@ -14,6 +14,11 @@ CALLS = {
     "fetch": lambda archive: list(archive.fetch(["a", "b", "c", "d", "e"])),
     "store": lambda archive: archive.store(small_object()),
     "stored": lambda archive: archive.stored("study", "1.2"),
+    "studies": lambda archive: list(archive.studies()),
+    "inventory": lambda archive: archive.inventory("study"),
+    "note": lambda archive: archive.note("study"),
+    "write_note": lambda archive: archive.write_note("study", "text"),
+    "forget_note": lambda archive: archive.write_note("study", None),
 }
 
 
@@ -60,7 +65,7 @@ def test_a_closed_door_names_the_variables(call, status):
         CALLS[call](archive(lambda _: httpx.Response(status)))
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "stored"])
+@pytest.mark.parametrize("call", ["check", "headers", "stored", "studies", "inventory"])
 @pytest.mark.parametrize(
     "response",
     [httpx.Response(302), httpx.Response(405), httpx.Response(200, text="<html>welcome</html>")],

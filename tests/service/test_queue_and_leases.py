@@ -1,0 +1,294 @@
+"""The queue and the leases on a real Redis: what goes first, what waits, and who holds a study."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery
+
+from worker.service.announcing import Announcements
+from worker.service.broker import make_app
+from worker.service.leases import Leases, StudyTaken
+from worker.service.queue import TASK_NAME, Order, Priority, Queue
+from worker.settings import Settings
+
+HELD_S = 0.6
+MOST_S = 60.0
+
+
+@pytest.fixture
+def client(redis_server) -> redis.Redis[bytes]:
+    return redis.Redis.from_url(redis_server.url)
+
+
+@pytest.fixture
+def name() -> str:
+    """A queue that no other test uses."""
+    return f"q-{uuid4().hex}"
+
+
+@pytest.fixture
+def app(redis_server, name) -> Iterator[Celery]:
+    with make_app(Settings(_env_file=None, redis_url=redis_server.url, queue=name)) as app:
+        yield app
+
+
+@pytest.fixture
+def queue(app, client, name) -> Queue:
+    return Queue(app, client, name)
+
+
+@pytest.fixture
+def leases(client, name):
+    """Leases as another process sees them, each call a new owner."""
+    return lambda held_s=HELD_S: Leases(client, name, held_s=held_s)
+
+
+def taken_from(app: Celery, name: str, count: int) -> list[tuple[str, int]]:
+    """Study and priority of the next messages, in the order in which a worker gets them."""
+    got = []
+    with app.connection_for_read() as connection:
+        simple = connection.SimpleQueue(name)
+        for _ in range(count):
+            message = simple.get(timeout=5)
+            message.ack()
+            got.append((message.payload[1]["study"], message.properties["priority"]))
+        simple.close()
+    return got
+
+
+def wait_until(condition, timeout_s=20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_message_is_the_one_that_the_plugin_sends(queue, client, name):
+    """Task, keyword arguments and the time it was sent, under kombu's key of its priority."""
+    queue.send(Order("s", tries=2, regrade=True, priority=Priority.URGENT))
+    message = json.loads(client.lindex(name, 0))
+    assert message["headers"]["task"] == TASK_NAME
+    assert abs(message["headers"]["sent"] - time.time()) < 60
+    assert message["properties"]["priority"] == Priority.URGENT
+
+
+def test_urgent_studies_go_first(queue, app, name):
+    """Whatever order they were sent in, kombu hands out the urgent before the backlog."""
+    for priority in reversed(Priority):
+        for study in ("a", "b"):
+            queue.send(Order(f"{priority.name}-{study}", priority=priority))
+    assert queue.depth() == dict.fromkeys(Priority, 2)
+    expected = [(f"{p.name}-{study}", p.value) for p in Priority for study in ("a", "b")]
+    assert taken_from(app, name, len(expected)) == expected
+    assert queue.depth() == dict.fromkeys(Priority, 0)
+
+
+def test_sent_once_until_it_is_begun(queue):
+    """A second finding of a waiting study sends nothing; an order to regrade is another one."""
+    assert queue.send_once(Order("s", priority=Priority.BACKLOG))
+    assert not queue.send_once(Order("s"))
+    assert queue.send_once(Order("other", priority=Priority.BACKLOG))
+    assert queue.send_once(Order("s", regrade=True, priority=Priority.BACKLOG))
+    assert not queue.send_once(Order("s", regrade=True))
+    assert queue.depth()[Priority.BACKLOG] == 3
+    queue.begun("s")
+    assert queue.send_once(Order("s"))
+    assert queue.send_once(Order("s", regrade=True))
+
+
+def test_a_study_that_waits_for_its_next_try_is_not_sent_beside_it(queue):
+    """Its tries go on counting; others, and an order to regrade it, are not held up."""
+    queue.later(Order("s", tries=5), 3600)
+    assert not queue.send_once(Order("s"))
+    assert queue.send_once(Order("s", regrade=True))
+    assert queue.send_once(Order("other"))
+
+
+def test_what_could_not_be_sent_is_not_marked(queue, monkeypatch):
+    """Redis away while sending: the study is sent by the next pass."""
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_app", make_app(Settings(redis_url="redis://127.0.0.1:1/0")))
+        with pytest.raises(redis.RedisError):
+            queue.send_once(Order("s"))
+    assert queue.send_once(Order("s"))
+
+
+def test_a_wait_ends_by_redis_clock(queue, client, monkeypatch):
+    """Due studies are sent once, with all their words; our own clock has no say."""
+    soon, late = Order("soon", 3, True, Priority.AGAIN), Order("late")
+    queue.later(late, 3600)
+    queue.later(soon, 0)
+    assert queue.waiting() == [soon, late]
+    monkeypatch.setattr("worker.service.queue.time.time", lambda: time.monotonic() + 1e12)
+    assert list(queue.send_due()) == [soon]
+    assert list(queue.send_due()) == []
+    assert queue.depth()[Priority.AGAIN] == 1
+    assert queue.waiting() == [late]
+    seconds, _ = client.time()
+    monkeypatch.setattr(client, "time", lambda: (seconds + 3601, 0))
+    assert list(queue.send_due()) == [late]
+
+
+def test_a_wait_survives_a_send_that_fails(queue, monkeypatch):
+    """What is due leaves the waiting room only when it is in the queue."""
+    queue.later(Order("s"), 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_app", make_app(Settings(redis_url="redis://127.0.0.1:1/0")))
+        with pytest.raises(redis.RedisError):
+            list(queue.send_due())
+    assert [order.study for order in queue.send_due()] == ["s"]
+
+
+def test_the_age_of_the_oldest(queue, monkeypatch):
+    """Over all priorities, and never below zero when a clock was set back."""
+    assert queue.oldest_s() == 0
+    now = time.time()
+    for age_s, priority in ((-50, Priority.NEW), (100, Priority.URGENT), (300, Priority.BACKLOG)):
+        monkeypatch.setattr("worker.service.queue.time.time", lambda age_s=age_s: now - age_s)
+        queue.send(Order("s", priority=priority))
+    monkeypatch.setattr("worker.service.queue.time.time", lambda: now)
+    assert queue.oldest_s() == pytest.approx(300)
+    monkeypatch.setattr("worker.service.queue.time.time", lambda: now - 1e6)
+    assert queue.oldest_s() == 0
+
+
+def test_one_owner_at_a_time(leases):
+    """A second worker is turned away, the owner learns of it, and then the study is free."""
+    one, two = leases(), leases()
+    with one.hold("s", "one", MOST_S) as lease:
+        with pytest.raises(StudyTaken), two.hold("s", "two", MOST_S):
+            pass
+        with two.hold("other", "two", MOST_S):
+            assert sorted(one.running()) == ["other", "s"]
+    assert lease.again
+    with two.hold("s", "two", MOST_S) as lease:
+        pass
+    assert not lease.again
+    assert one.running() == []
+
+
+def test_a_failed_study_gives_its_lease_back(leases):
+    """Whatever ends the body, nothing is left to be recovered."""
+    with pytest.raises(ValueError, match="broken"), leases().hold("s", "", MOST_S):
+        raise ValueError("broken")
+    assert leases().running() == []
+    with leases().hold("s", "", MOST_S):
+        pass
+
+
+def test_a_lease_is_kept_alive(leases):
+    """Longer than it would last by itself nobody takes the study or calls it abandoned."""
+    other = leases()
+    with leases().hold("s", "", MOST_S):
+        deadline = time.monotonic() + 4 * HELD_S
+        while time.monotonic() < deadline:
+            assert list(other.abandoned()) == []
+            time.sleep(HELD_S / 10)
+
+
+def test_no_longer_than_the_time_limit(leases):
+    """A worker that hangs loses its study, which comes back with its words."""
+    other, release = leases(), threading.Event()
+    hung = threading.Thread(target=lambda: _hold_until(leases(), release))
+    hung.start()
+    try:
+        back = []
+        wait_until(lambda: back.extend(other.abandoned()) or back)
+        assert back == ["words"]
+    finally:
+        release.set()
+        hung.join()
+
+
+def _hold_until(leases: Leases, release: threading.Event) -> None:
+    with leases.hold("s", "words", 0.0):
+        release.wait(30)
+
+
+@contextmanager
+def dead_owner(leases: Leases, client, name) -> Iterator[None]:
+    """A study whose owner was killed: its lease has run out, and nobody gave it back."""
+    with leases.hold("s", "words", MOST_S):
+        words = client.hgetall(f"{name}:running")
+    client.hset(f"{name}:running", mapping=words)
+    yield
+
+
+def test_a_dead_workers_study_is_told_to_one_keeper(leases, client, name):
+    """Many look at the same time; the words come out once, and the study is free."""
+    with dead_owner(leases(), client, name):
+        keepers = [leases() for _ in range(8)]
+        told: list[str] = []
+        start = threading.Barrier(len(keepers))
+
+        def look(keeper: Leases) -> None:
+            start.wait()
+            told.extend(keeper.abandoned())
+
+        threads = [threading.Thread(target=look, args=(keeper,)) for keeper in keepers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert told == ["words"]
+    with leases().hold("s", "", MOST_S) as lease:
+        pass
+    assert not lease.again
+
+
+def test_a_wiped_redis_is_told_anew(leases, client, name):
+    """The owner writes its lease again: others are turned away, and its death is noticed."""
+    with leases().hold("s", "words", MOST_S):
+        keys = client.keys(f"{name}:*")
+        assert keys
+        client.delete(*keys)
+        wait_until(lambda: client.exists(f"{name}:lease:s"))
+        assert client.hgetall(f"{name}:running") == {b"s": b"words"}
+        with pytest.raises(StudyTaken), leases().hold("s", "", MOST_S):
+            pass
+    assert leases().running() == []
+
+
+def test_an_owner_that_lost_its_lease_takes_nothing_back(leases, client, name):
+    """After a wipe another was quicker: its lease stays when the first one ends."""
+    first, second = leases(), leases(30.0)
+    with first.hold("s", "first", MOST_S) as lost:
+        client.delete(f"{name}:lease:s")
+        with second.hold("s", "second", MOST_S):
+            time.sleep(HELD_S)  # the first has tried to keep what it lost
+            assert client.hget(f"{name}:running", "s") == b"second"
+            owner = client.get(f"{name}:lease:s")
+            with pytest.raises(StudyTaken), first.hold("s", "", MOST_S):
+                pass
+            assert client.get(f"{name}:lease:s") == owner
+    assert not lost.again
+
+
+def test_redis_away_stops_no_grading(name):
+    """Without a Redis there is no lease, and the body runs."""
+    nobody = redis.Redis.from_url("redis://127.0.0.1:1/0", socket_timeout=1)
+    with Leases(nobody, name).hold("s", "", MOST_S) as lease:
+        pass
+    assert not lease.again
+
+
+def test_models_are_heard_as_long_as_somebody_says_them(client, name, monkeypatch):
+    """Those in use at one queue, each once; a worker that has gone is soon forgotten."""
+    models = Announcements(client, name)
+    assert models.heard() == set()
+    for bundle in ("old", "new", "new"):
+        models.say(bundle)
+    assert models.heard() == {"old", "new"}
+    assert Announcements(client, f"{name}-other").heard() == set()
+    seconds, _ = client.time()
+    monkeypatch.setattr(client, "time", lambda: (seconds + 20, 0))
+    models.say("new")
+    assert models.heard() == {"new"}

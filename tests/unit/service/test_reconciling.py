@@ -1,0 +1,237 @@
+"""What the reconciler finds owed, and what it leaves in peace; a table is its archive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.archive import HeldStudy
+from worker.errors import ArchiveUnavailable, StudyGone
+from worker.service.reconciling import Reconciler, Why
+from worker.service.records import Kind, Record, sources_of
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+OURS, OTHERS = "a" * 64, "b" * 64
+IMAGES = ("1", "2")
+
+
+class FakeArchive:
+    """Studies with their images, and the reports that are there; counts who is looked at."""
+
+    def __init__(self):
+        self.held = [HeldStudy("s", "v1", NOON - timedelta(hours=1), stable=True)]
+        self.images = {"s": IMAGES}
+        self.reports = {"report"}
+        self.looked = []
+
+    def studies(self):
+        return iter(self.held)
+
+    def inventory(self, study):
+        self.looked.append(study)
+        return self.images.get(study, ())
+
+    def stored(self, study, uid):
+        return object() if uid in self.reports else None
+
+    def change(self, **what):
+        self.held = [replace(self.held[0], **what)]
+
+
+class FakeRecords(dict):
+    read = dict.get
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def archive():
+    return FakeArchive()
+
+
+@pytest.fixture
+def records():
+    return FakeRecords()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def reconciler(archive, records, clock):
+    return Reconciler(archive, records, clock)
+
+
+def record(kind=Kind.GRADED, images=IMAGES, **details) -> Record:
+    report = {"report": "report"} if kind is Kind.GRADED else {}
+    details = {"bundle": OURS, "time": NOON, **report, **details}
+    return Record(kind=kind, sources=sources_of(images), **details)
+
+
+def reasons(reconciler, **how):
+    return [one.why for one in reconciler.owed(**how)]
+
+
+WAITING = {"kind": Kind.WAITING, "until": NOON + timedelta(minutes=10)}
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        (None, Why.UNKNOWN),
+        (record(), None),
+        (record(images=("1",)), Why.CHANGED),
+        (record(images=("1", "2", "3")), Why.CHANGED),
+        (record(report="deleted"), Why.REPORT_DELETED),
+        (record(bundle=OTHERS), None),
+        (record(Kind.REJECTED), None),
+        (record(Kind.FAILED), None),
+        (record(Kind.DISMISSED), None),
+        (record(Kind.DISMISSED, images=("1",)), Why.CHANGED),
+        (record(**WAITING), None),
+        (record(**{**WAITING, "until": NOON}), Why.WAITED),
+        (record(**{**WAITING, "until": None}), Why.WAITED),
+    ],
+)
+def test_why_a_study_is_owed_a_grading(reconciler, records, known, why):
+    """Each record, about the images that are there or about others, with its consequence."""
+    if known is not None:
+        records["s"] = known
+    assert reasons(reconciler) == ([why] if why else [])
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_reports_of_other_models_are_made_anew(reconciler, records, kind):
+    """Asked for a bundle, what its own models graded, and what has no report, stays."""
+    until = {"until": NOON + timedelta(hours=1)} if kind is Kind.WAITING else {}
+    records["s"] = record(kind, bundle=OTHERS, **until)
+    wanted = [Why.OTHER_MODELS] if kind is Kind.GRADED else []
+    assert reasons(reconciler, bundle=OURS) == wanted
+    assert reasons(reconciler, bundle=OTHERS) == []
+    assert reasons(reconciler) == []
+
+
+def test_what_was_settled_is_asked_again_for_a_bundle(reconciler, records):
+    """That a study needed nothing yesterday does not say which models graded it."""
+    records["s"] = record(bundle=OTHERS)
+    assert reasons(reconciler) == []
+    assert reasons(reconciler, bundle=OURS) == [Why.OTHER_MODELS]
+
+
+def test_a_study_without_mr_is_owed_nothing(reconciler, archive):
+    """A CT, or a study that was deleted a moment ago, has no images of ours."""
+    archive.images = {}
+    assert reasons(reconciler) == []
+
+
+def test_a_study_that_goes_while_it_is_looked_at_stops_nothing(reconciler, archive, records):
+    """The others are found; an archive that is away is an error."""
+    archive.held = [replace(archive.held[0], study=name) for name in ("gone", "s")]
+
+    def inventory(study):
+        if study == "gone":
+            raise StudyGone
+        return IMAGES
+
+    archive.inventory = inventory
+    assert [one.study for one in reconciler.owed()] == ["s"]
+
+    def away(study):
+        raise ArchiveUnavailable
+
+    archive.inventory = away
+    with pytest.raises(ArchiveUnavailable):
+        list(reconciler.owed())
+
+
+@pytest.mark.parametrize(
+    ("age_s", "quiet_s", "since_s", "owed"),
+    [
+        (0, 60, None, False),
+        (59, 60, None, False),
+        (60, 60, None, True),
+        (60, 0, 60, True),
+        (61, 0, 60, False),
+        (-1, 60, None, True),  # the clock was set back: nobody waits for it to catch up
+        (-3600, 60, 60, True),
+    ],
+)
+def test_since_and_quiet(reconciler, archive, age_s, quiet_s, since_s, owed):
+    """What changed too long ago or too recently is left out, on the bound it is in."""
+    archive.change(changed=NOON - timedelta(seconds=age_s))
+    since = None if since_s is None else NOON - timedelta(seconds=since_s)
+    found = reasons(reconciler, quiet=timedelta(seconds=quiet_s), since=since)
+    assert found == ([Why.UNKNOWN] if owed else [])
+
+
+def test_a_study_that_still_arrives_is_left_out(reconciler, archive):
+    """As long as the archive calls it unstable, whoever asks."""
+    archive.change(stable=False)
+    assert reasons(reconciler, one_pass=True) == []
+    archive.change(stable=True)
+    assert reasons(reconciler) == [Why.UNKNOWN]
+
+
+def test_without_a_stable_flag_two_passes_must_agree(reconciler, archive):
+    """On DICOMweb a study is complete when it looks the same twice, or at once by hand."""
+    archive.change(stable=None, changed=None)
+    assert reasons(reconciler) == []
+    archive.change(version="v2")
+    assert reasons(reconciler) == []
+    assert reasons(reconciler) == [Why.UNKNOWN]
+    archive.change(version="v3")
+    assert reasons(reconciler, one_pass=True) == [Why.UNKNOWN]
+
+
+def test_a_study_that_was_found_settled_is_not_looked_at_again(reconciler, archive, records, clock):
+    """Until it changes, or an hour has passed, or the clock was set back."""
+    records["s"] = record()
+    for _ in range(3):
+        assert reasons(reconciler) == []
+    assert archive.looked == ["s"]
+    archive.change(version="v2")
+    archive.images["s"] = ("1", "2", "3")
+    assert reasons(reconciler) == [Why.CHANGED]
+    records["s"] = record(images=("1", "2", "3"))
+    assert reasons(reconciler) == []
+    records.clear()  # a person took the record away, and the message was lost
+    clock.now += timedelta(minutes=59)
+    assert reasons(reconciler) == []
+    clock.now += timedelta(minutes=2)
+    assert reasons(reconciler) == [Why.UNKNOWN]
+    records["s"] = record(images=("1", "2", "3"))
+    assert reasons(reconciler) == []
+    records.clear()
+    clock.now -= timedelta(days=1)
+    assert reasons(reconciler) == [Why.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    "known", [record(**WAITING), record(Kind.FAILED)], ids=["waiting", "failed"]
+)
+def test_what_waits_or_was_given_up_is_looked_at_in_every_pass(
+    reconciler, archive, records, clock, known
+):
+    """Waiting ends without a change; and reading a dead letter lists it after a wiped Redis."""
+    records["s"] = known
+    assert reasons(reconciler) + reasons(reconciler) == []
+    assert archive.looked == ["s", "s"]
+    clock.now += timedelta(minutes=10)
+    assert reasons(reconciler) == ([Why.WAITED] if known.kind is Kind.WAITING else [])
+
+
+def test_every_study_is_shown_to_the_progress_bar(reconciler, archive, records):
+    """Those that are left out count as looked at, too."""
+    records["s"] = record()
+    seen = []
+    assert reasons(reconciler, since=NOON, looked=seen.append) == []
+    assert seen == archive.held

@@ -1,0 +1,139 @@
+"""Records beside the studies, and the index of dead letters that follows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from worker.service.records import Kind, Record, Records
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+INDEX = "q:failures"
+
+
+class FakeRedis:
+    """Hashes in memory, while Redis is there."""
+
+    def __init__(self):
+        self.hashes = {}
+        self.away = False
+
+    def _hash(self, name):
+        if self.away:
+            raise redis.ConnectionError
+        return self.hashes.setdefault(name, {})
+
+    def hset(self, name, key, value):
+        self._hash(name)[key.encode()] = value.encode()
+
+    def hdel(self, name, key):
+        self._hash(name).pop(key.encode(), None)
+
+    def hgetall(self, name):
+        return dict(self._hash(name))
+
+    def hkeys(self, name):
+        return list(self._hash(name))
+
+
+class FakeNotes(dict):
+    note = dict.get
+
+    def write_note(self, study, text):
+        if text is None:
+            self.pop(study, None)
+        else:
+            self[study] = text
+
+
+@pytest.fixture
+def notes():
+    return FakeNotes()
+
+
+@pytest.fixture
+def client():
+    return FakeRedis()
+
+
+@pytest.fixture
+def records(notes, client):
+    return Records(notes, client, "q")
+
+
+def record(kind=Kind.FAILED):
+    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "grade", "tries": 3}
+    return Record(kind=kind, sources="s", bundle="b", time=NOON, **details)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_dead_letters_are_listed(records, kind):
+    """Whatever kind replaces a dead letter, the list follows."""
+    records.write("study", record())
+    assert records.failures() == {"study": record()}
+    records.write("study", record(kind))
+    assert records.failures() == ({"study": record()} if kind is Kind.FAILED else {})
+    assert records.read("study") == record(kind)
+
+
+def test_reading_mends_the_list(records, notes, client):
+    """After Redis was wiped, or written while it was away, the note says what is listed."""
+    records.write("study", record())
+    client.hashes.clear()
+    assert not records.failures()
+    assert records.read("study") == record()
+    assert records.failures() == {"study": record()}
+    for left in ("not ours", '{"kind": "of_another_version"}', None):
+        records.write("study", record())
+        notes.write_note("study", left)
+        assert records.read("study") is None
+        assert records.failures() == {}
+
+
+def test_redis_away_stops_no_record(records, notes, client):
+    """The note is written and read; only the list itself is an error."""
+    client.away = True
+    records.write("study", record())
+    assert records.read("study") == record()
+    records.forget("study")
+    assert not notes
+    with pytest.raises(redis.RedisError):
+        records.failures()
+
+
+def test_forgotten_is_never_seen(records, notes):
+    """Neither note nor list keeps anything of it."""
+    records.write("study", record())
+    records.forget("study")
+    assert records.read("study") is None
+    assert not notes
+    assert not records.failures()
+
+
+def test_dismissed_keeps_why_and_is_not_listed(records):
+    """The record says as much as before, and stands while the images stay the same."""
+    records.write("study", record())
+    records.dismiss("study", record())
+    kept = records.read("study")
+    assert kept == record(Kind.DISMISSED)
+    assert kept.stands(NOON)
+    assert not records.failures()
+
+
+def test_what_was_deleted_from_the_archive_leaves_the_list(records, notes):
+    """Nobody reads the record of a study that is not there: the list is gone through."""
+    for study in ("here", "deleted"):
+        records.write(study, record())
+    del notes["deleted"]
+    assert records.failures().keys() == {"here", "deleted"}
+    records.recheck()
+    assert records.failures().keys() == {"here"}
+
+
+def test_an_entry_that_is_not_ours_hides_no_other(records, client):
+    """What another version wrote into the list is left out of it."""
+    records.write("study", record())
+    client.hset(INDEX, "strange", "{}")
+    assert records.failures() == {"study": record()}
