@@ -175,14 +175,17 @@ class DicomwebArchive:
         return name
 
     def studies(self) -> Iterator[HeldStudy]:
-        """Every study with MR, a page at a time; when each changed no server tells."""
-        filters, fields = {"ModalitiesInStudy": "MR"}, ["NumberOfStudyRelatedInstances"]
-        search = partial(
-            self._client.search_for_studies, search_filters=filters, fields=fields, limit=_PAGE
-        )
+        """Every study that may hold MR, a page at a time; when each changed no server tells."""
+        # Not asked for by ModalitiesInStudy: Orthanc applies that after the limit, but before
+        # the offset, and would never give what lies behind the first page.
+        fields = ["NumberOfStudyRelatedInstances", "ModalitiesInStudy"]
+        search = partial(self._client.search_for_studies, fields=fields, limit=_PAGE)
         for match in self._everything(search, "StudyInstanceUID"):
             uid = text(match, "StudyInstanceUID")
-            if _UID.fullmatch(uid):
+            if _UID.fullmatch(uid) and set(values(match, "ModalitiesInStudy") or ["MR"]) & {
+                "",
+                "MR",
+            }:
                 yield HeldStudy(uid, version=text(match, "NumberOfStudyRelatedInstances"))
 
     def inventory(self, study: str) -> Sequence[str]:

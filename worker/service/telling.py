@@ -165,7 +165,7 @@ def scanner_model(routed: RoutedStudy) -> str:
     a date of a person: some exporters and some people write those anywhere.
     """
     series = (one for found in routed.roles.values() for one in found)
-    models = [name for one in series if (name := one.acquisition.model_name)]
+    models = [name for one in series if (name := one.acquisition.model_name.strip())]
     personal = _personal(routed.study.sources.values()) if models else set()
     for name in models:
         shown = " ".join(re.sub(r"[^A-Za-z0-9 ._+/-]", " ", name).split())[:LONGEST_MODEL].strip()

@@ -264,6 +264,17 @@ def test_every_match_is_listed_however_the_server_pages(script, archive, most, k
     assert [held.study for held in archive.studies()] == studies
 
 
+def test_a_study_without_mr_is_not_listed(script, archive):
+    """One that names its modalities, and MR not among them; what names none may hold MR."""
+    named = {"1.1": ["CT"], "1.2": ["CT", "MR"], "1.3": ["MR"], "1.4": None}
+    found = [{"0020000D": {"vr": "UI", "Value": [study]}} for study in named]
+    for match, modalities in zip(found, named.values(), strict=True):
+        if modalities:
+            match["00080061"] = {"vr": "CS", "Value": modalities}
+    script.gives(as_json(found))
+    assert [held.study for held in archive.studies()] == ["1.2", "1.3", "1.4"]
+
+
 def test_the_inventory_keeps_apart_what_repeats_a_uid(script, archive):
     """The same SOP Instance UID in two series is two images; a CT series is none of ours."""
 

@@ -1,0 +1,57 @@
+"""The dashboard, the alert rules and the table of metrics name what the worker tells."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import stack
+
+from worker.service.metrics import Metrics, QueueState, flag, of_queue
+from worker.service.queue import Priority
+from worker.service.telling import News
+
+DEPLOY = stack.ROOT / "deploy"
+STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def told() -> set[str]:
+    """The names of all samples that a page can hold."""
+    metrics = Metrics(lambda: (*of_queue(STATE), *(flag(f, "", True) for f in FLAGS)))
+    metrics.take(NEWS)
+    metrics.take(NEWS.model_copy(update={"outcome": "retried"}))
+    return set(re.findall(r"^(lumbar_\w+)", metrics.page().decode(), re.MULTILINE))
+
+
+FLAGS = ("redis_up", "archive_up", "ready")
+NEWS = News(
+    process=1,
+    outcome="graded",
+    device="cuda:0",
+    gpu_bytes=(1, 2),
+    steps_s={"grade": 1.0},
+    graded=[("c", "severe", 1)],
+    not_assessed=[("c", "uncertain", 1)],
+)
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall(r"lumbar_[a-z_]+[a-z]", text))
+
+
+def test_the_dashboard_asks_for_what_there_is(told):
+    """Each name in a query is one that the page has."""
+    asked = named((DEPLOY / "dashboards" / "lumbar.json").read_text())
+    assert len(asked) > 10
+    assert asked <= told
+
+
+def test_the_readme_tells_every_metric_and_no_other(told):
+    """The table and the rules of deploy/README.md name what the page has, all of it."""
+    text = (DEPLOY / "README.md").read_text()
+    section = text.partition("## Watching it")[2].partition("## Backup")[0]
+    written = named(section) - {"lumbar_inside"}
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in told}
+    families -= {"lumbar_gpu_memory_peak_bytes"}  # in the table as `..._peak_bytes`
+    assert written == families
