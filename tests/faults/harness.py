@@ -237,11 +237,13 @@ def hospital(
     *,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Hospital]:
-    """Servers of its own, all ready; StableAge is one second."""
+    """Servers of its own, all ready; `variables` are for Orthanc and the worker."""
     with ExitStack() as started:
         queue = started.enter_context(stack.redis_server(folder))
         orthanc = started.enter_context(
-            stack.orthanc_server(folder, queue.url, stable_age_s=1, queue=QUEUE)
+            stack.orthanc_server(
+                folder, queue.url, stable_age_s=1, queue=QUEUE, variables=variables
+            )
         )
         between = started.enter_context(proxy.proxying(orthanc.url))
         settings = SETTINGS | {
