@@ -87,8 +87,8 @@ def _by_headers(series: Series, weighed: Decision, against: Sequence[rules.Exclu
         rule, reason = against[0]
         return Verdict(series, None, reason, rule=rule)
     plane = series.slices[0].plane.orientation
-    conflict = rules.gradient_conflict(series)
-    flags = (*weighed.flags, *_plane_conflict(series, plane), *([conflict] if conflict else ()))
+    doubts = filter(None, (rules.gradient_conflict(series), rules.processed(series)))
+    flags = (*weighed.flags, *_plane_conflict(series, plane), *doubts)
     if weighed.weighting is None:
         return Verdict(series, None, f"{plane}, but {weighed.reason}", flags)
     return _of_weighting(series, weighed.weighting, weighed.reason, flags)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from worker.intake import words
+from worker.intake import kinds, words
 from worker.intake.repair import MR_IMAGE_CLASSES
 from worker.intake.space import extent_mm
 from worker.nouns.geometry import Orientation
@@ -22,35 +22,6 @@ MIN_SLICES: Final = 5
 Exclusion = Callable[[Series], str | None]
 
 _STRUCTURED_REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
-_DERIVED_TYPES: Final = {
-    "LOCALIZER": "a localiser",
-    "PROJECTION IMAGE": "a projection",
-    "MIP": "a projection",
-    "MIN_IP": "a projection",
-    "MPR": "a reformatted image",
-    "REFORMATTED": "a reformatted image",
-    "CSA MPR": "a reformatted image",
-    "ADC": "a diffusion map",
-    "DIFFUSION": "diffusion",
-    "TRACEW": "diffusion",
-    "FA": "a diffusion map",
-    "SUBTRACTION": "a subtraction",
-    "T1 MAP": "a parameter map",
-    "T2 MAP": "a parameter map",
-    "SCREEN SAVE": "a screen capture",
-    "PHASE MAP": "a phase image",
-    "P": "a phase image",
-    "M_FFE": "gradient echo",
-    "FAT": "the fat image of a Dixon set",
-    "F": "the fat image of a Dixon set",
-    "FAT_FRACTION": "the fat image of a Dixon set",
-    "IN_PHASE": "the in-phase image of a Dixon set",
-    "IP": "the in-phase image of a Dixon set",
-    "OUT_PHASE": "the opposed-phase image of a Dixon set",
-    "OPP_PHASE": "the opposed-phase image of a Dixon set",
-    "OP": "the opposed-phase image of a Dixon set",
-}
-_WATER: Final = frozenset({"WATER", "W"})
 _GRADIENT_NAMES: Final = ("fl2d", "fl3d", "tfl", "tfi", "fi2d", "fi3d", "me2d", "me3d", "qfl")
 _ECHO_PLANAR_NAMES: Final = ("ep2d", "ep_", "epfid", "epse", "ez_b", "re_b")
 
@@ -107,13 +78,7 @@ def few_slices(series: Series) -> str | None:
 
 def image_type(series: Series) -> str | None:
     """ImageType (PS3.3 C.7.6.1.1.2) names localisers, maps, projections and Dixon parts."""
-    kinds = series.acquisition.image_type
-    for kind in kinds:
-        if kind in _DERIVED_TYPES:
-            return f"{_DERIVED_TYPES[kind]} by its image type"
-    if kinds[:1] == ("DERIVED",) and not _WATER & set(kinds):
-        return "derived from other images"
-    return None
+    return kinds.unusable(series.acquisition.image_type)
 
 
 def echo_planar(series: Series) -> str | None:
@@ -263,6 +228,13 @@ def gradient_conflict(series: Series) -> str | None:
     """A gradient echo by its name that is a spin echo by its pulse sequence."""
     if _spin_echo(series) and _called_gradient(series):
         return "described as gradient echo but spin echo by its pulse sequence"
+    return None
+
+
+def processed(series: Series) -> str | None:
+    """A primary image that was denoised or corrected after it was acquired is still diagnostic."""
+    if kinds.processed(series.acquisition.image_type):
+        return "processed after it was acquired, by its image type"
     return None
 
 

@@ -92,6 +92,13 @@ TABLE = [
     ("sagittal", described("T2", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "SECONDARY", "MPR"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "SECONDARY"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "M", "NORM", "DIS2D"]), T2),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "M", "SUB"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "T2_STAR_MAP"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "REFORMATTED", "AVERAGE"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "OTHER", "MEAN"]), None),
+    ("sagittal", described("T2", ImageType=["DERIVED"]), None),
     ("sagittal", described("T2 Myelo MIP"), None),
     ("sagittal", described("t2_haste myelographie"), None),
     ("sagittal", described("T2 sag HWS"), None),
@@ -256,3 +263,12 @@ def test_a_lumbar_study_without_a_usable_series_is_routed_all_the_same(make_seri
     routed = route(read_study(make_series("axial", "1.2.3.1", **(described("") | said))))
     assert routed.roles == {}
     assert [bool(decision.reason) for decision in routed.rejected] == [True]
+
+
+def test_a_processed_series_is_flagged(make_series):
+    """A denoised or corrected primary image has its role, and the flag says what was done."""
+    kinds = ["DERIVED", "PRIMARY", "M", "DRS"]
+    instances = make_series("sagittal", "1.2.3.1", SeriesDescription="T2", ImageType=kinds)
+    (decision,) = route(read_study(instances)).decisions
+    assert decision.role is Role.SAGITTAL_T2
+    assert any("processed after" in flag for flag in decision.flags)
