@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from worker.intake.elements import integer, item, number, text, texts, values
+from worker.intake.elements import functional_group, integer, number, text, texts, values
 from worker.nouns.study import Acquisition
 
 _NO_AGENT = frozenset({"", "NO", "NONE", "N", "0", "NOT APPLIED", "WITHOUT"})
 
 
-def read_acquisition(header: Dataset) -> Acquisition:
-    """The acquisition of one image; of an enhanced image, that of its first frame.
+def image_type(header: Dataset, frame: Dataset | None) -> tuple[str, ...]:
+    """What one image or, of an enhanced image, one frame says that it is, in upper case.
+
+    `frame` is its item of functional groups, None for a classic image.
+    """
+    if frame is not None:
+        group = functional_group(header, frame, "MRImageFrameTypeSequence")
+        if own := texts(group, "FrameType"):
+            return own
+    return texts(header, "ImageType")
+
+
+def echo_time_ms(header: Dataset, frame: Dataset | None) -> float | None:
+    """The echo time of one image or one frame; see `image_type`."""
+    if frame is None:
+        return _first(number(header, "EchoTime"))
+    group = functional_group(header, frame, "MREchoSequence")
+    return _first(number(group, "EffectiveEchoTime"), number(header, "EchoTime"))
+
+
+def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
+    """The acquisition of one image or, of an enhanced image, of one frame; see `image_type`.
 
     Classic attributes are those of PS3.3 C.8.3.1, enhanced ones those of the MR Timing,
     MR Echo, MR Modifier and MR Image Frame Type functional groups (C.8.13.5).
     """
-    first = item(header, "PerFrameFunctionalGroupsSequence")
-    shared = item(header, "SharedFunctionalGroupsSequence")
-
-    def group(keyword: str) -> Dataset:
-        return item(first if values(first, keyword) else shared, keyword)
-
-    timing = group("MRTimingAndRelatedParametersSequence")
-    modifier = group("MRModifierSequence")
+    groups = Dataset() if frame is None else frame
+    timing = functional_group(header, groups, "MRTimingAndRelatedParametersSequence")
+    modifier = functional_group(header, groups, "MRModifierSequence")
     return Acquisition(
-        echo_time_ms=_first(
-            number(header, "EchoTime"), number(group("MREchoSequence"), "EffectiveEchoTime")
-        ),
+        echo_time_ms=echo_time_ms(header, frame),
         repetition_time_ms=_first(
             number(header, "RepetitionTime"), number(timing, "RepetitionTime")
         ),
@@ -40,8 +53,7 @@ def read_acquisition(header: Dataset) -> Acquisition:
         sequence_variant=texts(header, "SequenceVariant"),
         sequence_name=text(header, "SequenceName") or text(header, "PulseSequenceName"),
         acquisition_type=text(header, "MRAcquisitionType").upper(),
-        image_type=texts(header, "ImageType")
-        or texts(group("MRImageFrameTypeSequence"), "FrameType"),
+        image_type=image_type(header, frame),
         contrast_agent=_contrast_agent(header),
         series_description=text(header, "SeriesDescription"),
         protocol_name=text(header, "ProtocolName"),

@@ -56,6 +56,12 @@ def item(dataset: Dataset, keyword: str, index: int = 0) -> Dataset:
     return nested if isinstance(nested, Dataset) else Dataset()
 
 
+def functional_group(header: Dataset, frame: Dataset, keyword: str) -> Dataset:
+    """A functional group of one frame: its own, else the one all frames share (PS3.3 C.7.6.16)."""
+    shared = item(header, "SharedFunctionalGroupsSequence")
+    return item(frame if values(frame, keyword) else shared, keyword)
+
+
 def _finite(found: Iterable[Any]) -> tuple[float, ...]:
     result = []
     for value in found:

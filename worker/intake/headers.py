@@ -9,8 +9,9 @@ from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
 from worker.errors import BrokenStudy, NotLumbar
-from worker.intake.acquisition import read_acquisition
-from worker.intake.elements import integer, item, numbers, text, values
+from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
+from worker.intake.elements import functional_group, integer, numbers, text, values
+from worker.intake.parts import Sliced, usable_part
 from worker.intake.repair import repair_headers
 from worker.nouns.geometry import Plane
 from worker.nouns.study import (
@@ -46,10 +47,21 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
     if lost:
         lost_repair = Repair(RepairKind.UNREADABLE, None, lost, "left out")
         repairs = (*repairs, lost_repair)
+    read = [_read_series(uid, by_series[uid]) for uid in sorted(by_series)]
+    parts = tuple(
+        Repair(
+            RepairKind.PART,
+            series.series_instance_uid,
+            left_out.total(),
+            ", ".join(sorted(left_out)),
+        )
+        for series, left_out in read
+        if left_out
+    )
     return Study(
         study_instance_uid=study_uid,
-        series=tuple(_read_series(uid, by_series[uid]) for uid in sorted(by_series)),
-        repairs=repairs + duplicates,
+        series=tuple(series for series, _ in read),
+        repairs=repairs + duplicates + parts,
         sources={_identity(instance.header): instance.header for instance in kept},
     )
 
@@ -86,29 +98,31 @@ def _without_duplicates(
     )
 
 
-def _read_series(uid: str, instances: Sequence[Instance]) -> Series:
-    """One series; `instances` is not empty and ordered by SOP Instance UID."""
-    slices: list[SliceHeader] = []
+def _read_series(uid: str, instances: Sequence[Instance]) -> tuple[Series, Counter[str]]:
+    """One series and, of one that mixes several, how many slices were left out and why.
+
+    `instances` is not empty and ordered by SOP Instance UID.
+    """
+    found: list[Sliced] = []
     unplaced = 0
-    representative: Dataset | None = None
     for instance in instances:
-        found = list(_slices(instance))
-        slices += found
-        unplaced += not found
-        if found and representative is None:
-            representative = instance.header
-    header = representative if representative is not None else instances[0].header
-    return Series(
+        slices = list(_slices(instance))
+        found += slices
+        unplaced += not slices
+    used, left_out = usable_part(found)
+    header, frame = (used[0].source, used[0].frame) if used else (instances[0].header, None)
+    series = Series(
         series_instance_uid=uid,
-        acquisition=read_acquisition(header),
-        slices=tuple(slices),
+        acquisition=read_acquisition(header, frame),
+        slices=tuple(one.header for one in used),
         frame_of_reference_uid=text(header, "FrameOfReferenceUID") or None,
         patient_position=text(header, "PatientPosition").upper(),
         unplaced=unplaced,
     )
+    return series, left_out
 
 
-def _slices(instance: Instance) -> Iterator[SliceHeader]:
+def _slices(instance: Instance) -> Iterator[Sliced]:
     """The slices of one object: one, or one for each frame that has a plane."""
     header = instance.header
     frames = values(header, "PerFrameFunctionalGroupsSequence")
@@ -118,14 +132,14 @@ def _slices(instance: Instance) -> Iterator[SliceHeader]:
         plane = _plane(header, header, header, header)
         # A multi-frame image without functional groups has no place for its frames.
         if plane is not None and (integer(header, "NumberOfFrames") or 1) == 1:
-            yield SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
+            found = SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
+            yield _sliced(found, header, None)
         return
-    shared = item(header, "SharedFunctionalGroupsSequence")
     for number, frame in enumerate(frames, start=1):
         if not isinstance(frame, Dataset):
             continue
         groups = [
-            item(frame if values(frame, keyword) else shared, keyword)
+            functional_group(header, frame, keyword)
             for keyword in (
                 "PlanePositionSequence",
                 "PlaneOrientationSequence",
@@ -135,7 +149,13 @@ def _slices(instance: Instance) -> Iterator[SliceHeader]:
         plane = _plane(header, *groups)
         if plane is not None:
             reference = ImageReference(*image, frame=number)
-            yield SliceHeader(instance.key, reference, instance_number, plane)
+            found = SliceHeader(instance.key, reference, instance_number, plane)
+            yield _sliced(found, header, frame)
+
+
+def _sliced(found: SliceHeader, header: Dataset, frame: Dataset | None) -> Sliced:
+    kinds, echo = image_type(header, frame), echo_time_ms(header, frame)
+    return Sliced(found, header, frame, kinds, echo)
 
 
 def _plane(

@@ -39,9 +39,12 @@ _UNUSABLE: Final = {
     "FAT_FRACTION": "the fat image of a Dixon set",
     "IN_PHASE": "the in-phase image of a Dixon set",
     "IP": "the in-phase image of a Dixon set",
+    "IN": "the in-phase image of a Dixon set",
     "OUT_PHASE": "the opposed-phase image of a Dixon set",
     "OPP_PHASE": "the opposed-phase image of a Dixon set",
     "OP": "the opposed-phase image of a Dixon set",
+    "OPP": "the opposed-phase image of a Dixon set",
+    "OUT_OF_PHASE": "the opposed-phase image of a Dixon set",
 }
 _WATER: Final = frozenset({"WATER", "W"})
 

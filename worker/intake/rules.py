@@ -27,7 +27,7 @@ _ECHO_PLANAR_NAMES: Final = ("ep2d", "ep_", "epfid", "epse", "ez_b", "re_b")
 
 _SPIN_ECHO_TR_MS: Final = 200
 _SPIN_ECHO_ANGLE_DEG: Final = 60
-_FLUID_TE_MS: Final = 400
+FLUID_TE_MS: Final = 400
 """The shortest TR and the smallest flip angle of a spin echo; TE of heavy T2 weighting."""
 
 
@@ -113,7 +113,7 @@ def gradient_pulse(series: Series) -> str | None:
 def fluid_alone(series: Series) -> str | None:
     """After so long an echo nothing but fluid is left to see."""
     te = series.acquisition.echo_time_ms
-    return f"myelography by TE {te:.0f} ms" if te is not None and te >= _FLUID_TE_MS else None
+    return f"myelography by TE {te:.0f} ms" if te is not None and te >= FLUID_TE_MS else None
 
 
 def localiser(series: Series) -> str | None:

@@ -120,6 +120,7 @@ class RepairKind(StrEnum):
     FRAME_OF_REFERENCE = "frame_of_reference_differs"
     UNREADABLE = "object_unreadable"
     DUPLICATE = "duplicate_slice_dropped"
+    PART = "part_of_series_left_out"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ _REPAIRS: Final = {
     RepairKind.FRAME_OF_REFERENCE: "Frame of Reference UID differs from the other series",
     RepairKind.UNREADABLE: "objects that could not be read",
     RepairKind.DUPLICATE: "duplicate slices",
+    RepairKind.PART: "slices of another contrast than the rest of their series; left out",
 }
 
 _LISTED: Final = 5
