@@ -46,6 +46,7 @@ from worker.nouns.geometry import Vector
 from worker.nouns.points import LevelPoint
 from worker.nouns.study import Repair, Role, RoutedStudy
 from worker.nouns.volume import Volumes
+from worker.recognise.looking import MiddleSlice
 
 SURE: Final = 0.5
 """An axial canal less believed than this does not move the level's sagittal slice."""
@@ -123,7 +124,10 @@ def look(
     site: Sequence[SiteRule] = (),
     min_age_years: int = MIN_AGE_YEARS,
 ) -> RoutedStudy:
-    """Route a study by its headers and a site's own rules, or exclude it; no pixel is read.
+    """Route a study by its headers and a site's own rules, or exclude it.
+
+    Of a sagittal series whose headers do not tell its weighting one slice is fetched and
+    looked at; no other pixel is read.
 
     Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
     archive does not answer.
@@ -131,7 +135,8 @@ def look(
     with steps.step("headers"):
         instances = archive.headers(study)
     with steps.step("route"):
-        return exclude(route(read_study(instances), site), min_age_years)
+        found = route(read_study(instances), site, MiddleSlice(archive.fetch))
+        return exclude(found, min_age_years)
 
 
 def grade_routed(

@@ -1,4 +1,4 @@
-"""The verbs that measure a bundle: evaluate foraminal, axial, levels, rsna."""
+"""The verbs that measure models: evaluate foraminal, axial, levels, rsna, recogniser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from worker.cli.shell import (
     AsJson,
@@ -154,6 +155,41 @@ def rsna(
         return rsna(path, models, observe)
 
     _evaluate(Task.RSNA, read, folder, bundle, device, out, as_json)
+
+
+@evaluating.command(epilog="Example:  lumbar evaluate recogniser DATA --json | jq .figures")
+def recogniser(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Folder with any of sagittal_t1, sagittal_t2, rsna_2024."
+        ),
+    ],
+    every: Annotated[int, typer.Option(min=1, help="Look at every n-th slice.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Show slices of known weighting to the recogniser: how many it calls T2, how many wrongly.
+
+    Phantoms and inverted slices too. The limits were chosen on the calibration halves.
+    """
+    existing(data)
+    from dataclasses import asdict
+
+    from worker.evaluation.recognition import figures, known_slices, look_at
+    from worker.recognise.recogniser import packaged
+
+    with stderr().status("looking"):
+        found = figures(look_at(known_slices(data)[::every], packaged()))
+    if as_json:
+        print_json({"figures": [asdict(one) for one in found]})
+        return
+    table = Table(box=None)
+    for name in ("source", "weighting", "slices", "studies", "decided", "wrong"):
+        table.add_column(name, justify="left" if name in ("source", "weighting") else "right")
+    for one in found:
+        counts = (one.slices, one.studies, one.decided, one.wrong)
+        table.add_row(one.source, one.truth or "none", *map(str, counts))
+    stdout().print(table)
 
 
 def _evaluate(

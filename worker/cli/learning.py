@@ -1,4 +1,4 @@
-"""The verbs of the ML engineer: train localiser, train grader, train bundle."""
+"""The verbs of the ML engineer: train localiser, grader, bundle, recogniser."""
 
 from __future__ import annotations
 
@@ -117,6 +117,27 @@ def bundle(
         print_path("bundle", out)
 
     _in_workshop(work, data, (out, runs), device, devices)
+
+
+@training.command(epilog="Example:  lumbar train recogniser --data DATA --out RECOGNISER")
+def recogniser(
+    data: Annotated[Path, typer.Option(help="Folder with sagittal_t2.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights.safetensors.")],
+    seed: Annotated[int, typer.Option(help="Draws the network and its samples.")] = 0,
+) -> None:
+    """Train the outlines by which a T2 is known where headers say nothing.
+
+    Five minutes on an idle core. What ships is named by its SHA-256 in
+    worker/recognise/recogniser.py; `lumbar evaluate recogniser` measures that.
+    """
+    existing(data)
+    writable(out)
+    from worker.recognise.recogniser import WEIGHTS
+    from worker.training.members import save_network
+    from worker.training.outlines import fit, read_samples
+
+    save_network(fit(read_samples(data), seed), out / WEIGHTS)
+    print_path("weights", out / WEIGHTS)
 
 
 def _train_one(

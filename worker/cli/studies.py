@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -25,6 +25,10 @@ from worker.cli.shell import (
     writable,
 )
 from worker.errors import BadSettings
+
+if TYPE_CHECKING:
+    from worker.archive import Archive
+    from worker.nouns.study import RoutedStudy
 
 
 @app.command(
@@ -123,10 +127,11 @@ def route(
     rules: SiteRules = None,
     min_age: MinAge = 18,
 ) -> None:
-    """Say which series of a study take which role, and why; pixels are not read.
+    """Say which series of a study take which role, and why.
 
-    Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none and the
-    reason. Where the headers forbid grading the study, that comes first.
+    Pixels are read of one slice of each sagittal series whose headers do not tell its
+    weighting. Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none
+    and the reason. Where the headers forbid grading the study, that comes first.
     """
     if (path is None) == (orthanc is None):
         raise BadSettings("name one study: a folder, or --orthanc and its id")
@@ -136,19 +141,24 @@ def route(
     from worker.intake.exclusions import exclude
     from worker.intake.headers import read_study
     from worker.intake.routing import route as route_study
+    from worker.recognise.looking import MiddleSlice
     from worker.report.document import exclusions, routings
     from worker.report.tables import evidence_tree, exclusions_table, series_table
     from worker.service.archives import open_orthanc
     from worker.settings import Settings
 
     site = site_rules(rules)
+
+    def routed_of(study: str, archive: Archive) -> RoutedStudy:
+        found = read_study(archive.headers(study))
+        return exclude(route_study(found, site, MiddleSlice(archive.fetch)), min_age)
+
     with stderr().status("reading headers"):
         if orthanc is not None:
             with open_orthanc(Settings.load()) as archive:
-                instances = archive.headers(archive.study_id(orthanc))
+                routed = routed_of(archive.study_id(orthanc), archive)
         else:
-            instances = FolderArchive().headers(str(path))
-        routed = exclude(route_study(read_study(instances), site), min_age)
+            routed = routed_of(str(path), FolderArchive())
     decisions = routed.decisions
     if as_json:
         print_json({"exclusions": exclusions(routed.exclusions), "series": routings(decisions)})

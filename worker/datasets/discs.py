@@ -17,6 +17,7 @@ from dicom_sr.findings import Level
 from worker.datasets.tables import LeftOut, Table, file_of, read_index
 
 DISC_GREY: Final = 29
+VERTEBRA_GREY: Final = 76
 CANAL_GREY: Final = 150
 SMALLEST_DISC_PX: Final = 60
 

@@ -1,0 +1,31 @@
+"""Phantoms and the recogniser that ships."""
+
+import pytest
+
+from worker.nouns.study import Role
+from worker.phantom import SMALL, make_phantom
+from worker.recognise.recogniser import packaged
+
+
+@pytest.fixture(scope="session")
+def phantom():
+    """One whose T2 the recogniser knows."""
+    return make_phantom(0, slices=SMALL)
+
+
+@pytest.fixture(scope="session")
+def middle(phantom):
+    """The middle slice (rows, columns) of a role and its grid."""
+
+    def of(role: Role):
+        series = phantom.of(role)
+        index = len(series.pixels) // 2
+        return series.pixels[index].astype("float32"), series.planes[index].grid
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def recogniser():
+    """The packaged one."""
+    return packaged()

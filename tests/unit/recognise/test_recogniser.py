@@ -1,0 +1,127 @@
+"""The recogniser that ships: what it knows, where it abstains, what it refuses to load."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from torch import zeros
+
+from worker.errors import BundleMismatch, BundleMissing, Misconfigured
+from worker.evaluation.recognition import figures, known_slices, look_at
+from worker.intake.weighting import Weighting
+from worker.nouns.crop import Grid
+from worker.nouns.study import Role
+from worker.recognise.measuring import measure
+from worker.recognise.recogniser import FOLDER, WEIGHTS, load_recogniser
+
+DATA = Path("/work/shared/data")
+
+
+def test_a_t2_is_known_and_a_t1_is_left_open(recogniser, middle):
+    """Of a phantom's two sagittal series the T2 is recognised, and nothing is said of the T1."""
+    assert recogniser.look(*middle(Role.SAGITTAL_T2)).weighting is Weighting.T2
+    assert recogniser.look(*middle(Role.SAGITTAL_T1)).weighting is None
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(0.01, 0), (7, 0), (1, -300), (1, 5000), (3, 11)])
+@pytest.mark.parametrize("role", [Role.SAGITTAL_T1, Role.SAGITTAL_T2])
+def test_scale_and_shift_of_intensities_change_nothing(recogniser, middle, role, scale, shift):
+    """Scanners have no unit of intensity: a linear scale gives the same recognition."""
+    pixels, grid = middle(role)
+    assert recogniser.look(pixels * scale + shift, grid) == recogniser.look(pixels, grid)
+
+
+def test_the_way_a_slice_is_stored_changes_nothing(recogniser, middle):
+    """A slice stored on its side and reversed, and said to be, looks the same."""
+    pixels, grid = middle(Role.SAGITTAL_T2)
+    stored = np.ascontiguousarray(pixels.T[::-1, :])
+    lies = Grid(grid.row_spacing, grid.column_spacing, turned=True, flip_columns=True)
+    upright = recogniser.look(pixels, grid)
+    assert recogniser.look(stored, lies).weighting is upright.weighting is Weighting.T2
+
+
+@pytest.mark.parametrize("kind", ["noise", "flat", "black", "inverted T1", "inverted T2", "ramp"])
+def test_what_is_no_picture_of_a_spine_is_left_open(recogniser, middle, kind):
+    """Noise, emptiness and inverted images are not recognised."""
+    grid = Grid(1, 1)
+    ramp = np.linspace(0, 1000, 256 * 256, dtype=np.float32).reshape(256, 256)
+    pixels = {
+        "noise": np.random.default_rng(0).rayleigh(100, (256, 256)).astype(np.float32),
+        "flat": np.full((256, 256), 100, np.float32),
+        "black": np.zeros((256, 256), np.float32),
+        "ramp": ramp,
+    }
+    for name, role in (("inverted T1", Role.SAGITTAL_T1), ("inverted T2", Role.SAGITTAL_T2)):
+        shown = middle(role)[0]
+        pixels[name] = shown.max() - shown
+    if kind.startswith("inverted"):
+        grid = middle(Role.SAGITTAL_T2)[1]
+    assert recogniser.look(pixels[kind], grid).weighting is None
+
+
+def test_the_measured_ratios_are_those_of_the_picture():
+    """Fluid of 90, discs of 45 and marrow of 30 above the dark give 3 and 1.5, with their sizes."""
+    outlines = np.zeros((3, 96, 96), np.float32)
+    outlines[0, 10:70, 60:65] = 1
+    outlines[2, 10:70, 30:50] = 1
+    outlines[1, 30:36, 30:50] = 1
+    outlines[2, 30:36, 30:50] = 0
+    levels = (90, 45, 30)
+    crop = 7 + sum(level * mask for level, mask in zip(levels, outlines, strict=True))
+    found = measure(crop.astype(np.float32), outlines)
+    assert (found.canal_to_marrow, found.disc_to_marrow, found.brighter) == (3, 1.5, 1)
+    # Of 60 rows, the two in the middle of the disc have too little marrow near them.
+    assert found.canal_mm == (60 - 2) * 2.5
+    assert found.vertebra_mm2 == (60 - 6) * 20 * 2.5**2
+
+
+def test_absent_weights_are_misconfigured(tmp_path):
+    """Without its file the recogniser says which one is missing."""
+    with pytest.raises(BundleMissing, match=WEIGHTS) as raised:
+        load_recogniser(tmp_path)
+    assert isinstance(raised.value, Misconfigured)
+
+
+def test_changed_weights_are_refused(tmp_path):
+    """One changed byte is found by the hash."""
+    content = bytearray((FOLDER / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / WEIGHTS).write_bytes(content)
+    with pytest.raises(BundleMismatch, match="sha256"):
+        load_recogniser(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["garbage", "other tensors"])
+def test_weights_of_something_else_are_refused(tmp_path, content):
+    """A file of the right hash that holds other things is refused by name."""
+    path = tmp_path / WEIGHTS
+    if content == "garbage":
+        path.write_bytes(b"no tensors")
+    else:
+        save_file({"other": zeros(1)}, path)
+    with pytest.raises(BundleMismatch, match="does not fit"):
+        load_recogniser(tmp_path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_importing_the_pipeline_does_not_load_the_recogniser():
+    """The service's parent process, and studies that headers decide, never pay for it."""
+    code = "import sys, worker.pipeline; sys.exit('worker.recognise.recogniser' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.mark.slow
+def test_on_real_slices_less_than_one_in_a_hundred_decided_is_wrong(recogniser):
+    """Every 20th slice of the real data: no T1 and no inverted slice is taken for T2."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}")
+    found = figures(look_at(known_slices(DATA)[::20], recogniser))
+    assert sum(one.slices for one in found) > 200
+    assert sum(one.wrong for one in found) == 0
+    for source in ("lower spine, test", "phantoms, middle"):
+        (t2,) = (f for f in found if f.source == source and f.truth is Weighting.T2)
+        assert t2.decided > 0
