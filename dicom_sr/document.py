@@ -12,13 +12,17 @@ from itertools import groupby
 from typing import Final
 
 from pydicom import DataElement, Dataset
+from pydicom.charset import python_encoding
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from dicom_sr import codes, uids
 from dicom_sr.content import MANUFACTURER
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity
+from dicom_sr.lenient import UNREADABLE
 from dicom_sr.sources import Sources
 
 FIRST_SERIES_NUMBER: Final = 9000
@@ -58,8 +62,9 @@ _ORDER_TYPE_2: Final = (
     "ReferencedStudySequence",
 )
 _MOMENTS: Final = ("Content", "Acquisition", "Series", "Study")
-_DATE: Final = re.compile(r"\d{8}")
-_TIME: Final = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_DATE: Final = re.compile(r"[0-9]{8}")
+_TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?")
+_UTF_8: Final = "ISO_IR 192"
 
 
 def patient_and_study(sources: Sources) -> Dataset:
@@ -70,9 +75,9 @@ def patient_and_study(sources: Sources) -> Dataset:
     """
     result = Dataset()
     character_sets = {tuple(_values(header, "SpecificCharacterSet")) for header in sources}
-    if len(character_sets) > 1:
-        # The sources mix them; UTF-8 holds all.
-        result.SpecificCharacterSet = "ISO_IR 192"
+    if len(character_sets) > 1 or not all(map(python_encoding.__contains__, *character_sets)):
+        # The sources mix them, or name one that nobody knows; UTF-8 holds all.
+        result.SpecificCharacterSet = _UTF_8
     elif common := list(character_sets.pop()):
         # The same names in the same bytes as the images: archives compare them so.
         result.SpecificCharacterSet = common
@@ -230,7 +235,7 @@ def _first(sources: Sources, keyword: str) -> DataElement | None:
 
 
 def _element(header: Dataset, keyword: str) -> DataElement | None:
-    """A decoded copy of an element, or None when it is absent or empty."""
+    """A decoded copy of an element, or None when it is absent, empty or cannot be written."""
     if keyword not in header or header[keyword].is_empty:
         return None
     element = deepcopy(header[keyword])
@@ -238,4 +243,16 @@ def _element(header: Dataset, keyword: str) -> DataElement | None:
         for item in element.value:
             # Visiting decodes; what was never decoded is written in the source's character set.
             list(item.iterall())
-    return element
+    # A name keeps the bytes that it is first written in: not those of the trial.
+    return element if _can_be_written(deepcopy(element)) else None
+
+
+def _can_be_written(element: DataElement) -> bool:
+    """Whether the values fit their VR: pydicom reads some that it cannot write."""
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = False, True
+    try:
+        write_data_element(buffer, element, _UTF_8)
+    except UNREADABLE:
+        return False
+    return True

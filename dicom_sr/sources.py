@@ -9,27 +9,31 @@ from pydicom import Dataset
 
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import Graded, ImageReference, Report, Target
+from dicom_sr.uids import shown
+
+
+def check_uids(header: Dataset) -> None:
+    """Raise ReportError where an object lacks a UID that a report names it by."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+        if not header.get(keyword):
+            image = f"source image {shown(header.get('SOPInstanceUID'))}"
+            raise ReportError(f"{image} has no {keyword}; repair the study first")
+        if not str(header[keyword].value).isascii():
+            raise ReportError(f"the {keyword} of a source image is no UID; repair the study first")
 
 
 class Sources:
     """The headers of all source images, in the order of their series and SOP Instance UIDs.
 
     The order of the files that they came from never shows. Raises ReportError when there
-    is no source, or one lacks a UID.
+    is no source, or one lacks a UID that can be written.
     """
 
     def __init__(self, headers: Sequence[Dataset]) -> None:
         if not headers:
             raise ReportError("a report needs the headers of its source images, none was given")
         for header in headers:
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-                if not header.get(keyword):
-                    raise ReportError(f"a source image has no {keyword}; repair the study first")
-            if not header.get("SOPClassUID"):
-                raise ReportError(
-                    f"source image {header.SOPInstanceUID} has no SOPClassUID; "
-                    "repair the study first"
-                )
+            check_uids(header)
         by_key = {(str(h.SeriesInstanceUID), str(h.SOPInstanceUID)): h for h in headers}
         self._by_key = dict(sorted(by_key.items()))
         self._series_of_sop = Counter(sop for _, sop in by_key)
@@ -46,8 +50,9 @@ class Sources:
         for header in self:
             if header.StudyInstanceUID != report.study_instance_uid:
                 raise ReportError(
-                    f"source image {header.SOPInstanceUID} belongs to study "
-                    f"{header.StudyInstanceUID}, the report to {report.study_instance_uid}"
+                    f"source image {shown(header.SOPInstanceUID)} belongs to study "
+                    f"{shown(header.StudyInstanceUID)}, "
+                    f"the report to {shown(report.study_instance_uid)}"
                 )
         for finding in report.graded:
             self._check_image(finding.target, finding.graded_on)
@@ -56,7 +61,10 @@ class Sources:
 
     def _check_image(self, target: Target, image: ImageReference) -> None:
         header = self._by_key.get((image.series_instance_uid, image.sop_instance_uid))
-        where = f"{target}: image {image.sop_instance_uid} of series {image.series_instance_uid}"
+        where = (
+            f"{target}: image {shown(image.sop_instance_uid)} "
+            f"of series {shown(image.series_instance_uid)}"
+        )
         if header is None:
             raise ReportError(f"{where} is not among the source images")
         # An SR refers to images by SOP Instance UID alone, so a repeated one names no image.

@@ -6,11 +6,20 @@ is version 8 of RFC 9562: 122 bits of a SHA-256 digest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
 from dicom_sr.findings import ImageReference, Target
+
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+def shown(uid: object) -> str:
+    """A UID from a header as a message may print it: what does not look like one may be a name."""
+    text = str(uid)
+    return text if len(text) <= 64 and _UID.fullmatch(text) else "(no UID)"
 
 
 def derived_uid(*parts: str) -> str:

@@ -12,11 +12,14 @@ from dicom_sr import document, uids
 from dicom_sr.content import tree
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, Report
-from dicom_sr.sources import Sources
+from dicom_sr.lenient import numbers
+from dicom_sr.sources import Sources, check_uids
 
 _LONG_STRING: Final = re.compile(r"(?! )[ -\[\]-}]{1,64}(?<! )")
 """What value representation LO keeps as it is: 64 characters of ASCII, no outer spaces; no
 backslash and no tilde, which other character sets read otherwise."""
+_LAST_NUMBER: Final = 2**31 - 1
+"""What value representation IS can hold (PS3.5 6.2)."""
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
@@ -35,7 +38,8 @@ def write(
     same study that this one revises. The same arguments give the same bytes.
 
     Raises ReportError, naming the finding, when a finding refers to an image that is not
-    among `sources`, its point lies outside that image, or a source is of another study.
+    among `sources`, its point lies outside that image, or a source is of another study, and
+    when a source or the predecessor lacks a UID that can be written.
     """
     images = Sources(sources)
     images.check(report)
@@ -43,8 +47,12 @@ def write(
 
     names = (report.study_instance_uid, fingerprint, report.bundle.sha256)
     instance_uid = uids.sr_instance_uid(*names)
-    if predecessor is not None and predecessor.SOPInstanceUID == instance_uid:
-        raise ReportError("this report says what its predecessor says; there is nothing to revise")
+    if predecessor is not None:
+        check_uids(predecessor)
+        if predecessor.SOPInstanceUID == instance_uid:
+            raise ReportError(
+                "this report says what its predecessor says; there is nothing to revise"
+            )
 
     sr = document.patient_and_study(images)
     series = document.sr_series(
@@ -63,9 +71,10 @@ def write(
 
 
 def _series_number(predecessor: Dataset | None) -> int:
-    if predecessor is None or not predecessor.get("SeriesNumber"):
-        return document.FIRST_SERIES_NUMBER
-    return max(document.FIRST_SERIES_NUMBER, int(predecessor.SeriesNumber) + 1)
+    for number in () if predecessor is None else numbers(predecessor, "SeriesNumber")[:1]:
+        if document.FIRST_SERIES_NUMBER <= number < _LAST_NUMBER:
+            return int(number) + 1
+    return document.FIRST_SERIES_NUMBER
 
 
 def _check_texts(bundle: BundleIdentity, software_version: str) -> None:

@@ -239,6 +239,12 @@ class OrthancArchive:
             return response.json()
         except json.JSONDecodeError:
             raise self._not_orthanc("its answer is not JSON") from None
+        except (RecursionError, ValueError) as error:
+            # One study's odd tags: no reason to stop the worker.
+            raise ArchiveUnavailable(
+                f"Orthanc at {self._client.url} answers JSON that cannot be read "
+                f"({type(error).__name__})"
+            ) from None
 
     def _send(
         self,

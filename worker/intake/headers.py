@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
+from dicom_sr.uids import shown
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
 from worker.intake.elements import functional_group, integer, numbers, text, values
@@ -77,9 +78,10 @@ def _has_identity(header: Dataset) -> bool:
 def _one_study(instances: Sequence[Instance]) -> str:
     found = sorted({text(i.header, "StudyInstanceUID") for i in instances})
     if len(found) > 1:
+        uids = ", ".join(map(shown, found[:5])) + (" ..." if len(found) > 5 else "")
         raise BrokenStudy(
             f"these objects belong to {len(found)} studies; grade them one at a time "
-            f"(Study Instance UIDs {', '.join(found[:5])}{' ...' if len(found) > 5 else ''})"
+            f"(Study Instance UIDs {uids})"
         )
     return found[0]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from pydicom import Dataset
 
+from dicom_sr.findings import ImageReference
 from worker.errors import BrokenStudy
 from worker.intake.decoding import Frames, decode
+from worker.intake.promises import MAX_VOXELS, DecompressionBomb, NoPixels, shape
 from worker.intake.rules import MIN_SLICES
 from worker.intake.stacks import stacks
 from worker.nouns.study import (
@@ -46,13 +50,14 @@ def load(
     `on_slice` is called with the number of slices that each decoded object brought.
     The result does not depend on the order in which `fetch` answers.
 
-    Raises BrokenStudy when there is something to decode and nothing of it can be.
+    Raises BrokenStudy when there is something to decode and nothing of it can be, or when
+    it is more than this machine should hold.
     """
     wanted = [
         *(routed.roles[role][0] for role in _SAGITTAL if routed.roles.get(role)),
         *routed.roles.get(Role.AXIAL_T2, ()),
     ]
-    reader = _Reader(fetch, on_slice)
+    reader = _Reader(routed.study.sources, fetch, on_slice)
     reader.read(wanted)
     found: dict[Role, tuple[Volume, ...]] = {}
     for role in _SAGITTAL:
@@ -87,17 +92,25 @@ _SAGITTAL: Final = (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
 class _Reader:
     """Decoded objects by key, and what could not be used."""
 
+    sources: Mapping[tuple[str, str], Dataset]
     fetch: Fetch
     on_slice: Callable[[int], None] | None
     _decoded: dict[str, Frames | Unreadable] = field(default_factory=dict)
     _lost: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _repeated: Counter[str] = field(default_factory=Counter)
+    _voxels: int = 0
 
     def read(self, series: Sequence[Series]) -> None:
         """Fetch and decode the objects of these series that were not read yet."""
-        keys = {header.key for one in series for header in one.slices} - self._decoded.keys()
+        images = {header.key: header.image for one in series for header in one.slices}
+        keys = images.keys() - self._decoded.keys()
         if not keys:
             return
+        if self._voxels + sum(self._promised(images[key]) for key in keys) > MAX_VOXELS:
+            raise BrokenStudy(
+                f"the routed series promise more than {MAX_VOXELS // 10**6} million pixels "
+                "together; send only the series to be graded"
+            )
         pending: dict[str, Future[Frames | Unreadable]] = {}
         with ThreadPoolExecutor(DECODERS) as pool:
             for key, content in self.fetch(sorted(keys)):
@@ -114,8 +127,18 @@ class _Reader:
         key = next(iter(pending))
         result = pending.pop(key).result()
         self._decoded[key] = result
-        if self.on_slice is not None and not isinstance(result, Unreadable):
+        if isinstance(result, Unreadable):
+            return
+        self._voxels += result.size
+        if self.on_slice is not None:
             self.on_slice(len(result))
+
+    def _promised(self, image: ImageReference) -> int:
+        """The pixels that an object claims to hold; none where its own bounds refuse it."""
+        try:
+            return math.prod(shape(self.sources[image.series_instance_uid, image.sop_instance_uid]))
+        except (NoPixels, DecompressionBomb):
+            return 0
 
     def volumes(self, series: Series, role: Role) -> tuple[Volume, ...]:
         """The volumes of one series that was read; its decoded objects are let go."""

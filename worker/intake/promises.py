@@ -13,7 +13,8 @@ from worker.intake.codestreams import stream_size
 from worker.intake.elements import integer
 
 MAX_VOXELS: Final = 2**27
-"""Pixels of one object, all frames: 512 MiB as float32, a spine of 512 slices of 512 x 512."""
+"""Pixels of one object, all frames, and of the routed series of one study together: 512 MiB as
+float32, a spine of 512 slices of 512 x 512."""
 
 MAX_FRAME_PIXELS: Final = 2**24
 """Pixels of one frame: no MR image is larger than 4096 x 4096."""

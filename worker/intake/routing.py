@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_sr.uids import shown
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules, words
 from worker.intake.judging import Verdict, judge
@@ -60,7 +61,7 @@ def route(
                 v.series.series_instance_uid,
                 len(v.series.slices),
                 "taken to share the patient space of "
-                f"{reference.series_instance_uid}: same position, overlapping stacks",
+                f"{shown(reference.series_instance_uid)}: same position, overlapping stacks",
             )
             for v in verdicts
             if v.role is not None and not _is_or_names_frame_of(v.series, reference)
@@ -128,7 +129,8 @@ def _place(verdict: Verdict, reference: Series) -> Verdict:
     if not same_space(series, reference):
         moved = series.patient_position != reference.patient_position
         why = "the patient position differs" if moved else "the stacks do not overlap"
-        apart = f"does not share the patient space of {reference.series_instance_uid}: {why}"
+        other = shown(reference.series_instance_uid)
+        apart = f"does not share the patient space of {other}: {why}"
         return replace(
             verdict,
             role=None,

@@ -76,6 +76,17 @@ def test_something_else_than_orthanc_names_the_variable(call, response):
         CALLS[call](archive(lambda _: response))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": "\xff"}'],
+    ids=["deep", "long", "not Unicode"],
+)
+def test_json_that_cannot_be_read_does_not_stop_the_worker(content):
+    """Nesting, numbers or bytes that one study brings are no wrong address: ArchiveUnavailable."""
+    with pytest.raises(ArchiveUnavailable, match="JSON"):
+        archive(lambda _: httpx.Response(200, content=content)).headers("study")
+
+
 def test_an_address_without_scheme_names_the_variable():
     """An address that is none is no network trouble."""
     with (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import pytest
-from pydicom import Dataset, dcmread, dcmwrite
+from pydicom import DataElement, Dataset, Sequence, dcmread, dcmwrite
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_sr.errors import ReportError
@@ -141,6 +144,79 @@ def through_source(header: Dataset) -> Dataset:
     dcmwrite(file, header, implicit_vr=False, little_endian=True)
     file.seek(0)
     return dcmread(file, force=True)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("PatientSex", "CS", "\ufffd"),
+        ("PatientAge", "AS", "Ж17"),
+        ("StudyDate", "DA", "٢٠٢٤٠٥٠١"),
+        ("StudyTime", "TM", "\ufffd"),
+        ("PatientID", "US", "Ж"),
+        ("StudyID", "IS", [2**70, "\ufffd"]),
+        ("PatientWeight", "FD", "heavy"),
+        ("ProcedureCodeSequence", "SQ", [{"CodingSchemeVersion": ("CS", "\ufffd")}]),
+    ],
+)
+def test_a_value_that_cannot_be_written_is_not_copied(
+    keyword: str,
+    vr: str,
+    value: Any,
+    report: Report,
+    sources: list[Dataset],
+    through_bytes: Callable[[Dataset], Dataset],
+) -> None:
+    """What pydicom reads and cannot encode counts as absent; the next image's value is taken."""
+    good = sources[1].get(keyword)
+    sources[0].add(element(keyword, vr, value))
+    sr = through_bytes(write(report, sources, software_version="1", fingerprint="f"))
+    assert sr.get(keyword) == good
+
+
+def element(keyword: str, vr: str, value: Any) -> DataElement:
+    """An element that no rule of its VR was asked about."""
+    if vr == "SQ":
+        items = [Dataset() for _ in value]
+        for item, nested in zip(items, value, strict=True):
+            for name, content in nested.items():
+                item.add(element(name, *content))
+        value = Sequence(items)
+    made = DataElement(tag_for_keyword(keyword) or 0, vr, None)
+    made._value = value
+    return made
+
+
+def test_an_unknown_character_set_is_replaced(
+    report: Report, sources: list[Dataset], through_bytes: Callable[[Dataset], Dataset]
+) -> None:
+    """The names that were read are written in UTF-8 where the sources' set is none."""
+    for header in sources:
+        header.add(element("SpecificCharacterSet", "CS", "\ufffd\0"))
+    sr = through_bytes(write(report, sources, software_version="1", fingerprint="f"))
+    assert (sr.SpecificCharacterSet, str(sr.PatientName)) == ("ISO_IR 192", "Müller^Jörg")
+
+
+@pytest.mark.parametrize("value", ["Müller^Jörg", "Muller^Jorg", None])
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_a_uid_that_is_a_name_is_refused_unprinted(
+    keyword: str, value: str | None, report: Report, sources: list[Dataset]
+) -> None:
+    """A source whose UID names nothing ends as ReportError, and the message does not repeat it."""
+    sources[0].add(element(keyword, "UI", value))
+    with pytest.raises(ReportError) as error:
+        write(report, sources, software_version="1", fingerprint="f")
+    assert not re.search("M.ller", str(error.value))
+
+
+@pytest.mark.parametrize("number", ["2147483647", "abc", "-5", "", [1, 2]])
+def test_a_predecessor_of_any_series_number_is_revised(
+    number: Any, report: Report, sources: list[Dataset], written: Dataset
+) -> None:
+    """The revision gets a series number that DICOM can hold."""
+    written.add(element("SeriesNumber", "IS", number))
+    names = {"software_version": "1", "fingerprint": "other"}
+    assert write(report, sources, predecessor=written, **names).SeriesNumber == 9000
 
 
 def test_orders_and_procedure_steps_are_copied(

@@ -143,3 +143,13 @@ def test_malformed_values_count_as_absent(make_series):
     found = series.acquisition
     assert (found.echo_time_ms, found.repetition_time_ms) == (None, 500)
     assert found.inversion_time_ms is None
+
+
+def test_a_uid_that_may_be_a_name_is_not_printed(make_slice):
+    """Messages repeat what looks like a UID and nothing else."""
+    uids = ("1.2.3", "Muller^Jorg", "19600102")
+    found = [Instance(uid, make_slice(StudyInstanceUID=uid)) for uid in uids]
+    with pytest.raises(BrokenStudy) as error:
+        read_study(found)
+    assert "1.2.3, (no UID)" in str(error.value) or "(no UID), 1.2.3" in str(error.value)
+    assert not any(uid in str(error.value) for uid in uids[1:])

@@ -129,6 +129,21 @@ def test_nothing_decodable_is_a_broken_study(study):
             load(routed(instances), FakeArchive(broken).fetch)
 
 
+@pytest.mark.parametrize("frames", [None, 200])
+def test_more_pixels_than_a_study_may_hold_are_not_fetched(make_series, frames):
+    """Many small compressed bombs are refused together, although each alone would be allowed."""
+    side = 4096 if frames is None else 256
+    study = routed(
+        make_series("axial", "1.2.3.4", 12, Rows=side, Columns=side, SeriesDescription="T2")
+    )
+    for header in study.study.sources.values():
+        header.NumberOfFrames = frames
+    archive = FakeArchive({})
+    with pytest.raises(BrokenStudy, match="pixels together"):
+        load(study, archive.fetch)
+    assert not archive.asked
+
+
 def test_mixed_orientations_and_shapes_become_volumes(make_series, to_bytes):
     """One axial series with tilted blocks and one other shape gives a volume for each."""
     instances = make_series("axial", "1.2.3.4", 12, SeriesDescription="T2")
