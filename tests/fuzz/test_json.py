@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -76,6 +75,12 @@ def plain(form: str) -> tuple[dict[str, Any], ...]:
     )
 
 
+@cache
+def made(form: str, number: int) -> Dataset:
+    """One of these headers, read as it is told; to read all of them takes half of the time."""
+    return MAKERS[form](plain(form)[number])
+
+
 def short_tags(header: Dataset) -> dict[str, Any]:
     """What Orthanc answers to `?short`."""
     return {
@@ -92,18 +97,21 @@ def short_tags(header: Dataset) -> dict[str, Any]:
 @example([(0, "0040,A730", "whole", Deep(300)), (1, "0040A730", "whole", Deep(300))])
 def test_whatever_an_archive_tells(form: str, mutations: list[tuple[int, str, str, Any]]) -> None:
     """Every series is decided on, or the study rejected; no message names the patient."""
-    told: list[Any] = deepcopy(list(plain(form)))
+    told = dict(enumerate(plain(form)))
+    broken: dict[int, dict[str, Any]] = {}
     for number, name, how, drawn in mutations:
         value = drawn.value(form) if isinstance(drawn, Deep) else drawn
-        for tags in told if number < 0 else [told[number]]:
+        for n in told if number < 0 else [number]:
+            tags = broken.setdefault(n, dict(told[n]))
             if how == "drop":
                 tags.pop(name, None)
             elif how == "Value" and isinstance(tags.get(name), dict):
-                tags[name]["Value"] = value
+                tags[name] = {**tags[name], "Value": value}
             else:
                 tags[name] = value
     with unmarked_words() as words:
-        instances = [Instance(str(n), MAKERS[form](tags)) for n, tags in enumerate(told)]
+        headers = [MAKERS[form](broken[n]) if n in broken else made(form, n) for n in told]
+        instances = [Instance(str(n), header) for n, header in enumerate(headers)]
         try:
             routed = route(read_study(instances))
         except Rejected as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fuzzing.originals import MARKS
+from fuzzing.values import MARKS
 from fuzzing.watch import Found, runner, watch
 
 SEEDS = (0, 1)

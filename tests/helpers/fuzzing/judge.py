@@ -21,7 +21,8 @@ from dicom_sr.findings import TARGETS, Graded
 from fuzzing.cases import Case
 from fuzzing.mutations import Files
 from fuzzing.networks import small_bundle
-from fuzzing.originals import MARKS, original
+from fuzzing.originals import original
+from fuzzing.values import MARKS
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
 from worker.errors import Rejected

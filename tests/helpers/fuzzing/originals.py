@@ -18,13 +18,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from fuzzing.values import MARKS
 from worker.nouns.study import Role
 from worker.phantom import Phantom, make_phantom
 from worker.phantom.headers import image
 from worker.phantom.protocol import SliceCounts
-
-MARKS = ("Zzmarkname", "ZZMARKID", "19010203")
-"""Name, id and birth date of the patient: no message, log line or file name may hold them."""
 
 KINDS = {
     "classic": ExplicitVRLittleEndian,

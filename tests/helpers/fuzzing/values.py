@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+MARKS: Final = ("Zzmarkname", "ZZMARKID", "19010203")
+"""Name, id and birth date of the patient: no message, log line or file name may hold them."""
+
 _TEXTS: Final = {
     "empty": b"",
     "blank": b"  ",
@@ -21,6 +24,7 @@ _TEXTS: Final = {
     "1e-308": b"1e-308",
     "1e18": b"1e18",
     "300 digits": b"9" * 300,
+    "400 digits": b"9" * 400,
     "5000 digits": b"9" * 5000,
     "65535": b"65535 ",
     "2147483648": b"2147483648",
@@ -41,6 +45,7 @@ _TEXTS: Final = {
     "many numbers": b"1\\2\\3\\4\\5\\6\\7 ",
     "many empty": b"\\" * 20,
     "letters": b"abc ",
+    "name": MARKS[0].encode(),
     "sagittal T1": b"t1 sag",
     "axial T2": b"t2 tra",
     "STIR cor": b"STIR cor",

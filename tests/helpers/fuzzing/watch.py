@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fuzzing.originals import MARKS
+from fuzzing.values import MARKS
 
 DEADLINE_S = 10.0
 """What one case may take of the processor: a busy machine is no hang."""
