@@ -85,4 +85,4 @@ def load_recogniser(folder: Path, sha256: str = SHA256) -> SliceRecogniser:
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
         raise BundleMismatch(f"{path} does not fit the recogniser: reinstall it") from error
-    return SliceRecogniser(network.eval().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return SliceRecogniser(network.eval().to(memory_format=torch.channels_last))

@@ -122,7 +122,10 @@ class Grading:
     def give_up(
         self, study: str, sources: str, kind: Kind, *, code: str, reason: str, step: str, tries: int
     ) -> None:
-        """Keep why there will be no report of these images."""
+        """Keep why there will be no report of these images, unless there is one already."""
+        record = self.records.read(study)
+        if record and record.kind is Kind.GRADED and record.about(sources):
+            return
         self._keep(study, kind, sources, code=code, reason=reason, step=step, tries=tries)
 
     def _keep(self, study: str, kind: Kind, sources: str, **details: object) -> None:

@@ -105,6 +105,8 @@ def _run(here: Runtime, order: Order) -> None:
             _Try(here, order).run()
     except StudyTaken:
         _log.info("put off", reason="another worker grades this study; it looks again after that")
+        if order.regrade:  # what that one sends again is no such order
+            here.queue.later(order, FIRST_WAIT_S)
         return
     if lease.again:
         message = here.queue.send(replace(order, tries=0))

@@ -73,7 +73,7 @@ def fit(samples: Samples, seed: int = 0, steps: int = STEPS) -> Outlines:
         by_study[study].append(index)
     rng = np.random.default_rng(seed)
     groups = list(by_study.values())
-    network = Outlines().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Outlines().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for _ in range(steps):

@@ -189,6 +189,15 @@ def test_a_rejection_stands_while_the_images_do(grading, study):
     assert run(grading, study) is Outcome.GRADED
 
 
+def test_a_report_is_not_forgotten_for_a_later_failure(grading, study):
+    """Where the images have their report, an error on looking again is no dead letter."""
+    run(grading, study)
+    grading.give_up(
+        study, grading.sources(study), Kind.FAILED, code="x", reason="x", step="x", tries=3
+    )
+    assert grading.records.read(study).kind is Kind.GRADED
+
+
 def test_stored_without_a_trace_is_tried_again(grading, study):
     """An archive that takes the report and does not hold it is asked again later."""
     grading.archive.loses = True

@@ -248,6 +248,13 @@ def test_a_study_that_another_worker_grades_is_left_to_it(worker):
     assert worker.events() == ["put off"]
 
 
+def test_an_order_to_regrade_waits_for_the_other_worker(worker):
+    """What the other worker sends again is no such order, so this one is not dropped."""
+    worker.leases.taken = True
+    worker(regrade=True)
+    assert [order.regrade for order, _ in worker.queue.put_off] == [True]
+
+
 def test_a_study_asked_for_while_it_was_graded_is_sent_again(worker):
     """What came while a study was being graded is looked at after that, from its first try."""
     worker.leases.again = True
