@@ -52,7 +52,10 @@ def not_mr(series: Series) -> str | None:
 def no_plane(series: Series) -> str | None:
     """Without position, orientation and spacing nothing can be placed in the patient."""
     if not series.slices:
-        return f"none of its {series.unplaced} objects has a usable image plane"
+        return (
+            f"none of its {series.unplaced} objects has a usable image plane: position, "
+            "orientation, spacing or size is missing or unsound"
+        )
     return None
 
 

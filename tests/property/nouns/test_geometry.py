@@ -1,9 +1,15 @@
 """Laws of the geometry over random oblique planes, and agreement with highdicom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from highdicom.spatial import ImageToReferenceTransformer, ReferenceToImageTransformer
-from hypothesis import given
+from highdicom.spatial import (
+    ImageToImageTransformer,
+    ImageToReferenceTransformer,
+    ReferenceToImageTransformer,
+)
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.nouns.crop import Crop
@@ -53,20 +59,74 @@ def test_a_point_off_the_slice_projects_along_the_normal(plane, column, row, dis
     assert plane.distance_mm(position) == pytest.approx(distance, abs=1e-6)
 
 
+def geometry_of(plane, suffix=""):
+    """The arguments that highdicom wants of an image."""
+    return {
+        f"image_position{suffix}": plane.position_mm,
+        f"image_orientation{suffix}": (*plane.along_columns, *plane.along_rows),
+        f"pixel_spacing{suffix}": (plane.row_spacing_mm, plane.column_spacing_mm),
+    }
+
+
 @given(planes(), pixels, pixels)
 def test_highdicom_agrees(plane, column, row):
     """An independent implementation gives the same millimetres and the same pixels."""
-    geometry = {
-        "image_position": plane.position_mm,
-        "image_orientation": (*plane.along_columns, *plane.along_rows),
-        "pixel_spacing": (plane.row_spacing_mm, plane.column_spacing_mm),
-    }
+    geometry = geometry_of(plane)
     # highdicom's image coordinates have their origin in the corner of the first pixel.
     corner = np.array([[column + 0.5, row + 0.5]])
     (expected,) = ImageToReferenceTransformer(**geometry)(corner)
     assert plane.to_mm(column, row) == pytest.approx(expected, abs=1e-6)
     (back,) = ReferenceToImageTransformer(**geometry)(expected[None])
     assert plane.to_px(expected) == pytest.approx(tuple(back[:2] - 0.5), abs=1e-6)
+
+
+@given(planes(), planes(), pixels, pixels)
+def test_highdicom_projects_from_image_to_image_alike(one, other, column, row):
+    """A pixel of one image, seen in another at any angle to it: same pixel, same distance."""
+    corner = np.array([[column + 0.5, row + 0.5]])
+    position = ImageToReferenceTransformer(**geometry_of(one))(corner)
+    to_other = ReferenceToImageTransformer(**geometry_of(other), spacing_between_slices=1.0)
+    ((across, down, away),) = to_other(position)
+    ours = one.to_mm(column, row)
+    assert other.to_px(ours) == pytest.approx((across - 0.5, down - 0.5), abs=1e-6)
+    assert abs(other.distance_mm(ours)) == pytest.approx(abs(away), abs=1e-6)
+
+
+@given(planes(), angles, spacings, spacings, pixels, pixels)
+def test_highdicom_maps_between_images_of_one_plane_alike(
+    one, turn, row_spacing, column_spacing, column, row
+):
+    """Two images of one plane, turned and scaled against each other, agree without a detour."""
+    across, down = np.array(one.along_columns), np.array(one.along_rows)
+    other = Plane(
+        position_mm=tuple(one.to_mm(7.25, -3.5)),
+        along_columns=tuple(np.cos(turn) * across + np.sin(turn) * down),
+        along_rows=tuple(np.cos(turn) * down - np.sin(turn) * across),
+        row_spacing_mm=row_spacing,
+        column_spacing_mm=column_spacing,
+        rows=one.rows,
+        columns=one.columns,
+    )
+    transform = ImageToImageTransformer(**geometry_of(one, "_from"), **geometry_of(other, "_to"))
+    (expected,) = transform(np.array([[column + 0.5, row + 0.5]]))
+    assert other.to_px(one.to_mm(column, row)) == pytest.approx(tuple(expected - 0.5), abs=1e-5)
+
+
+@given(planes(), st.floats(-0.5, 0.5))
+def test_shears_are_refused_and_rounding_is_mended(plane, sine):
+    """Rows that lean by more than 1 % make no plane; below that they are made perpendicular."""
+    assume(not 0.0099 < abs(sine) < 0.0101)
+    across, down = np.array(plane.along_columns), np.array(plane.along_rows)
+    leaning = tuple(np.sqrt(1 - sine**2) * down + sine * across)
+
+    def sheared():
+        return replace(plane, along_rows=leaning)
+
+    if abs(sine) > 0.01:
+        with pytest.raises(ValueError, match="perpendicular"):
+            sheared()
+    else:
+        assert sheared().along_rows == pytest.approx(plane.along_rows, abs=1e-6)
 
 
 @given(planes())

@@ -41,3 +41,40 @@ def test_stacks_are_volumes_and_lose_nothing(headers, seed):
     again, dropped_again = stacks(shuffled)
     assert again == found
     assert set(dropped_again) == set(dropped)
+
+
+blocks = st.lists(
+    st.tuples(
+        st.sampled_from([8, 16]),
+        # Heights of the slices: any gaps between them, none in one place with another.
+        st.lists(st.integers(-100, 100), min_size=1, max_size=8, unique=True),
+        # Which of them are stored a second time.
+        st.sets(st.integers(0, 7)),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(blocks, st.integers(0, 9))
+def test_blocks_of_a_series_are_told_apart(found_blocks, seed):
+    """Each angle and shape is a stack along its normal, gaps and all; repeats are dropped."""
+    headers, expected, repeated = [], [], []
+    for block, (size, heights, again) in enumerate(found_blocks):
+        first = len(headers)
+        # 8 degrees apart: no two blocks agree in direction.
+        headers += [axial(first + n, 8 * block - 16, z, size) for n, z in enumerate(heights)]
+        own = headers[first:]
+        expected.append(sorted(own, key=lambda h: h.plane.position_mm[2]))
+        repeated += [
+            axial(f"9999{h.key}", 8 * block - 16, heights[n], size)
+            for n, h in enumerate(own)
+            if n in again
+        ]
+    mixed = random.Random(seed).sample([*headers, *repeated], len(headers) + len(repeated))
+    found, dropped = stacks(mixed)
+    assert {h.key for h in dropped} == {h.key for h in repeated}
+    assert sorted([h.key for h in stack] for stack in found) == sorted(
+        [h.key for h in stack] for stack in expected
+    )
+    assert [len(stack) for stack in found] == sorted(map(len, expected), reverse=True)

@@ -166,6 +166,24 @@ def test_scouts_and_short_series_have_no_role(make_series):
     assert "only 4 slices" in reasons[1]
 
 
+@pytest.mark.parametrize(
+    "unsound",
+    [
+        {"ImagePositionPatient": None},
+        {"ImageOrientationPatient": None},
+        {"ImageOrientationPatient": [0, 1, 0, 0, 0.2, -1]},
+        {"PixelSpacing": None},
+    ],
+)
+def test_a_series_without_planes_is_rejected_by_its_reason(make_series, unsound):
+    """No position, no orientation, a shear or no spacing: rejected, and the reason says so."""
+    series = make_series("sagittal", "1.2.3.1", 5, **described("T2", **unsound))
+    beside = make_series("sagittal", "1.2.3.2", 5, **described("T2"))
+    (decision,) = route(read_study([*series, *beside])).rejected
+    assert decision.series_instance_uid == "1.2.3.1"
+    assert "none of its 5 objects has a usable image plane: position, orient" in decision.reason
+
+
 def test_duplicates_are_ranked(make_series):
     """T2 before STIR, then coverage of the axial slices, then resolution, then time."""
 
