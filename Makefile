@@ -23,7 +23,8 @@ demo: setup viewer ## A study arrives in a real Orthanc and comes back graded (S
 test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/faults
+	$(BIN)/pytest tests/faults
 
 lint: setup ## Style, types and layers
 	$(BIN)/ruff check .
