@@ -11,6 +11,7 @@ from worker.intake.site import SiteRule
 from worker.nouns.study import Role
 from worker.phantom import write_phantom
 from worker.pipeline import Steps, look
+from worker.recognise import recogniser
 
 TELLING = (
     "SeriesDescription", "ProtocolName", "SequenceName", "EchoTime", "RepetitionTime",
@@ -49,8 +50,9 @@ def study(phantom, tmp_path):
     return write
 
 
-def test_a_study_that_headers_decide_costs_no_pixel(study):
-    """Nothing is fetched while a study with telling headers is routed."""
+def test_a_study_that_headers_decide_costs_no_pixel_and_no_weights(study, monkeypatch):
+    """Nothing is fetched, and no weights are loaded, while headers route a study."""
+    monkeypatch.setattr(recogniser, "packaged", lambda: pytest.fail("weights were asked for"))
     archive = Counting()
     look(str(study()), archive, Steps())
     assert archive.fetched == {}

@@ -1,8 +1,6 @@
 """The recogniser that ships: what it knows, where it abstains, what it refuses to load."""
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,21 +105,12 @@ def test_weights_of_something_else_are_refused(tmp_path, content):
         load_recogniser(tmp_path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def test_importing_the_pipeline_does_not_load_the_recogniser():
-    """The service's parent process, and studies that headers decide, never pay for it."""
-    code = "import sys, worker.pipeline; sys.exit('worker.recognise.recogniser' in sys.modules)"
-    root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
-
-
 @pytest.mark.slow
-def test_on_real_slices_less_than_one_in_a_hundred_decided_is_wrong(recogniser):
-    """Every 20th slice of the real data: no T1 and no inverted slice is taken for T2."""
+def test_of_real_slices_none_is_decided_wrongly(recogniser):
+    """Every 17th slice of the real data: T2 is found, and no T1 or inverted slice taken for it."""
     if not DATA.is_dir():
         pytest.skip(f"no real data at {DATA}")
-    found = figures(look_at(known_slices(DATA)[::20], recogniser))
-    assert sum(one.slices for one in found) > 200
+    found = figures(look_at(known_slices(DATA)[::17], recogniser))
+    assert sum(one.slices for one in found) > 400
+    assert sum(one.decided for one in found if one.truth is Weighting.T2) > 5
     assert sum(one.wrong for one in found) == 0
-    for source in ("lower spine, test", "phantoms, middle"):
-        (t2,) = (f for f in found if f.source == source and f.truth is Weighting.T2)
-        assert t2.decided > 0
