@@ -7,7 +7,7 @@ import pytest
 from worker.cli import main
 from worker.training.recipe import RECIPES
 
-VERBS = ("localiser", "grader", "bundle")
+VERBS = ("localiser", "grader", "bundle", "recogniser")
 FORAMINAL = RECIPES / "foraminal_grades.toml"
 AXIAL_POINTS = RECIPES / "axial_points.toml"
 
