@@ -19,7 +19,7 @@ CASES_WITH_SHIPPED_BUNDLE = 24
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_no_broken_study_ends_as_none_may() -> None:
     """2,000 cases go the whole way with small networks, and every end is an allowed one."""
     tally = watch(*(runner("--seed", str(seed), "--cases", str(CASES_OF_A_SEED)) for seed in SEEDS))
@@ -30,7 +30,7 @@ def test_no_broken_study_ends_as_none_may() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nor_does_one_with_the_shipped_bundle() -> None:
     """The same with the networks that ship, on fewer cases."""
     tally = watch(runner("--shipped", "--seed", "2", "--cases", str(CASES_WITH_SHIPPED_BUNDLE)))
