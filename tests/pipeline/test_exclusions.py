@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import CTImageStorage
 
 from dicom_sr.findings import Condition, Level, NotAssessedReason, Target
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
+from worker.errors import NotLumbar
 from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
@@ -60,6 +62,29 @@ def test_headers_alone_exclude_a_whole_study(
     (study,) = document.CurrentRequestedProcedureEvidenceSequence
     listed = sum(len(series.ReferencedSOPSequence) for series in study.ReferencedSeriesSequence)
     assert listed == len(files)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"Modality": "CT", "SOPClassUID": CTImageStorage}, "holds no MR images but CT"),
+        ({"SeriesDescription": "T2 brain", "BodyPartExamined": "HEAD"}, "another region"),
+    ],
+    ids=["not MR", "not lumbar"],
+)
+def test_a_study_of_something_else_is_refused_with_its_reason(
+    phantom: Phantom, bundle: Bundle, tmp_path: Path, changes: dict, said: str
+) -> None:
+    """What is no lumbar MRI at all gets no report, and no pixel is read."""
+    write_phantom(phantom, tmp_path)
+    for file in tmp_path.rglob("*.dcm"):
+        dataset = dcmread(file)
+        dataset.StudyDescription = dataset.ProtocolName = ""
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(file)
+    with pytest.raises(NotLumbar, match=said):
+        grade(str(tmp_path), Unread(), bundle)
 
 
 def changed(folder: Path, series: str, change: Callable[[Dataset], None]) -> None:
