@@ -179,7 +179,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
         stored = arrival.reports(site.client, uid)
         (second,) = (one for one in stored if one.SOPInstanceUID != first.SOPInstanceUID)
         assert reader.read(second).bundle.sha256 == theirs
-        assert predecessors(second) == (first.SOPInstanceUID,)
+        assert predecessors(second) == [first.SOPInstanceUID]
         assert current_report(stored).SOPInstanceUID == second.SOPInstanceUID
         assert site.found("regrade", "--all", "--bundle", new_bundle) == []
 
