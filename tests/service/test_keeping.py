@@ -238,7 +238,6 @@ def test_a_deleted_study_leaves_the_list(site):
     assert len(site.failures()) == 1
     assert site.lumbar("failures", "replay", "--all") == "no study was given up\n"
     assert site.failures() == []
-    assert site.waiting() == {}
 
 
 def test_redis_away_is_one_line(site, monkeypatch):
