@@ -1,7 +1,6 @@
 """The recogniser that ships: what it knows, where it abstains, what it refuses to load."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from worker.nouns.crop import Grid
 from worker.nouns.study import Role
 from worker.recognise.measuring import measure
 from worker.recognise.recogniser import FOLDER, WEIGHTS, load_recogniser
-
-DATA = Path("/work/shared/data")
 
 
 def test_a_t2_is_known_and_a_t1_is_left_open(recogniser, middle):
@@ -106,11 +103,9 @@ def test_weights_of_something_else_are_refused(tmp_path, content):
 
 
 @pytest.mark.slow
-def test_of_real_slices_none_is_decided_wrongly(recogniser):
+def test_of_real_slices_none_is_decided_wrongly(recogniser, real_data):
     """Every 17th slice of the real data: T2 is found, and no T1 or inverted slice taken for it."""
-    if not DATA.is_dir():
-        pytest.skip(f"no real data at {DATA}")
-    found = figures(look_at(known_slices(DATA)[::17], recogniser))
+    found = figures(look_at(known_slices(real_data)[::17], recogniser))
     assert sum(one.slices for one in found) > 400
     assert sum(one.decided for one in found if one.truth is Weighting.T2) > 5
     assert sum(one.wrong for one in found) == 0
