@@ -91,7 +91,7 @@ def test_urgent_studies_go_first(queue, app, name):
     assert queue.depth() == dict.fromkeys(Priority, 0)
 
 
-def test_sent_once_until_it_is_begun(queue):
+def test_sent_once_while_it_waits(queue, app, name, monkeypatch):
     """A second finding of a waiting study sends nothing; an order to regrade is another one."""
     assert queue.send_once(Order("s", priority=Priority.BACKLOG))
     assert not queue.send_once(Order("s"))
@@ -99,9 +99,18 @@ def test_sent_once_until_it_is_begun(queue):
     assert queue.send_once(Order("s", regrade=True, priority=Priority.BACKLOG))
     assert not queue.send_once(Order("s", regrade=True))
     assert queue.depth()[Priority.BACKLOG] == 3
-    queue.begun("s")
+    monkeypatch.setattr("worker.service.queue._STANDING_S", 0)
+    taken_from(app, name, 3)
     assert queue.send_once(Order("s"))
     assert queue.send_once(Order("s", regrade=True))
+
+
+def test_what_others_sent_is_seen(queue, app, client, name):
+    """A study that the plugin announced, and one of another keeper, is not sent beside that."""
+    Queue(app, client, name).send(Order("s"))
+    client.lpush(name, "no message", json.dumps({"body": "AAAA"}))
+    assert not queue.send_once(Order("s"))
+    assert queue.send_once(Order("other"))
 
 
 def test_a_study_that_waits_for_its_next_try_is_not_sent_beside_it(queue):
@@ -112,13 +121,21 @@ def test_a_study_that_waits_for_its_next_try_is_not_sent_beside_it(queue):
     assert queue.send_once(Order("other"))
 
 
-def test_what_could_not_be_sent_is_not_marked(queue, monkeypatch):
+def test_what_could_not_be_sent_does_not_count(queue, monkeypatch):
     """Redis away while sending: the study is sent by the next pass."""
     with monkeypatch.context() as patch:
         patch.setattr(queue, "_app", make_app(Settings(redis_url="redis://127.0.0.1:1/0")))
         with pytest.raises(redis.RedisError):
             queue.send_once(Order("s"))
     assert queue.send_once(Order("s"))
+
+
+def test_an_order_to_regrade_is_not_lost_behind_another(queue):
+    """A plain try that is put off after it leaves order and priority as they were."""
+    queue.later(Order("s", regrade=True, priority=Priority.URGENT), 3600)
+    queue.later(Order("s", tries=2, priority=Priority.BACKLOG), 0)
+    assert queue.waiting() == [Order("s", 2, True, Priority.URGENT)]
+    assert [order for order, _ in queue.send_due()] == [Order("s", 2, True, Priority.URGENT)]
 
 
 def test_a_wait_ends_by_redis_clock(queue, client, monkeypatch):
@@ -243,6 +260,38 @@ def test_a_dead_workers_study_is_told_to_one_keeper(leases, client, name):
     with leases().hold("s", "", MOST_S) as lease:
         pass
     assert not lease.again
+
+
+def test_a_process_that_is_being_killed_gives_nothing_back(leases):
+    """The time limit's SIGTERM comes as SystemExit: the study is recovered, not forgotten."""
+    with pytest.raises(SystemExit), leases().hold("s", "words", MOST_S):
+        raise SystemExit(1)
+    back = []
+    wait_until(lambda: back.extend(leases().abandoned()) or back)
+    assert back == ["words"]
+
+
+def test_a_keeper_that_dies_leaves_the_study_to_the_next(leases, client, name, monkeypatch):
+    """Only what was sent is forgotten; whoever has taken it meanwhile keeps it."""
+    with dead_owner(leases(), client, name):
+        first = leases().abandoned()
+        assert next(first) == "words"
+        assert list(leases().abandoned()) == []
+        first.close()
+        back = []
+        wait_until(lambda: back.extend(leases().abandoned()) or back)
+    assert back == ["words"]
+    assert leases().running() == []
+
+
+def test_what_is_taken_while_a_keeper_sends_it_is_not_forgotten(leases, client, name):
+    """The new owner's words stay for the case that it dies too."""
+    with dead_owner(leases(), client, name):
+        told = leases().abandoned()
+        assert next(told) == "words"
+        with leases().hold("s", "anew", MOST_S):
+            assert list(told) == []
+            assert client.hget(f"{name}:running", "s") == b"anew"
 
 
 def test_a_wiped_redis_is_told_anew(leases, client, name):

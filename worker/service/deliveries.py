@@ -66,9 +66,12 @@ class Deliveries:
         self._redis = client
         self._queue = queue
         self._most = most
+        self._unheard: set[str] = set()
 
     def begin(self, study: str) -> None:
         """Count one more; raise TooManyDeliveries past the cap, TimeLimit after `overdue`."""
+        for ended in tuple(self._unheard):
+            self.end(ended)
         count = self._add(study, 1)
         if count > _OVERDUE:
             raise TimeLimit(
@@ -92,10 +95,15 @@ class Deliveries:
             _log.warning("step not noted", error=type(error).__name__)
 
     def end(self, study: str) -> None:
-        """Forget a try that came to an orderly end, good or bad."""
+        """Forget a try that came to an orderly end, good or bad.
+
+        A Redis that is away is told with the next study: it must not count as a killed process.
+        """
         try:
             self._redis.delete(self._key(study), self._key(study, "step"))
+            self._unheard.discard(study)
         except redis.RedisError as error:
+            self._unheard.add(study)
             _log.warning("tries not counted", error=type(error).__name__)
 
     def overdue(self, study: str) -> None:

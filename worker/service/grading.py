@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dicom_sr import reader, uids
 from dicom_sr.errors import ReportError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from worker.intake.site import SiteRule
     from worker.nouns.study import RoutedStudy
     from worker.pipeline import GradedStudy
+
+
+_LEFT: Final = {Kind.GRADED: Outcome.NOTHING_NEW, Kind.WAITING: Outcome.WAITING}
 
 
 class IncompleteStudy(Rejected):
@@ -82,18 +85,18 @@ class Grading:
         not there after it was stored; `BrokenStudy` when another report, or something that is
         none, occupies its UID; `IncompleteStudy`.
         """
-        bundle = self.bundle.identity
-        record = self.records.read(study)
-        if record and not record.about(sources, bundle.sha256 if regrade else None):
+        known = record = self.records.read(study)
+        if record and not record.about(sources, self._models if regrade else None):
             record = None
         if record and record.stands(self.clock()) and record.report_is_in(self.archive, study):
-            return Outcome.WAITING if record.kind is Kind.WAITING else Outcome.NOTHING_NEW
+            return _LEFT.get(record.kind, Outcome.LEFT)
 
         steps = Steps(observe)
         routed = look(study, self.archive, steps, self.site, self.policy.min_age_years)
         if (done := self._report_about(study, routed, regrade)) is not None:
             uid, by = done
-            self._keep(study, Kind.GRADED, sources, report=uid, bundle=by)
+            delivered = known.delivered if known and known.report == uid else None
+            self._keep(study, Kind.GRADED, sources, report=uid, bundle=by, delivered=delivered)
             return Outcome.NOTHING_NEW
         if until := self._wait_until(routed, record):
             missing = completeness.in_words(completeness.missing(routed))
@@ -122,18 +125,36 @@ class Grading:
     def give_up(
         self, study: str, sources: str, kind: Kind, *, code: str, reason: str, step: str, tries: int
     ) -> None:
-        """Keep why there will be no report of these images, unless there is one already."""
+        """Keep why there will be no report of these images, unless there is one already.
+
+        A report of other models stays, and the record goes on to name it.
+        """
         record = self.records.read(study)
-        if record and record.kind is Kind.GRADED and record.about(sources):
+        if record and not record.about(sources):
+            record = None
+        if record and record.kind is Kind.GRADED and record.about(sources, self._models):
             return
-        self._keep(study, kind, sources, code=code, reason=reason, step=step, tries=tries)
+        self._keep(
+            study,
+            kind,
+            sources,
+            report=record and record.report,
+            code=code,
+            reason=reason,
+            step=step,
+            tries=tries,
+        )
+
+    @property
+    def _models(self) -> str:
+        return self.bundle.identity.sha256
 
     def _keep(self, study: str, kind: Kind, sources: str, **details: object) -> None:
         record = Record.model_validate(
             {
                 "kind": kind,
                 "sources": sources,
-                "bundle": self.bundle.identity.sha256,
+                "bundle": self._models,
                 "time": self.clock(),
                 **details,
             }
@@ -146,12 +167,15 @@ class Grading:
         """A stored report about the routed images: its SOP Instance UID, its models' SHA-256."""
         expected = expected_sr_uid(routed, self.bundle.identity)
         if self._stored_report(study, expected) is not None:
-            return expected, self.bundle.identity.sha256
+            return expected, self._models
         current = None if regrade else current_report(routed.study.sources.values())
         if current is None:
             return None
         uid = str(current.SOPInstanceUID)
-        report = self._stored_report(study, uid)
+        try:
+            report = self._stored_report(study, uid)
+        except BrokenStudy:
+            return None  # an older report that cannot be read: a new one revises it
         if report is None:
             return None
         # The UID says what a report is about, whichever models wrote it.
@@ -187,5 +211,5 @@ class Grading:
         except ReportError as error:
             raise BrokenStudy(
                 f"the object {sop_instance_uid} in the archive is not the report it should be; "
-                "delete it there and send the study again"
+                f"delete it there, then run `lumbar failures replay {study}`"
             ) from error

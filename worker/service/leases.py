@@ -25,7 +25,8 @@ HELD_S: Final = 15.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# KEYS: the lease, the hash of what runs, the set of what is asked for again.
+# KEYS: the lease, the hash of what runs, the set of what is asked for again, a mark of who
+# looks after what was abandoned.
 # ARGV: owner, milliseconds, study, the words to keep with it.
 _TAKE: Final = """
 if redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
@@ -52,9 +53,15 @@ return redis.call('srem', KEYS[3], ARGV[3])
 _CLAIM: Final = """
 if redis.call('exists', KEYS[1]) == 1 then return false end
 local words = redis.call('hget', KEYS[2], ARGV[3])
-redis.call('hdel', KEYS[2], ARGV[3])
-redis.call('srem', KEYS[3], ARGV[3])
+if not words or not redis.call('set', KEYS[4], '', 'NX', 'PX', ARGV[2]) then return false end
 return words
+"""
+# Whoever has taken the study meanwhile keeps words of its own.
+_SETTLE: Final = """
+redis.call('del', KEYS[4])
+if redis.call('exists', KEYS[1]) == 1 then return 0 end
+redis.call('srem', KEYS[3], ARGV[3])
+return redis.call('hdel', KEYS[2], ARGV[3])
 """
 # ARGV[1] is how the owner's name begins.
 _FREE: Final = """
@@ -64,7 +71,7 @@ redis.call('del', KEYS[1])
 return redis.call('hdel', KEYS[2], ARGV[3])
 """
 
-_SCRIPTS: Final = (_TAKE, _KEEP, _LEAVE, _CLAIM, _FREE)
+_SCRIPTS: Final = (_TAKE, _KEEP, _LEAVE, _CLAIM, _SETTLE, _FREE)
 
 
 class StudyTaken(Exception):
@@ -106,15 +113,26 @@ class Leases:
             daemon=True,
         )
         keeper.start()
+        killed = True
         try:
             yield lease
+            killed = False
+        except Exception:
+            killed = False
+            raise
         finally:
             done.set()
             keeper.join()
-            try:
-                lease.again = bool(self._run(_LEAVE, study))
-            except redis.RedisError as error:
-                _log.warning("lease not given back", error=type(error).__name__)
+            if not killed:  # by SIGTERM, as the time limit sends it before it kills
+                lease.again = self._leave(study)
+
+    def _leave(self, study: str) -> bool:
+        """Give the lease back; whether the study was asked for again meanwhile."""
+        try:
+            return bool(self._run(_LEAVE, study))
+        except redis.RedisError as error:
+            _log.warning("lease not given back", error=type(error).__name__)
+            return False
 
     def free(self, study: str, pid: int) -> bool:
         """Let go of the study for a process of this machine that has died; whether it held it.
@@ -132,11 +150,16 @@ class Leases:
         return [study.decode() for study in self._redis.hkeys(self._running)]
 
     def abandoned(self) -> Iterator[str]:
-        """The words of the studies whose worker died, each told to one caller alone."""
+        """The words of the studies whose worker died, each told to one caller alone.
+
+        They are forgotten when the caller asks for the next: one that dies before it has sent
+        the study leaves it to the others.
+        """
         for study in self.running():
             words = self._run(_CLAIM, study)
             if isinstance(words, bytes):
                 yield words.decode()
+                self._run(_SETTLE, study)
 
     def _keep(self, study: str, words: str, most_s: float, done: threading.Event) -> None:
         every_s = self._held_s / 3
@@ -155,7 +178,8 @@ class Leases:
         return f"{self._queue}:running"
 
     def _run(self, script: str, study: str, words: str = "", owner: str = "") -> object:
-        keys = f"{self._queue}:lease:{study}", self._running, f"{self._queue}:again"
+        name = self._queue
+        keys = f"{name}:lease:{study}", self._running, f"{name}:again", f"{name}:claim:{study}"
         held_ms = int(self._held_s * 1000)
         return self._scripts[script](keys=keys, args=(owner or self._owner, held_ms, study, words))
 

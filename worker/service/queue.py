@@ -7,7 +7,9 @@ no message stays unacknowledged longer than one study takes.
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +27,8 @@ FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
 _UNACKED: Final = "unacked"  # kombu's hash of messages that were taken, of all queues
-_MARK_S: Final = 900
+_STANDING_S: Final = 10.0
+"""For so long a look at all that waits holds; a study sent twice is found done."""
 _CLAIMED_S: Final = 30
 
 # KEYS: the sorted set of when, the hash of what. ARGV: study, now, the end of the claim.
@@ -41,6 +44,18 @@ local due = redis.call('zscore', KEYS[1], ARGV[1])
 if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('zrem', KEYS[1], ARGV[1])
 return redis.call('hdel', KEYS[2], ARGV[1])
+"""
+
+# ARGV: study, when, the order.
+_PUT_OFF: Final = """
+local order, before = cjson.decode(ARGV[3]), redis.call('hget', KEYS[2], ARGV[1])
+if before then
+  before = cjson.decode(before)
+  order.regrade = order.regrade or before.regrade
+  order.priority = math.min(order.priority, before.priority)
+end
+redis.call('hset', KEYS[2], ARGV[1], cjson.encode(order))
+redis.call('zadd', KEYS[1], ARGV[2], ARGV[1])
 """
 
 
@@ -94,13 +109,14 @@ class Queue:
         self._name = name
         self._claim = client.register_script(_CLAIM)
         self._settle = client.register_script(_SETTLE)
+        self._put_off = client.register_script(_PUT_OFF)
+        self._standing: set[tuple[str, bool]] = set()
+        self._stood_at = -math.inf
 
     def send(self, order: Order) -> str:
         """Put a study into the queue; the id of its message."""
         words: dict[str, Any] = asdict(order)
         priority = words.pop("priority")
-        # Before the message: whoever takes that takes the mark away.
-        self._redis.set(self._mark(order), "", ex=_MARK_S)
         try:
             sent = self._app.send_task(
                 TASK_NAME,
@@ -111,38 +127,43 @@ class Queue:
                 retry=False,
             )
         except OperationalError as error:  # kombu's name for all that Redis's client raises
-            with suppress(redis.RedisError):
-                self._redis.delete(self._mark(order))
             raise redis.ConnectionError(str(error)) from error
         return str(sent.id)
 
     def send_once(self, order: Order) -> str | None:
-        """Put a study into the queue unless a message of ours about it waits there already.
+        """Put a study into the queue unless it waits there already; the id of its message.
 
         Nor is it sent while it waits for its next try: that would start to count anew. An order
-        to regrade is another order: one without would leave the report of other models. The id
-        of its message, None where none was sent.
+        to regrade is another order: one without would leave the report of other models. None
+        where nothing was sent.
         """
-        waiting = ((waits.study, waits.regrade) for waits in self.waiting())
-        if self._redis.exists(self._mark(order)) or (order.study, order.regrade) in waiting:
+        if time.monotonic() - self._stood_at > _STANDING_S:
+            self._standing = self._all_standing()
+            self._stood_at = time.monotonic()
+        if (order.study, order.regrade) in self._standing:
             return None
-        return self.send(order)
+        message = self.send(order)
+        self._standing.add((order.study, order.regrade))
+        return message
 
-    def begun(self, study: str) -> None:
-        """The study's message has been taken: another may be sent."""
-        self._redis.delete(
-            *(self._mark(Order(study, regrade=regrade)) for regrade in (False, True))
-        )
+    def _all_standing(self) -> set[tuple[str, bool]]:
+        """Study and `regrade` of all that waits, as messages or for a next try."""
+        found = {(order.study, order.regrade) for order in self.waiting()}
+        for priority in Priority:
+            for text in self._redis.lrange(self._key(priority), 0, -1):
+                with suppress(ValueError, KeyError, TypeError):  # somebody else's message
+                    _, words, _ = json.loads(base64.b64decode(json.loads(text)["body"]))
+                    found.add((words["study"], words.get("regrade", False)))
+        return found
 
     def later(self, order: Order, wait_s: float) -> None:
         """Put a study into the queue after a while, by Redis's clock.
 
-        It takes the place of whatever of the same study waited: each has one next try.
+        It takes the place of whatever of the same study waited: each has one next try, which
+        keeps an order to regrade and the higher priority.
         """
-        with self._redis.pipeline() as both:
-            both.hset(self._orders, order.study, order.text())
-            both.zadd(self._later, {order.study: self._now() + wait_s})
-            both.execute()
+        words = (order.study, self._now() + wait_s, order.text())
+        self._put_off(keys=(self._later, self._orders), args=words)
 
     def waiting(self) -> list[Order]:
         """The studies that wait for their next try, the soonest first."""
@@ -210,9 +231,6 @@ class Queue:
     @property
     def _orders(self) -> str:
         return f"{self._name}:later:orders"
-
-    def _mark(self, order: Order) -> str:
-        return f"{self._name}:{'regrade' if order.regrade else 'queued'}:{order.study}"
 
     def _key(self, priority: Priority) -> str:
         return f"{self._name}{_SEPARATOR}{priority.value}" if priority else self._name

@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     NOTHING_NEW = "nothing_new"
     WAITING = "waiting"
     """Series are missing, and the site's policy is to wait for them."""
+    LEFT = "left"
+    """A record says why there will be no report, and nothing has changed since."""
 
 
 class Kind(StrEnum):

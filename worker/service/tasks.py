@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -23,10 +22,17 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
-from worker.errors import ArchiveUnavailable, Misconfigured, Rejected, Transient
+from worker.errors import (
+    ArchiveUnavailable,
+    BrokenStudy,
+    Misconfigured,
+    Rejected,
+    StudyGone,
+    Transient,
+)
 from worker.service.deliveries import Deliveries, GivenUp
 from worker.service.leases import Leases, StudyTaken
-from worker.service.queue import FIRST_WAIT_S, TASK_NAME, Order, Priority, wait_s
+from worker.service.queue import FIRST_WAIT_S, LONGEST_WAIT_S, TASK_NAME, Order, Priority, wait_s
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopNote
 from worker.service.telling import RETRIED
@@ -57,6 +63,12 @@ def register(
         boundary as an unreadable image.
         """
 
+        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's
+            # Celery logs an acknowledgement that Redis did not hear, and counts the message as
+            # taken for ever: with a prefetch of one nothing would be taken again. An error that
+            # it does not expect ends in a new connection instead, which gives the message back.
+            super().__init__(*args, **(kwargs | {"connection_errors": ()}))
+
         def on_timeout(self, soft: bool, timeout: float) -> None:
             """The child was killed: when the study's lease runs out it becomes a dead letter."""
             super().on_timeout(soft, timeout)
@@ -67,9 +79,8 @@ def register(
         def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's
             """A child that died has let go of its study, which Celery gives to the next."""
             study = str(self.kwargs.get("study"))
-            if isinstance(exc_info.exception, WorkerLostError) and leases.free(
-                study, self.worker_pid
-            ):
+            # The exception itself is wrapped in another.
+            if issubclass(exc_info.type, WorkerLostError) and leases.free(study, self.worker_pid):
                 _log.warning("a child died", study=study, message=self.id)
             return super().on_failure(exc_info, *args, **kwargs)
 
@@ -98,8 +109,6 @@ def register(
 
 
 def _run(here: Runtime, order: Order) -> None:
-    with suppress(redis.RedisError):
-        here.queue.begun(order.study)
     try:
         with here.leases.hold(order.study, order.text(), here.time_limit_s) as lease:
             _Try(here, order).run()
@@ -121,10 +130,21 @@ class _Try:
         self._order = order
         self._step = "start"
         self._sources = ""
+        self._verdict_is_kept = True
 
     def run(self) -> None:
-        begun = time.monotonic()
+        """Try; only a try that ends the process is not counted as ended."""
         self._here.teller.begin()
+        try:
+            self._grade()
+        except Exception:
+            self._here.deliveries.end(self._order.study)
+            raise
+        if self._verdict_is_kept:
+            self._here.deliveries.end(self._order.study)
+
+    def _grade(self) -> None:
+        begun = time.monotonic()
         study, here = self._order.study, self._here
         try:
             here.deliveries.begin(study)
@@ -139,8 +159,7 @@ class _Try:
             self._end(Kind.FAILED, error, str(error), tries=error.tries)
         except Rejected as error:
             self._end(Kind.REJECTED, error, str(error))
-        except Misconfigured:
-            here.deliveries.end(study)
+        except (Misconfigured, redis.RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - one of the three places of DESIGN.md
             _log.error("trace", exc_info=error)
@@ -151,7 +170,6 @@ class _Try:
             seconds = round(time.monotonic() - begun, 2)
             _log.info("done", outcome=outcome.value, seconds=seconds)
             here.teller.end(outcome.value)
-        here.deliveries.end(study)
 
     def _observe(self, step: str) -> None:
         self._step = step
@@ -215,10 +233,13 @@ class _Try:
                 step=self._step,
                 tries=tries,
             )
-        except Transient as transient:
-            _log.warning("reason not kept", reason=str(transient))
-            self._here.queue.later(self._order, FIRST_WAIT_S)
+        except (Transient, BrokenStudy) as refusal:
+            # What killed its process is not tried again for that: its count stays.
+            self._verdict_is_kept = not isinstance(error, GivenUp)
+            _log.warning("reason not kept", reason=str(refusal), wait_s=LONGEST_WAIT_S)
+            self._here.queue.later(self._order, LONGEST_WAIT_S)
+            self._here.teller.end(RETRIED, code)
             return
-        except Rejected:
-            pass  # the study has gone, and its record with it
+        except StudyGone:
+            pass  # and its record with it
         self._here.teller.end(kind.value, code)

@@ -184,7 +184,7 @@ def test_a_rejection_stands_while_the_images_do(grading, study):
     grading.give_up(
         study, sources, Kind.FAILED, code="DeviceBusy", reason="x", step="grade", tries=3
     )
-    assert run(grading, study) is Outcome.NOTHING_NEW
+    assert run(grading, study) is Outcome.LEFT
     grading.records.forget(study)
     assert run(grading, study) is Outcome.GRADED
 
@@ -196,6 +196,38 @@ def test_a_report_is_not_forgotten_for_a_later_failure(grading, study):
         study, grading.sources(study), Kind.FAILED, code="x", reason="x", step="x", tries=3
     )
     assert grading.records.read(study).kind is Kind.GRADED
+
+
+def test_a_regrade_that_fails_is_a_dead_letter_and_the_report_stays(grading, study):
+    """An order that other models could not carry out is listed; the record names the report."""
+    run(grading, study)
+    (report,) = grading.archive.reports
+    updated = replace(grading, bundle=other_models(grading.bundle))
+    updated.give_up(
+        study, updated.sources(study), Kind.FAILED, code="x", reason="x", step="x", tries=3
+    )
+    record = updated.records.read(study)
+    assert (record.kind, record.report) == (Kind.FAILED, report)
+    assert run(updated, study, regrade=True) is Outcome.LEFT
+
+
+def test_an_older_report_that_cannot_be_read_is_revised(grading, study):
+    """What an archive damaged, or a newer version wrote, rejects no study that has grown."""
+    run(replace(grading, bundle=other_models(grading.bundle)), study)
+    (older,) = grading.archive.reports.values()
+    del older.ContentSequence
+    grading.archive.notes.clear()
+    assert run(grading, study) is Outcome.GRADED
+
+
+def test_what_was_sent_on_is_remembered_when_other_images_come(grading, study):
+    """The same report is not sent on twice because the list of images was another one."""
+    run(grading, study)
+    record = grading.records.read(study)
+    other = record.model_copy(update={"sources": "before", "delivered": record.report})
+    grading.records.write(study, other)
+    assert run(grading, study) is Outcome.NOTHING_NEW
+    assert grading.records.read(study).delivered == record.report
 
 
 def test_stored_without_a_trace_is_tried_again(grading, study):

@@ -77,9 +77,6 @@ class FakeQueue:
     def __init__(self):
         self.sent, self.put_off = [], []
 
-    def begun(self, study):
-        pass
-
     def send(self, order):
         self.sent.append(order)
 
@@ -196,7 +193,17 @@ def test_a_reason_that_cannot_be_kept_is_not_lost(worker):
     worker.grading.ending = errors.NotLumbar("x")
     worker.grading.keeps = False
     worker()
-    assert [order.study for order, _ in worker.queue.put_off] == ["s"]
+    ((order, wait_s),) = worker.queue.put_off
+    assert (order.study, wait_s) == ("s", queue.LONGEST_WAIT_S)
+
+
+def test_a_verdict_on_a_killer_that_cannot_be_kept_is_not_forgotten(worker):
+    """Otherwise it would kill as many processes again."""
+    worker.redis.counts["q:tries:s"] = 3
+    worker.grading.keeps = False
+    worker()
+    worker()
+    assert [line["code"] for line in worker.logs if "code" in line] == ["TooManyDeliveries"]
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Misconfigured))
@@ -228,6 +235,33 @@ def test_redis_away_keeps_the_message(worker, monkeypatch):
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
+
+
+def test_redis_away_in_the_midst_is_no_failure_of_the_study(worker):
+    """With DICOMweb the records lie in Redis: its absence gives the message back, no verdict."""
+    worker.grading.ending = redis.ConnectionError("away")
+    with pytest.raises(Reject) as raised:
+        worker()
+    assert raised.value.requeue
+    assert not worker.grading.kept
+
+
+def test_an_end_that_redis_did_not_hear_is_told_later(worker, monkeypatch):
+    """A Redis that is away again and again makes no killer of the study."""
+    worker.grading.ending = errors.DeviceBusy("full")
+    delete = worker.redis.delete
+
+    def away(*names):
+        raise redis.ConnectionError("away")
+
+    for _ in range(5):
+        monkeypatch.setattr(worker.redis, "delete", away)
+        worker()
+        monkeypatch.setattr(worker.redis, "delete", delete)
+    worker.grading.ending = Outcome.GRADED
+    worker()
+    assert worker.events() == ["done"]
+    assert worker.redis.counts == {}
 
 
 def test_our_own_mistake_is_a_dead_letter_without_its_message(worker):
