@@ -1,5 +1,8 @@
 """Redis that is away, comes back, or comes back with nothing."""
 
+import time
+
+import proxy
 from harness import Hospital, queue_of
 from proxy import FILES, Fault
 
@@ -15,6 +18,21 @@ def test_redis_comes_back_with_its_data(hospital, check):
             lambda: "Redis takes no message" in hospital.orthanc.process.said()
         )
         hospital.redis.process.restart()
+        trial.ends()
+    check()
+
+
+def test_redis_is_away_when_a_study_ends(hospital, check):
+    """What could not be acknowledged is given back, and the worker goes on with the next."""
+    with hospital.trial("Redis away while a study ends") as trial:
+        with hospital.proxy.doing(proxy.SLOW):
+            study = hospital.send(trial)
+            hospital.wait_for_step(study, "read back")
+            hospital.redis.process.kill()
+        hospital.wait_for_event(study, "done")
+        time.sleep(0.2)  # the acknowledgement follows; a longer absence would be noticed anyway
+        hospital.redis.process.restart()
+        hospital.send(trial)
         trial.ends()
     check()
 
