@@ -159,12 +159,18 @@ class Settings(BaseSettings):
         description="Where to compute: auto, cpu, cuda or cuda:N.",
     )
     concurrency: int = Field(
-        default=1, ge=1, le=64, description="Worker processes; one for each device."
+        default=1, ge=1, le=64, description="Worker processes; one for each GPU, which take turns."
     )
     time_limit_s: int = Field(
         default=900,
         ge=30,
         description="A study that takes longer is given up and its process replaced.",
+    )
+    stop_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="Told to stop, the worker finishes the running study; what takes longer than "
+        "this goes back to the queue.",
     )
     max_retries: int = Field(
         default=20,

@@ -39,6 +39,7 @@ SETTINGS = {
     # Redis gives back what was taken and not finished after this and two minutes: in time for
     # the last count.
     "LUMBAR_TIME_LIMIT_S": "60",
+    "LUMBAR_STOP_S": "2",
     "LUMBAR_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
 }

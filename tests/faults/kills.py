@@ -27,10 +27,10 @@ def kill_in(hospital: Hospital, trial: Trial, step: str, kill: Callable[[], None
     raise AssertionError(f"the kill always came after {step}")
 
 
-def kill_the_child(hospital: Hospital, step: str) -> None:
-    """The child dies, and the next takes the study up."""
+def kill_the_child(hospital: Hospital, step: str) -> str:
+    """The child dies, and the next takes the study up; return Orthanc's id of it."""
     with hospital.trial(f"the worker's child killed: {step}") as trial:
-        kill_in(hospital, trial, step, hospital.kill_child)
+        return kill_in(hospital, trial, step, hospital.kill_child)
 
 
 def kill_the_parent(hospital: Hospital, step: str) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 
+import proxy
 import pytest
 from harness import STEPS
 from kills import kill_the_child
@@ -10,8 +11,9 @@ from kills import kill_the_child
 @pytest.mark.parametrize("step", STEPS)
 def test_the_child_is_killed(step, hospital, check):
     """A child that dies in a step gives its study to the next, which grades it once."""
-    kill_the_child(hospital, step)
+    study = kill_the_child(hospital, step)
     check()
+    hospital.wait_for_event(study, "a child died")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -27,6 +29,20 @@ def test_the_worker_is_told_to_stop(hospital, check):
         hospital.wait_for_step(study, "localise")
         hospital.worker.popen.send_signal(signal.SIGTERM)
         assert hospital.worker.popen.wait(90) == 0
+        trial.ends()
+    check()
+
+
+def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check):
+    """What is not done LUMBAR_STOP_S later is handed back, and the next worker grades it."""
+    with hospital.trial("SIGTERM during a study that takes too long") as trial:
+        with hospital.proxy.doing(proxy.SLOW):
+            study = hospital.send(trial)
+            hospital.wait_for_step(study, "pixels")
+            hospital.worker.popen.send_signal(signal.SIGTERM)
+            hospital.worker.popen.wait(30)
+        assert "handed back" in hospital.worker.said()
+        assert "read back" not in hospital.steps(study)
         trial.ends()
     check()
 

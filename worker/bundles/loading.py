@@ -149,6 +149,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return known or "DefaultCPUAllocator" in str(error)
 
 
+def device_of(name: str, child: int) -> str:
+    """The device of a worker's child, counted from 0: unless one is numbered, GPUs take turns."""
+    gpus = torch.cuda.device_count()
+    return f"cuda:{child % gpus}" if name in ("auto", "cuda") and gpus > 1 else name
+
+
 def choose_device(name: str) -> torch.device:
     """The torch device of a name; auto takes a GPU where there is one."""
     if name == "auto":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import threading
+from functools import partial
 
+import billiard
 import structlog
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 
 from worker.errors import Misconfigured
 from worker.service import tasks
@@ -38,6 +41,10 @@ class Child:
         except Misconfigured as error:
             _log.critical("the worker cannot start", reason=str(error), code=type(error).__name__)
             self._note.stop(error)
+        except Exception as error:
+            # Celery would go on without a word; the first study stops the worker.
+            _log.critical("the worker cannot start", code=type(error).__name__, exc_info=error)
+            raise
 
     def runtime(self) -> Runtime:
         """What was loaded; raise Misconfigured where it could not be."""
@@ -49,8 +56,8 @@ class Child:
 def serve(settings: Settings) -> int:
     """Run the worker until it is told to stop; return its exit code.
 
-    SIGTERM finishes the running study first. Raises Misconfigured, saying what to do, when
-    the installation cannot work.
+    SIGTERM finishes the running study first, or hands it back after LUMBAR_STOP_S. Raises
+    Misconfigured, saying what to do, when the installation cannot work.
     """
     configure_logging(settings)
     note, wire = StopNote(), Wire()
@@ -62,6 +69,7 @@ def serve(settings: Settings) -> int:
     # A receiver, whatever it does, keeps Celery from setting up logging on its own.
     setup_logging.connect(_logging_is_set_up)
     worker_process_init.connect(child.start)
+    worker_shutting_down.connect(partial(_hand_back_after, settings.stop_s), weak=False)
     worker = app.Worker(
         hostname=f"lumbar-{os.getpid()}@{platform.node()}",
         pool="prefork",
@@ -83,6 +91,22 @@ def serve(settings: Settings) -> int:
     if reason := note.read():
         raise Misconfigured(reason)
     return int(worker.exitcode or 0)
+
+
+def _hand_back_after(wait_s: float, **_: object) -> None:
+    """End what still runs a while after the worker was told to stop.
+
+    The studies go back to the queue as those of any child that was killed.
+    """
+
+    def hand_back() -> None:
+        for child in billiard.active_children():
+            _log.warning("not done in time, handed back", seconds=wait_s)
+            os.kill(child.pid, signal.SIGKILL)
+
+    timer = threading.Timer(wait_s, hand_back)
+    timer.daemon = True
+    timer.start()
 
 
 def _logging_is_set_up(**_: object) -> None:

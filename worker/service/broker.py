@@ -35,10 +35,10 @@ def make_app(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        worker_cancel_long_running_tasks_on_connection_loss=True,
+        # A study that runs while Redis is away is finished; its message comes again, and finds
+        # it done.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
         task_time_limit=settings.time_limit_s,
-        # Finishes the running study; what it does not finish in time its lease gives back.
-        worker_soft_shutdown_timeout=_GRACE_S,
         # torch and the weights take longer than Celery's four seconds.
         worker_proc_alive_timeout=_CHILD_START_S,
         broker_connection_retry_on_startup=True,

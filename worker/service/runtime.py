@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 import structlog
+from billiard import current_process
 
 from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.orthanc import OrthancArchive
@@ -58,12 +59,13 @@ def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
 
     An archive that is away is no reason to stop: studies wait for it.
     """
-    from worker.bundles.loading import load_bundle
+    from worker.bundles.loading import device_of, load_bundle
     from worker.intake.site import load_site_rules
     from worker.service.grading import Grading, Policy
 
     site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
-    bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, settings.device)
+    device = device_of(settings.device, getattr(current_process(), "index", 0))
+    bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, device)
     archive = open_archive(settings)
     try:
         found = archive.check()

@@ -69,3 +69,19 @@ def test_another_error_is_not_taken_for_it(untrained):
     """A crop of the wrong shape is our mistake, and no matter of memory."""
     with pytest.raises(RuntimeError):
         untrained.run(NETWORK, torch.zeros(1, 7, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "devices"),
+    [
+        ("auto", 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", 2, ["cuda:1", "cuda:1", "cuda:1"]),
+        ("auto", 1, ["auto", "auto", "auto"]),
+        ("cpu", 2, ["cpu", "cpu", "cpu"]),
+    ],
+)
+def test_children_share_the_gpus(monkeypatch, name, gpus, devices):
+    """Each child has one GPU, and as many children as GPUs use them all."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert [loading.device_of(name, child) for child in range(3)] == devices
