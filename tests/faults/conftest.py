@@ -1,16 +1,20 @@
-"""The hospital of all faults, and the table of what became of its studies."""
+"""A hospital for many faults, and the table of what became of its studies.
+
+Most of the time is spent waiting, so a few processes (pytest-xdist) share the faults, each with
+a hospital of its own; their rows come together in one table.
+"""
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import harness
 import pytest
 import stack
 import table
-from kills import kill_the_parent
 from rich.console import Console
 from studies import Study, studies
 
@@ -37,56 +41,17 @@ def hospital(
     new_study: Callable[[], Study],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[harness.Hospital]:
-    """One for all faults that leave a working hospital behind; its table is kept at the end."""
+    """One for all faults that leave a working hospital behind.
+
+    Its studies are counted once more at the end: what comes twice may come late.
+    """
     folder = tmp_path_factory.mktemp("hospital")
     with harness.hospital(folder, bundle, new_study) as running:
         yield running
         running.heal()
-        # Counted last of all: what comes twice may come late.
-        ROWS.extend(running.row(trial) for trial in running.trials)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def beside(
-    request: pytest.FixtureRequest,
-    servers_installed: None,
-    bundle: Path,
-    new_study: Callable[[], Study],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], None]]:
-    """The deaths of whole workers, which are mostly waiting, in a hospital beside all else.
-
-    One thread goes through them, because a server ends with the thread that started it.
-    """
-    steps = [
-        item.callspec.params["step"]
-        for item in request.session.items
-        if item.name.startswith("test_the_parent_is_killed")
-    ]
-    outcomes: dict[str, Future[None]] = {step: Future() for step in steps}
-
-    def work() -> None:
-        with harness.hospital(tmp_path_factory.mktemp("beside"), bundle, new_study) as second:
-            for step, outcome in outcomes.items():
-                try:
-                    kill_the_parent(second, step)
-                    check_last(second)
-                except BaseException as error:  # noqa: BLE001 - told by the test of this step
-                    outcome.set_exception(error)
-                else:
-                    outcome.set_result(None)
-            second.heal()
-            ROWS.extend(second.row(trial) for trial in second.trials)
-
-    with ThreadPoolExecutor(1) as lane:
-        done = lane.submit(work) if steps else None
-        yield lambda step: first_of(outcomes[step], done)
-
-
-def first_of(outcome: Future[None], work: Future[None] | None) -> None:
-    """The outcome of a step; where the work ended before, that of the work."""
-    wait([outcome, *([work] if work else [])], return_when=FIRST_COMPLETED)
-    (outcome if outcome.done() or work is None else work).result()
+        rows = [running.row(trial) for trial in running.trials]
+        ROWS.extend(rows)
+        assert not [row for row in rows if row.count.lost or row.count.duplicated]
 
 
 def check_last(hospital: harness.Hospital, recorded: int | None = 0) -> None:
@@ -113,9 +78,22 @@ def rows() -> list[table.Row]:
     return ROWS
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands its rows to the one that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = [asdict(row) for row in ROWS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the rows of a process that has ended."""
+    ROWS.extend(map(table.row_of, getattr(node, "workeroutput", {}).get("faults", ())))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, and write it to build/faults."""
     if ROWS:
+        ROWS.sort(key=lambda row: row.fault.casefold())
         terminalreporter.ensure_newline()
         table.show(ROWS, Console(file=terminalreporter._tw._file, width=110))
         table.write(ROWS, OUT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from census import Count
 from rich.console import Console
@@ -25,6 +26,11 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The row as it is shown."""
         return (self.fault, *map(str, asdict(self.count).values()), f"{self.seconds:.0f}")
+
+
+def row_of(words: dict[str, Any]) -> Row:
+    """A row from what `asdict` made of it."""
+    return Row(words["fault"], Count(**words["count"]), words["seconds"])
 
 
 def show(rows: list[Row], console: Console) -> None:

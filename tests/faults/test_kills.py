@@ -5,7 +5,7 @@ import signal
 import proxy
 import pytest
 from harness import STEPS
-from kills import kill_the_child
+from kills import kill_the_child, kill_the_parent
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -17,9 +17,10 @@ def test_the_child_is_killed(step, hospital, check):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_parent_is_killed(step, beside):
+def test_the_parent_is_killed(step, hospital, check):
     """A worker that dies as a whole and is started anew has its study again within 30 s."""
-    beside(step)
+    kill_the_parent(hospital, step)
+    check()
 
 
 def test_the_worker_is_told_to_stop(hospital, check):
