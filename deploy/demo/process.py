@@ -77,6 +77,10 @@ class Process:
         self.popen.send_signal(number)
         self.popen.wait(STOP_S)
 
+    def kill_group(self) -> None:
+        """SIGKILL it and its children together, as the end of a machine does."""
+        self._end_group()
+
     def said(self) -> str:
         """What it has logged since it was started last."""
         with self.log.open("rb") as log:

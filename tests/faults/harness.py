@@ -38,7 +38,7 @@ SETTINGS = {
     "LUMBAR_MAX_RETRIES": "2",
     # Redis gives back what was taken and not finished after this and two minutes: in time for
     # the last count.
-    "LUMBAR_TIME_LIMIT_S": "60",
+    "LUMBAR_TIME_LIMIT_S": "30",
     "LUMBAR_STOP_S": "2",
     "LUMBAR_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
@@ -145,14 +145,14 @@ class Hospital:
         self.client.delete(match["Path"]).raise_for_status()
 
     @contextmanager
-    def second_worker(self) -> Iterator[stack.Process]:
-        """Another worker with the settings of the first."""
+    def second_worker(self, variables: Mapping[str, str] | None = None) -> Iterator[stack.Process]:
+        """Another worker with the settings of the first, but for some variables."""
         log = self.worker.log.with_name("second.log")
         with running(
             "The second worker",
             self.worker.command,
             log,
-            self.worker.environment,
+            {**(self.worker.environment or {}), **(variables or {})},
             ready=self.worker.ready,
             start_s=self.worker.start_s,
         ) as process:

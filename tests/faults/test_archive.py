@@ -22,7 +22,7 @@ def test_orthanc_dies_while_a_report_is_stored(step, hospital, check):
             study = hospital.send(trial)
             hospital.wait_for_step(study, step)
             hospital.orthanc.process.kill()
-        hospital.wait_for_event(study, "try again")
+        hospital.wait_for_event(study, "the archive is away", "try again")
         hospital.orthanc.process.restart()
         trial.ends()
     check()

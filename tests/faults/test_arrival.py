@@ -3,6 +3,8 @@
 import threading
 import time
 
+import proxy
+
 
 def test_the_same_study_three_times(hospital, check):
     """Sent again after its report came, and once more: one report."""
@@ -28,6 +30,20 @@ def test_two_halves(hospital, check):
         time.sleep(5)
         hospital.wait_for_event(key, "done")
         second.send(hospital.client)
+        trial.ends()
+    check()
+
+
+def test_the_second_half_comes_while_the_first_is_graded(hospital, check):
+    """What came meanwhile is looked at after that: the report is revised."""
+    with hospital.trial("the second half while the first is graded") as trial:
+        study = hospital.new_study()
+        first, second = study.halves()
+        trial.sent.append(study)
+        with hospital.proxy.doing(proxy.SLOW):
+            key = first.send(hospital.client)
+            hospital.wait_for_step(key, "localise")
+            second.send(hospital.client)
         trial.ends()
     check()
 

@@ -1,5 +1,6 @@
 """A worker that is killed, in each step of a study."""
 
+import os
 import signal
 
 import proxy
@@ -64,3 +65,17 @@ def test_a_study_that_kills_its_worker_each_time(hospital, check):
     assert record["step"] == "localise"
     assert record["tries"] == 3
     assert record["time"]
+
+
+def test_a_study_that_hangs(hospital, check):
+    """Past the time limit its process is killed, and it is a dead letter; others are graded."""
+    with hospital.trial("a study that hangs") as trial:
+        study = hospital.send(trial)
+        hospital.wait_for_step(study, "localise")
+        os.kill(hospital.child(), signal.SIGSTOP)
+        hospital.send(trial)
+        given_up = hospital.wait_for_event(study, "not graded")
+        trial.ends()
+    check(recorded=1)
+    assert given_up["code"] == "TimeLimit"
+    assert hospital.record(study)["step"] == "localise"

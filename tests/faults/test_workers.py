@@ -1,19 +1,46 @@
 """Several workers, and several messages about one study."""
 
+import time
+
 from harness import order
+from kills import RECOVERY_S
 
 
 def test_two_workers(hospital, check):
-    """Two workers that are told of the same studies at the same time write one report of each."""
+    """Workers that are told of the same studies at the same time write one report of each."""
     with (
-        hospital.second_worker() as second,
-        hospital.trial("two workers at once, each study announced four times") as trial,
+        hospital.second_worker({"LUMBAR_CONCURRENCY": "2"}) as second,
+        hospital.trial(
+            "two workers with three processes, each study announced four times"
+        ) as trial,
     ):
-        keys = [hospital.send(trial) for _ in range(4)]
+        keys = [hospital.send(trial) for _ in range(6)]
         for _ in range(3):
             for key in keys:
                 order(hospital, key)
         trial.ends()
         hospital.wait_for_outcomes(trial)
         assert '"graded"' in second.said(), "the second worker had nothing to do"
+    check()
+
+
+def test_another_worker_takes_over(hospital, check):
+    """The study of a worker that is killed is taken up by another within 30 s."""
+    with (
+        hospital.second_worker() as second,
+        hospital.trial("a worker killed, another takes over") as trial,
+    ):
+        # Only one of them gets the message.
+        study = hospital.send(trial)
+        hospital.wait(lambda: study in second.said() or hospital.steps(study), "a first step")
+        if not hospital.steps(study):
+            dies, lives = second, hospital.worker
+        else:
+            dies, lives = hospital.worker, second
+        before = lives.said().count(study)
+        dies.kill_group()
+        trial.ends()
+        hospital.wait(lambda: lives.said().count(study) > before, "the other worker's step")
+        assert time.monotonic() - trial.over < RECOVERY_S
+        hospital.wait_for_outcomes(trial)
     check()
