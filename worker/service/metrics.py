@@ -27,6 +27,17 @@ _STEP_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 _STUDY_S: Final = (1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 900)
 OTHER: Final = "other"
 SUCCESSES: Final = ("graded", "nothing_new")
+PASSING: Final = ("ArchiveUnavailable", "DeviceBusy")
+FROM_THE_START: Final = (
+    *((outcome, "") for outcome in (*SUCCESSES, "waiting")),
+    *(
+        ("rejected", code)
+        for code in ("NotLumbar", "NoUsableSeries", "BrokenStudy", "IncompleteStudy", "StudyGone")
+    ),
+    *(("failed", code) for code in ("TooManyDeliveries", "TimeLimit", *PASSING)),
+)
+"""Series that are there before their first study: `increase()` does not see the 1 that a series
+begins with."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -93,8 +104,10 @@ class Metrics:
             ("condition", "reason", "model"),
             registry=self._registry,
         )
-        for outcome in (*SUCCESSES, "waiting"):
-            self.studies.labels(outcome, "")
+        for outcome, code in FROM_THE_START:
+            self.studies.labels(outcome, code)
+        for code in PASSING:
+            self.retries.labels(code)
         self._registry.register(_Gauges(self._of_children, looked_up))
 
     def take(self, news: News) -> None:

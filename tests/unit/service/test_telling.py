@@ -10,9 +10,30 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom import Dataset
 
+from worker.errors import (
+    ArchiveUnavailable,
+    BrokenStudy,
+    DeviceBusy,
+    NotLumbar,
+    NoUsableSeries,
+    StudyGone,
+)
 from worker.nouns.study import Acquisition, Role, RoutedStudy, Series, Study
-from worker.service.metrics import MOST_MODELS, OTHER, Metrics
-from worker.service.telling import UNKNOWN, WITHHELD, News, Teller, Wire, hear, scanner_model
+from worker.service.deliveries import TimeLimit, TooManyDeliveries
+from worker.service.grading import IncompleteStudy
+from worker.service.metrics import FROM_THE_START, MOST_MODELS, OTHER, PASSING, Metrics
+from worker.service.telling import (
+    RETRIED,
+    UNKNOWN,
+    WITHHELD,
+    News,
+    Teller,
+    Wire,
+    hear,
+    scanner_model,
+)
+
+STUDIES, RETRIES = "lumbar_studies_total", "lumbar_retries_total"
 
 
 def routed(*models: str, **patient: str) -> RoutedStudy:
@@ -81,6 +102,41 @@ def page(metrics: Metrics) -> dict[tuple[str, str], float]:
         for family in families
         for sample in family.samples
     }
+
+
+def test_every_known_reason_is_counted_from_zero():
+    """Each is there before its first study, so that `increase()` sees it; its first makes 1."""
+    metrics = Metrics(lambda: ())
+    begun = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
+    assert set(begun.values()) == {0}
+    metrics.take(News(process=1, outcome="rejected", code="BrokenStudy"))
+    metrics.take(News(process=1, outcome="failed", code="TimeLimit"))
+    metrics.take(News(process=1, outcome=RETRIED, code="DeviceBusy"))
+    counted = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
+    assert counted.keys() == begun.keys()
+    assert {k for k in counted if counted[k]} == {
+        (STUDIES, "BrokenStudy,rejected"),
+        (STUDIES, "TimeLimit,failed"),
+        (RETRIES, "DeviceBusy"),
+    }
+
+
+def test_the_reasons_counted_from_zero_are_errors_of_ours():
+    """Each code is the name of an error that ends a try in that way."""
+    transient, rejected, given_up = (
+        {error.__name__ for error in known}
+        for known in (
+            (ArchiveUnavailable, DeviceBusy),
+            (NotLumbar, NoUsableSeries, BrokenStudy, IncompleteStudy, StudyGone),
+            (TooManyDeliveries, TimeLimit),
+        )
+    )
+    codes = {
+        outcome: {code for named, code in FROM_THE_START if named == outcome}
+        for outcome in ("rejected", "failed")
+    }
+    assert set(PASSING) == transient
+    assert codes == {"rejected": rejected, "failed": given_up | transient}
 
 
 def test_scanner_models_are_bounded():
