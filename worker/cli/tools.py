@@ -78,7 +78,10 @@ def serve(
     from worker.settings import PREFIX, Settings
 
     if settings:
-        table = Table("Variable", "Default", "What it is", box=None)
+        table = Table(box=None)
+        table.add_column("Variable", no_wrap=True)
+        table.add_column("Default", overflow="fold")
+        table.add_column("What it is", overflow="fold")
         for name, field in Settings.model_fields.items():
             default = "" if field.default is None else str(field.default)
             table.add_row(f"{PREFIX}{name.upper()}", default, field.description)

@@ -15,6 +15,7 @@ from worker.errors import ArchiveUnavailable
 from worker.phantom.protocol import SMALL
 from worker.phantom.study import make_phantom
 from worker.phantom.writing import write_phantom
+from worker.settings import PREFIX, Settings
 
 VERBS = ("grade", "route", "repair", "compare", "phantom", "models", "serve")
 
@@ -260,6 +261,17 @@ def test_repair_says_what_it_did_and_where(lumbar, phantom, tmp_path):
     assert code == 0
     assert str(tmp_path / "out") in out
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == sum((9, 7, 15))
+
+
+def test_every_setting_is_listed_whole_on_a_narrow_terminal(lumbar, monkeypatch):
+    """On 80 columns no name is cut off or broken: it can be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = lumbar("serve", "--settings")
+    lines = out.splitlines()
+    assert code == 0
+    assert max(map(len, lines)) <= 80
+    named = {line.split()[0] for line in lines if line.startswith(f" {PREFIX}")}
+    assert named == {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
 
 def test_models_are_listed_and_a_changed_file_is_told(lumbar, untrained_folder, tmp_path):
