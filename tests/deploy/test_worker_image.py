@@ -61,7 +61,7 @@ def test_it_is_healthy_once_both_answered(keeper):
     [
         ({"LUMBAR_REDIS_URL": f"redis://{NOWHERE}/0"}, "Redis does not answer (ConnectionError)"),
         ({"LUMBAR_ORTHANC_URL": f"http://{NOWHERE}"}, "cannot be reached"),
-        ({"LUMBAR_ORTHANC_PASSWORD": "another"}, "lets us not in"),
+        ({"LUMBAR_ORTHANC_PASSWORD": "another"}, "does not let us in"),
     ],
 )
 def test_it_is_not_and_says_why(keeper, changed, said):

@@ -58,7 +58,7 @@ def error_of(status: int, server: str, entry: str) -> LumbarError | None:
     `server` names it with its address; `entry` says what to set where it lets nobody in.
     """
     if status in _NO_ENTRY:
-        return BadSettings(f"{server} lets us not in (HTTP {status}): {entry}")
+        return BadSettings(f"{server} does not let us in (HTTP {status}): {entry}")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _BUSY:
         return ArchiveUnavailable(f"{server} answers HTTP {status}")
     if status in _REFUSED:

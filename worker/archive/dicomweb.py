@@ -1,7 +1,7 @@
 """Any DICOMweb server as an archive: metadata first, whole objects after (DICOM PS3.18).
 
 A study is its Study Instance UID. A key is `study/series/instance` in UIDs, which a server
-wants to know all three. Checked against Orthanc's DICOMweb plugin 1.10 (Debian 12).
+wants to know all three. Checked against plugin 1.7 of Orthanc 1.10 (Debian 12).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Deliveries:
         if count > self._most:
             raise TooManyDeliveries(
                 f"the study ended its process {count - 1} times (out of memory?); give the "
-                "worker more memory and run `lumbar failures replay`",
+                "worker more memory and run `lumbar failures replay STUDY`",
                 tries=count - 1,
                 step=self._step(study),
             )
