@@ -142,6 +142,46 @@ def test_the_example_holds_no_password_and_changes_no_default(composed, services
     assert given == services
 
 
+def test_the_example_tells_the_workers_defaults():
+    """The comment of each variable holds its default in brackets; empty is that default."""
+    text = EXAMPLE.read_text().partition("--- The worker.")[2].partition("--- Building.")[0]
+    blocks = re.findall(r"((?:^#.*\n)+)((?:^LUMBAR_\w+=\n)+)", text, re.MULTILINE)
+    told = {
+        name: " ".join(comment.split())
+        for comment, names in blocks
+        for name in re.findall(r"(LUMBAR_\w+)=", names)
+    }
+    defaults = {f"{PREFIX}{name.upper()}": f.default for name, f in Settings.model_fields.items()}
+    assert len(told) > 12
+    for name, comment in told.items():
+        default = defaults[name]
+        shown = f"{default:g}" if isinstance(default, float) else default
+        assert ("(" if default is None else f"({shown})") in comment, name
+
+
+def test_what_compose_gives_empty_is_the_default(services, monkeypatch):
+    """With nothing but the passwords the worker starts with the defaults of its settings."""
+    given = services["worker"]["environment"]
+    assert [name for name, value in given.items() if not value]
+    for name, value in given.items():
+        monkeypatch.setenv(name, value or "")
+    settings = Settings.load()
+    for name in (name for name, value in given.items() if not value):
+        field = name.removeprefix(PREFIX).lower()
+        assert getattr(settings, field) == Settings.model_fields[field].default, name
+
+
+def test_the_sites_own_files_are_mounted_where_the_example_says(services):
+    """What .env.example calls /bundles and /etc/lumbar are the folders beside it, read-only."""
+    mounted = {
+        Path(source).name: (target, mode)
+        for source, target, mode in (v.split(":") for v in services["worker"]["volumes"])
+    }
+    assert mounted == {"rules": ("/etc/lumbar", "ro"), "bundles": ("/bundles", "ro")}
+    for folder, (target, _) in mounted.items():
+        assert re.search(rf"{target}/\S+ for {folder}/", EXAMPLE.read_text())
+
+
 def read_by(*files: Path) -> set[str]:
     """The LUMBAR_* variables that these files name."""
     return {name for file in files for name in re.findall(r"LUMBAR_[A-Z_]+", file.read_text())}
