@@ -29,7 +29,7 @@ OTHER: Final = "other"
 SUCCESSES: Final = ("graded", "nothing_new")
 PASSING: Final = ("ArchiveUnavailable", "DeviceBusy")
 FROM_THE_START: Final = (
-    *((outcome, "") for outcome in (*SUCCESSES, "waiting")),
+    *((outcome, "") for outcome in (*SUCCESSES, "waiting", "left")),
     *(
         ("rejected", code)
         for code in ("NotLumbar", "NoUsableSeries", "BrokenStudy", "IncompleteStudy", "StudyGone")

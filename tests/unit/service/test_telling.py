@@ -22,6 +22,7 @@ from worker.nouns.study import Acquisition, Role, RoutedStudy, Series, Study
 from worker.service.deliveries import TimeLimit, TooManyDeliveries
 from worker.service.grading import IncompleteStudy
 from worker.service.metrics import FROM_THE_START, MOST_MODELS, OTHER, PASSING, Metrics
+from worker.service.records import Outcome
 from worker.service.telling import (
     RETRIED,
     UNKNOWN,
@@ -136,6 +137,7 @@ def test_the_reasons_counted_from_zero_are_errors_of_ours():
         for outcome in ("rejected", "failed")
     }
     assert set(PASSING) == transient
+    assert {named for named, code in FROM_THE_START if not code} == set(Outcome)
     assert codes == {"rejected": rejected, "failed": given_up | transient}
 
 
