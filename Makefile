@@ -24,7 +24,7 @@ test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore=tests/faults
-	$(BIN)/pytest -n 3 tests/faults
+	$(BIN)/pytest -n 3 --dist worksteal tests/faults
 
 lint: setup ## Style, types and layers
 	$(BIN)/ruff check .

@@ -112,7 +112,7 @@ class Hospital:
 
         def quiet() -> bool:
             names = (QUEUE, *(f"{QUEUE}\x06\x16{n}" for n in (3, 6, 9)))
-            if any(map(queue.exists, (*names, "unacked", "lumbar:later", "lumbar:running"))):
+            if any(map(queue.exists, (*names, "lumbar:later", "lumbar:running"))):
                 busy[0] = time.monotonic()
             return time.monotonic() - busy[0] > for_s
 
