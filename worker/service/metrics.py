@@ -87,7 +87,7 @@ class Metrics:
         )
         self.whole = Histogram(
             "lumbar_study_seconds",
-            "Seconds from a study's message to its end, by outcome.",
+            "Seconds of a study's last try, without earlier tries and waits, by outcome.",
             ("outcome",),
             buckets=_STUDY_S,
             registry=self._registry,
