@@ -6,8 +6,8 @@ or the same picture fits the names moved by one nearly as well, no level is cert
 Measured with the shipped bundle, one T1 series at a time, foramina alone (301 studies that the
 detector did not learn from; a level counts as right where its nearest mark has its name): of 295
 series named right 0.7 % have fewer than four clear levels and 1.7 % fit moved names with a share
-above 0.8; of the three that were moved as a whole by one level, two are above. How many
-transitional vertebrae that finds is unknown: nobody has marked them in the data.
+above 0.8; of the six others, moved as a whole by one level, two are above. How many transitional
+vertebrae that finds is unknown: nobody has marked them in the data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ MOVED: Final = 0.8
 """The share of the heat that the names moved by one level may have, up or down."""
 
 OTHERWISE: Final = 2
-"""So many levels named otherwise by the two sagittal series are no slip of one point."""
+"""So many levels named otherwise by the two sagittal series are no slip of one point.
+
+Where T2 named fewer, all of them are enough: nothing else speaks for its name.
+"""
 
 _NEAR: Final = 2
 """Heatmap cells around a place within which neighbouring names count as the same place."""
@@ -58,8 +61,9 @@ def doubt_names(
     reasons = [doubt(heat, decode_levels(heat)) for _, heat in read]
     if reasons and None not in reasons:
         return reasons[0]
+    enough = min(OTHERWISE, len(canal))
     for (view, heat), reason in zip(read[len(t2) :], reasons[len(t2) :], strict=True):
-        if reason is None and named_otherwise(view, decode_levels(heat), canal) >= OTHERWISE:
+        if reason is None and canal and named_otherwise(view, decode_levels(heat), canal) >= enough:
             return NotAssessedReason.TRANSITIONAL_ANATOMY
     return None
 
@@ -67,14 +71,19 @@ def doubt_names(
 def named_otherwise(
     view: SagittalView, foramina: Mapping[Level, Peak], canal: Mapping[Level, Vector]
 ) -> int:
-    """How many of a T1 view's levels lie nearest to a level that T2 gave another name."""
-    count = 0
-    for level, peak in foramina.items() if len(canal) > 1 else ():
+    """How many of the levels that T2 named lie nearest to another level of a T1 view.
+
+    T2's levels are counted, few as they may be: they are what would be graded under their names.
+    """
+    discs_mm = {}
+    for level, peak in foramina.items():
         place = view.crop.to_image_px(peak.column, peak.row)
-        disc_mm = view.volume.planes[0].to_mm(*place) - (0.0, *OFFSET_MM)
-        nearest = min(canal, key=lambda other: float(np.hypot(*(canal[other] - disc_mm)[1:])))
-        count += nearest is not level and level in canal
-    return count
+        discs_mm[level] = view.volume.planes[0].to_mm(*place) - (0.0, *OFFSET_MM)
+
+    def nearest(place: Vector) -> Level:
+        return min(discs_mm, key=lambda level: float(np.hypot(*(discs_mm[level] - place)[1:])))
+
+    return sum(nearest(place) is not level for level, place in canal.items())
 
 
 def doubt(heat: NDArray[np.float32], found: Mapping[Level, Peak]) -> NotAssessedReason | None:
