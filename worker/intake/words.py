@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -83,10 +84,11 @@ CONTRAST: Final = _words(
     "omniscan dotagraf pos post postcon with mit avec con dyn dynamic dynamique dynamisch "
     "dinamica dinamico postcontrast postgado postgd km kontrast kontrastmittel nachkm contrast "
     "contraste contrasto mdc ce inj injected injecte injection gadolinio cm pc iv enhanced "
-    "postkm"
+    "postkm inyeccion iniezione injecao injektion pdc civ"
 )
 _CONTRAST_SIGN: Final = re.compile(r"\+\s*(?:c|km|gd|k)\b|\b(?:c|km)\s*\+|\bt1w?i?c\b|\bc/(?:c|gd)")
 """`+C`, `KM +`, `T1C` and the Spanish `c/c`, with contrast (`s/c` is without)."""
+_CONTRAST_STEMS: Final = ("gad", "contrast", "kontrast")
 
 SURGERY: Final = _words("op operative operativ operatorio operatoire surgery surgical")
 NO_CONTRAST: Final = _words(
@@ -143,6 +145,8 @@ METAL_SEQUENCES: Final = ("semac", "mavric", "warp")
 NEGATIONS: Final = _words(
     "no not without ohne kein keine sans pas sin sem senza nessun nessuna zonder geen non"
 )
+_BREAK: Final = re.compile(r"[,;:.()\[\]\n]")
+"""No negation reaches across these."""
 
 SAGITTAL: Final = _words("sag sagittal sagital sagittale sagittaal sagitt osag sagc sagitales")
 AXIAL: Final = _words(
@@ -187,20 +191,19 @@ def nulls_fluid(words: tuple[str, ...]) -> bool:
 def transitional(text: str) -> str | None:
     """The word that says that a vertebra is transitional, None where none does."""
     said = tokens(text)
-    for place, word in enumerate(said):
+    for place, word in _undenied(text):
         near = said[max(0, place - 2) : place + 3]
         named = word in TRANSITIONAL or word.startswith(TRANSITIONAL_STEMS)
         named |= word in TRANSITION and any(other.startswith(VERTEBRA_STEMS) for other in near)
-        if named and not _denied(said, place):
+        if named:
             return word
     return None
 
 
 def metal(text: str) -> str | None:
     """The word that names an implant in the spine or metal, None where none does."""
-    said = tokens(text)
-    for place, word in enumerate(said):
-        if (word in METAL or word.startswith(METAL_STEMS)) and not _denied(said, place):
+    for _, word in _undenied(text):
+        if word in METAL or word.startswith(METAL_STEMS):
             return word
     return None
 
@@ -213,8 +216,21 @@ def metal_sequence(text: str) -> str | None:
     return None
 
 
-def _denied(said: tuple[str, ...], place: int) -> bool:
-    return bool(NEGATIONS & set(said[max(0, place - 2) : place]))
+def _undenied(text: str) -> Iterator[tuple[int, str]]:
+    """The words that no negation shortly before them denies, and their places in `tokens`."""
+    place = 0
+    for clause in _BREAK.split(text):
+        said = ("", "", *tokens(clause))
+        for negation, between, word in zip(said, said[1:], said[2:], strict=False):
+            # What is done without contrast says nothing of what is seen.
+            denied = negation in NEGATIONS and not _names_agent(between)
+            if not denied and between not in NEGATIONS:
+                yield place, word
+            place += 1
+
+
+def _names_agent(word: str) -> bool:
+    return word in CONTRAST or word.startswith(_CONTRAST_STEMS)
 
 
 def dixon_parts(words: tuple[str, ...]) -> frozenset[str]:
@@ -227,5 +243,5 @@ def names_contrast(text: str) -> bool:
     said = tokens(text)
     words = set(said) - {a for a, b in pairwise(said) if a in ("pos", "post") and b in SURGERY}
     plain = text.casefold().replace("_", " ")
-    named = words & CONTRAST or any(word.startswith("gad") for word in words)
+    named = any(map(_names_agent, words))
     return bool(named or _CONTRAST_SIGN.search(plain)) and not words & NO_CONTRAST
