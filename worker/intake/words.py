@@ -123,10 +123,11 @@ TRANSITIONAL: Final = _words(
     "transizionale ubergangswirbel uebergangswirbel overgangswervel"
 )
 TRANSITIONAL_STEMS: Final = (
-    *("sacralisa", "sacralise", "sacraliz", "sakralisa", "sakralisi", "lumbaris"),
-    *("lumbariz", "lumbaliz", "lumbalisa", "lumbalisi", "lumbalise", "lombaris"),
-    *("lombariz", "lombaliz", "lombalisa"),
+    *("sacralisa", "sacralise", "sacraliz", "sakralisa", "sakralisi"),
+    *("lumbarisa", "lumbarise", "lumbarisi", "lumbariz", "lumbaliz", "lumbalisa", "lumbalisi"),
+    *("lumbalise", "lombarisa", "lombarise", "lombarisi", "lombariz", "lombaliz", "lombalisa"),
 )
+"""Not `lumbaris`: that is Latin for lumbar."""
 TRANSITION: Final = frozenset({"transition", "transicion", "transizione", "transicao"})
 VERTEBRA_STEMS: Final = ("vertebr", "wirbel", "wervel")
 """A transition is most often a junction of regions; that of a vertebra is an anomaly."""
@@ -139,6 +140,9 @@ METAL: Final = _words(
     "instrumentiert instrumentacion instrumentacao"
 )
 METAL_STEMS: Final = ("metal",)
+_REMOVAL: Final = "entfern"
+"""`Metallentfernung`: the metal is out."""
+
 METAL_SEQUENCES: Final = ("semac", "mavric", "warp")
 """Metal-artefact reduction as the vendors call it; `mars` stands alone (it is a month too)."""
 
@@ -203,7 +207,7 @@ def transitional(text: str) -> str | None:
 def metal(text: str) -> str | None:
     """The word that names an implant in the spine or metal, None where none does."""
     for _, word in _undenied(text):
-        if word in METAL or word.startswith(METAL_STEMS):
+        if word in METAL or (word.startswith(METAL_STEMS) and _REMOVAL not in word):
             return word
     return None
 
