@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dicom_sr.uids import shown
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules, words
-from worker.intake.judging import Verdict, judge
+from worker.intake.judging import FROM_PIXELS, Verdict, judge
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule
 from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
@@ -99,7 +99,8 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
     """The series whose space the study is read in.
 
     The sagittal T2 (else T1, else an axial) that shares its space with most others: one
-    station of a whole spine, or one series after the patient moved, is the odd one out.
+    station of a whole spine, or one series after the patient moved, is the odd one out. One
+    known by its pixels alone is none, where headers tell another.
     """
     routed = [v for v in verdicts if v.role is not None]
     axials = _axials_mm(routed)
@@ -109,6 +110,7 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
             return max(
                 candidates,
                 key=lambda c: (
+                    FROM_PIXELS not in c.flags,
                     sum(same_space(c.series, v.series) for v in routed),
                     sum(overlap(c.series.slices, v.series.slices) for v in routed),
                     *_rank(c, axials),
@@ -167,7 +169,7 @@ def _axials_mm(routed: Sequence[Verdict]) -> NDArray[np.float64]:
 
 
 def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str, ...]:
-    """Larger is better: T2 before STIR, coverage, resolution, recency, then the UID.
+    """Larger is better: told before seen, T2 before STIR, coverage, resolution, recency, the UID.
 
     An axial stack is planned on the levels that matter: a sagittal series covers the heights
     of its slices, or not.
@@ -184,6 +186,7 @@ def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str
     plane = series.slices[0].plane
     resolution = -plane.row_spacing_mm * plane.column_spacing_mm
     return (
+        FROM_PIXELS not in verdict.flags,
         -preference,
         covered,
         # In steps of a centimetre: a slice more or less is no better coverage.

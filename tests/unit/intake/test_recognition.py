@@ -98,6 +98,27 @@ def test_a_site_rule_is_obeyed_before_anyone_looks(make_series):
     assert (decision.role, eyes.asked) == (Role.SAGITTAL_T1, [])
 
 
+@pytest.mark.parametrize(
+    "told", [{"EchoTime": 100, "RepetitionTime": 3500}, {"InversionTime": 150}]
+)
+def test_a_series_that_headers_tell_comes_before_one_that_pixels_alone_tell(make_series, told):
+    """However much finer the other is; told T2 and STIR share the role."""
+    fine = {"Rows": 128, "Columns": 128, "PixelSpacing": [2.1, 2.1]}
+    untold = make_series("sagittal", "1.2.3.1", **fine)
+    study = read_study([*untold, *make_series("sagittal", "1.2.3.2", **told)])
+    routed = route(study, (), Eyes(Weighting.T2))
+    assert [s.series_instance_uid for s in routed.roles[Role.SAGITTAL_T2]] == ["1.2.3.2", "1.2.3.1"]
+
+
+def test_the_space_of_a_study_is_that_of_a_series_that_headers_tell(make_series):
+    """Two series that pixels alone tell do not vote the told one out of its own study."""
+    elsewhere = {"PatientPosition": "FFS"}
+    untold = [i for u in (1, 2) for i in make_series("sagittal", f"1.2.3.{u}", **elsewhere)]
+    told = make_series("sagittal", "1.2.3.3", EchoTime=100, RepetitionTime=3500)
+    routed = route(read_study([*untold, *told]), (), Eyes(Weighting.T2))
+    assert [s.series_instance_uid for s in routed.roles[Role.SAGITTAL_T2]] == ["1.2.3.3"]
+
+
 def test_without_a_recogniser_nothing_is_seen(make_series):
     """Routing alone still refuses a study whose headers say nothing."""
     with pytest.raises(NoUsableSeries):
