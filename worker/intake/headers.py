@@ -14,6 +14,7 @@ from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
 from worker.intake.elements import functional_group, integer, numbers, text, values
 from worker.intake.parts import Sliced, usable_part
 from worker.intake.repair import repair_headers
+from worker.intake.stacks import in_one_plane
 from worker.nouns.geometry import Plane
 from worker.nouns.study import (
     Instance,
@@ -116,7 +117,7 @@ def _read_series(uid: str, instances: Sequence[Instance]) -> tuple[Series, Count
     series = Series(
         series_instance_uid=uid,
         acquisition=read_acquisition(header, frame),
-        slices=tuple(one.header for one in used),
+        slices=in_one_plane([one.header for one in used]),
         frame_of_reference_uid=text(header, "FrameOfReferenceUID") or None,
         patient_position=text(header, "PatientPosition").upper(),
         unplaced=unplaced,

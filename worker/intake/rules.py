@@ -60,7 +60,7 @@ def no_plane(series: Series) -> str | None:
 
 
 def several_planes(series: Series) -> str | None:
-    """Slices in several anatomical planes are a scout's."""
+    """Slices in several anatomical planes are a scout's; see `in_one_plane` for steep blocks."""
     if len({header.plane.orientation for header in series.slices}) > 1:
         return "slices in several anatomical planes: a scout"
     return None

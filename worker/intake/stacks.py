@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,10 +16,45 @@ from worker.nouns.study import SliceHeader
 MAX_ANGLE_DEG: Final = 3.0
 """How far the directions of two slices of one stack may differ."""
 
+SCOUT_ANGLE_DEG: Final = 60.0
+"""Slices farther apart than this are a scout's, whose planes are 90 degrees apart.
+
+The blocks of one axial series follow the lordosis: the one through L5/S1 may lie 50 degrees
+from that through L1/L2.
+"""
+
 SAME_PLACE_MM: Final = 0.05
 """Two slices whose origins are closer than this show the same place."""
 
 Stack = tuple[SliceHeader, ...]
+
+
+def in_one_plane(slices: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
+    """The slices of a series, all of the anatomical plane that most of them lie closest to.
+
+    A block angled more than 45 degrees lies closest to another plane than its series, and is
+    shown as the series is all the same. The slices of a scout are left as they are.
+    """
+    planes = Counter(header.plane.orientation for header in slices)
+    if len(planes) < 2 or _several_directions([header.plane for header in slices]):
+        return tuple(slices)
+    # Of two with as many slices the later by name, which is never axial: rather not graded.
+    plane = max(planes, key=lambda one: (planes[one], one))
+    return tuple(
+        header
+        if header.plane.orientation is plane
+        else replace(header, plane=replace(header.plane, seen_as=plane))
+        for header in slices
+    )
+
+
+def _several_directions(planes: Sequence[Plane]) -> bool:
+    """Whether two slices lie more than `SCOUT_ANGLE_DEG` apart, give or take a few degrees."""
+    # One of each direction, roughly: thousands of different ones must not be held in pairs.
+    normals = np.array([plane.normal for plane in planes])
+    _, first = np.unique(normals.round(1), axis=0, return_index=True)
+    cosines = np.abs(normals[first] @ normals[first].T)
+    return bool(cosines.min() < math.cos(math.radians(SCOUT_ANGLE_DEG)))
 
 
 def stacks(slices: Sequence[SliceHeader]) -> tuple[tuple[Stack, ...], tuple[SliceHeader, ...]]:

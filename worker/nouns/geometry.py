@@ -40,6 +40,9 @@ class Plane:
     `row_spacing_mm` is the distance between rows (first value of PixelSpacing),
     `column_spacing_mm` that between columns.
 
+    `seen_as` is the anatomical plane of the series that a slice belongs to, None where it is
+    the slice's own: a stack angled steeply is shown as its series is.
+
     Directions are made exactly orthonormal. Raises ValueError when they are farther than
     1 % from it, or a spacing or size is not positive.
     """
@@ -51,6 +54,7 @@ class Plane:
     column_spacing_mm: float
     rows: int
     columns: int
+    seen_as: Orientation | None = None
 
     def __post_init__(self) -> None:
         across, down = np.array(self.along_columns), np.array(self.along_rows)
@@ -84,7 +88,9 @@ class Plane:
 
     @cached_property
     def orientation(self) -> Orientation:
-        """The plane by the largest component of the normal, however oblique."""
+        """The series' plane, else that by the largest component of the normal, however oblique."""
+        if self.seen_as is not None:
+            return self.seen_as
         axis = int(np.argmax(np.abs(self.normal)))
         return (Orientation.SAGITTAL, Orientation.CORONAL, Orientation.AXIAL)[axis]
 

@@ -137,9 +137,13 @@ def test_orientation_is_that_of_the_largest_normal_component(plane):
     assert np.linalg.norm(plane.normal) == pytest.approx(1)
 
 
-@given(planes(), pixels, pixels)
-def test_every_slice_is_seen_the_usual_way_round(plane, column, row):
-    """However a slice was stored, its window runs along the patient axes of the usual view."""
+@given(planes(), st.sampled_from([None, *Orientation]), pixels, pixels)
+def test_every_slice_is_seen_the_usual_way_round(plane, seen_as, column, row):
+    """However a slice was stored, its window runs along the patient axes of the usual view.
+
+    So it is where a series is seen as another plane than the slice itself lies closest to.
+    """
+    plane = replace(plane, seen_as=seen_as)
     crop = Crop(np.zeros((10, 10), np.float32), plane.grid.window(column, row, 10.0, 10.0))
     here, right, below = (plane.to_mm(*crop.to_image_px(*p)) for p in ((4, 4), (5, 4), (4, 5)))
     across, down = {

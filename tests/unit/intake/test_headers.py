@@ -1,5 +1,6 @@
 """From objects to a study, in any order, with what is unusable counted."""
 
+import math
 import random
 
 import pytest
@@ -9,8 +10,9 @@ from pydicom.uid import EnhancedMRImageStorage
 
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.headers import read_study
+from worker.intake.routing import route
 from worker.nouns.geometry import Orientation
-from worker.nouns.study import Instance, RepairKind, Unreadable
+from worker.nouns.study import Instance, RepairKind, Role, Unreadable
 
 
 def item(**attributes):
@@ -96,6 +98,46 @@ def test_objects_without_a_sound_plane_are_counted(make_series, changes):
     good = make_series("sagittal", "1.2.3.1", 6)[2:]
     (series,) = read_study(bad + good).series
     assert (series.unplaced, len(series.slices)) == (2, 4)
+
+
+@pytest.fixture
+def angled(make_series):
+    """One series of blocks of axial slices, each turned by so many degrees about patient x."""
+
+    def make(*tilts, count=4):
+        instances = make_series("axial", "1.2.3.1", count * len(tilts), SeriesDescription="T2")
+        for k, instance in enumerate(instances):
+            tilt = math.radians(tilts[k // count])
+            down = [0.0, math.cos(tilt), -math.sin(tilt)]
+            instance.header.ImageOrientationPatient = [1.0, 0.0, 0.0, *down]
+        return instances
+
+    return make
+
+
+@pytest.mark.parametrize("tilts", [(0, 5, -5, -20, -47), (0, 5, 10, 20, 47), (-10, -50)])
+def test_a_steep_block_is_of_the_plane_of_its_series(angled, tilts):
+    """However steep, its slices are axial with the others, and shown the same way round."""
+    (series,) = read_study(angled(*tilts)[:-1]).series
+    assert {header.plane.orientation for header in series.slices} == {Orientation.AXIAL}
+    assert {(h.plane.flips, h.plane.turned) for h in series.slices} == {((False, False), False)}
+    ((role, _),) = route(read_study(angled(*tilts)[:-1])).roles.items()
+    assert role is Role.AXIAL_T2
+
+
+@pytest.mark.parametrize("tilts", [(0, 90), (0, 0, 0, 75), (20, -47)])
+def test_planes_far_apart_are_a_scouts(angled, make_series, tilts):
+    """More than 60 degrees between two slices: no block of one series."""
+    beside = make_series("sagittal", "1.2.3.2", SeriesDescription="T2")
+    decision = route(read_study(angled(*tilts) + beside)).decisions[0]
+    assert "scout" in decision.reason
+
+
+def test_as_many_coronal_slices_as_axial_ones_are_not_taken_for_axial(angled, make_series):
+    """Where the slices do not say which plane they are of, nothing is graded on them."""
+    beside = make_series("sagittal", "1.2.3.2", SeriesDescription="T2")
+    decision = route(read_study(angled(20, 60) + beside)).decisions[0]
+    assert (decision.role, decision.reason) == (None, "coronal slices are not used")
 
 
 def test_an_object_met_twice_counts_once(make_series):

@@ -19,7 +19,7 @@ from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels
 from worker.localise.views import look
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
-from worker.nouns.geometry import Plane
+from worker.nouns.geometry import Orientation, Plane
 from worker.nouns.study import Role, SliceHeader
 from worker.nouns.volume import Volume
 
@@ -182,6 +182,40 @@ def test_recesses_keep_the_patients_side(right_to_left: bool, on_their_side: boo
         offset = found.recesses[side].position_mm - (CANAL[level] + [sign * SPAN / 2, 0, 0])
         assert np.linalg.norm(offset[:2]) < 1.5
     assert found.span_mm == pytest.approx(SPAN, abs=1.5)
+
+
+@pytest.mark.parametrize("right_to_left", [True, False])
+@pytest.mark.parametrize("up", [1, -1], ids=["back above", "back below"])
+def test_recesses_of_a_steep_block_keep_the_patients_side(right_to_left: bool, up: int) -> None:
+    """A block angled 47 degrees: image left is patient right, and the back lies below."""
+    sign, tilt = 1 if right_to_left else -1, np.radians(47)
+    down = np.array([0.0, np.cos(tilt), up * np.sin(tilt)])
+    normal = np.cross([sign, 0.0, 0.0], down)
+    level = Level.L5_S1
+    middle = CANAL[level] - 90 * down - [90.0 * sign, 0, 0]
+    planes = [
+        Plane(
+            tuple(middle + 4 * n * normal),
+            *((sign, 0, 0), tuple(down), 0.6, 0.6, 300, 300),
+            seen_as=Orientation.AXIAL,
+        )
+        for n in range(-5, 6)
+    ]
+    assert {one.flips for one in planes} == {(sign < 0, False)}
+    spots = [
+        (CANAL[level] + [SPAN / 2, 0, 0], axial_code(AxialPoint.LEFT_RECESS)),
+        (CANAL[level] - [SPAN / 2, 0, 0], axial_code(AxialPoint.RIGHT_RECESS)),
+    ]
+    chosen = choose_slice([volume(Role.AXIAL_T2, planes, spots)], CANAL[level])
+    assert chosen is not None
+    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded())[level]
+    for side, side_sign in ((Side.LEFT, 1), (Side.RIGHT, -1)):
+        offset = found.recesses[side].position_mm - (CANAL[level] + [side_sign * SPAN / 2, 0, 0])
+        assert np.linalg.norm(offset) < 2
+
+
+def axial_code(point: AxialPoint) -> float:
+    return 100.0 * (1 + AXIAL_POINTS.index(point))
 
 
 class SidedCoded(Coded):
