@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from pydicom import Dataset
 
@@ -25,6 +26,12 @@ from worker.nouns.study import (
     Study,
     Unreadable,
 )
+
+MIN_SPACING_MM: Final = 0.01
+MAX_SPACING_MM: Final = 50.0
+FARTHEST_MM: Final = 10_000.0
+"""No scanner has such pixels, nor such a distance from its isocentre: a broken header has, and
+what is cut to millimetres would not fit into memory."""
 
 
 def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
@@ -170,6 +177,10 @@ def _plane(
     spacing = numbers(measures, "PixelSpacing", 2)
     rows, columns = integer(header, "Rows"), integer(header, "Columns")
     if not (origin and directions and spacing and rows and columns):
+        return None
+    if not all(MIN_SPACING_MM <= one <= MAX_SPACING_MM for one in spacing):
+        return None
+    if not all(abs(value) <= FARTHEST_MM for value in origin):
         return None
     try:
         return Plane(

@@ -88,12 +88,16 @@ def test_frames_of_an_enhanced_image_are_slices(enhanced):
         {"ImageOrientationPatient": [1, 0, 0, 0.5, 0.8, 0]},
         {"ImageOrientationPatient": [1, 0, 0]},
         {"PixelSpacing": [0, 1]},
+        {"PixelSpacing": [1e-12, 1]},
+        {"PixelSpacing": [1, 60]},
+        {"ImagePositionPatient": [0, 0, 1e308]},
+        {"ImagePositionPatient": [-10001, 0, 0]},
         {"Rows": None},
         {"NumberOfFrames": 3},
     ],
 )
 def test_objects_without_a_sound_plane_are_counted(make_series, changes):
-    """Missing positions, shears, empty grids and unplaced frames are counted, never guessed."""
+    """What is missing, sheared, empty, unplaced or out of all bounds is counted, never guessed."""
     bad = make_series("sagittal", "1.2.3.1", 2, **changes)
     good = make_series("sagittal", "1.2.3.1", 6)[2:]
     (series,) = read_study(bad + good).series
