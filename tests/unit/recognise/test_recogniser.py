@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from safetensors.torch import save_file
 from torch import zeros
 
@@ -12,6 +13,7 @@ from worker.evaluation.recognition import figures, known_slices, look_at
 from worker.intake.weighting import Weighting
 from worker.nouns.crop import Grid
 from worker.nouns.study import Role
+from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.recognise.measuring import measure
 from worker.recognise.recogniser import FOLDER, WEIGHTS, load_recogniser
 
@@ -109,3 +111,20 @@ def test_of_real_slices_none_is_decided_wrongly(recogniser, real_data):
     assert sum(one.slices for one in found) > 400
     assert sum(one.decided for one in found if one.truth is Weighting.T2) > 5
     assert sum(one.wrong for one in found) == 0
+
+
+def test_whole_studies_are_measured_on_what_is_sagittal_t1_or_t2(tmp_path):
+    """Reports and objects without a place are passed over, and three slices have a middle too."""
+    phantom = make_phantom(0, slices=SMALL)
+    folder = tmp_path / "rsna_2024/train_images"
+    write_phantom(phantom, folder.parent)
+    kept = phantom.of(Role.SAGITTAL_T2).series_instance_uid
+    for file in folder.rglob("*.dcm"):
+        image = dcmread(file)
+        if image.SeriesInstanceUID != kept:
+            del image.ImagePositionPatient
+            image.save_as(file)
+    for file in sorted((folder / phantom.study_instance_uid / kept).iterdir())[3:]:
+        file.unlink()
+    whole = [one for one in known_slices(tmp_path) if one.source.startswith("whole")]
+    assert [one.truth for one in whole] == [Weighting.T2] * 3
