@@ -72,7 +72,8 @@ def judge(series: Series, site: Sequence[SiteRule], recognise: Recogniser | None
         evidence = (said, *evidence)
         flags = _refused(matching, series)
         if not flags:
-            return _by_site(matching, series, weighed, evidence)
+            verdict = _by_site(matching, series, weighed, evidence)
+            return replace(verdict, rule=_no_mr(physics))
     verdict = _by_headers(series, weighed, (*physics, *texts))
     # A weighting that the headers tell in two ways is not for pixels to settle.
     unsaid = verdict.rule is None and weighed.weighting is None and not weighed.flags
@@ -147,6 +148,12 @@ def _by_site(
     return Verdict(
         series, rule.role, reason, flags, weighed.weighting, evidence=evidence, by_site=True
     )
+
+
+def _no_mr(physics: Sequence[rules.Excluded]) -> rules.Exclusion | None:
+    """The rule that tells what is no MR at all, whoever decides on its role."""
+    found = (rule for rule, _ in physics if rule in (rules.structured_report, rules.not_mr))
+    return next(found, None)
 
 
 def _geometry(series: Series) -> tuple[Evidence, ...]:

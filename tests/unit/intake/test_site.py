@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from worker.errors import BadSettings
+from worker.errors import BadSettings, NotLumbar
 from worker.intake.headers import read_study
 from worker.intake.routing import route
 from worker.intake.site import load_site_rules
@@ -108,6 +108,23 @@ def test_a_rule_that_geometry_denies_is_refused(load, make_series, plane, change
     assert decision.role is role
     assert "the site's rule 'all' gives the role sagittal_t2, not obeyed" in decision.flags[0]
     assert why in decision.flags[0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Modality": "CT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"},
+        {"Modality": "SR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.33"},
+    ],
+)
+def test_what_is_no_mr_stays_none_where_a_rule_takes_its_role(load, make_series, header):
+    """A site that turns away its CT and its reports has not made MR of them."""
+    rules = load(
+        '[[rule]]\nname = "x"\ndescription = "."\nrole = "none"\nreason = "none of ours"\n'
+    )
+    images = make_series("axial", "1.2.3.1", SeriesDescription="lumbar", **header)
+    with pytest.raises(NotLumbar, match="no MR images"):
+        route(read_study(images), rules)
 
 
 GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
