@@ -27,6 +27,10 @@ class DecompressionBomb(ValueError):
     """The header promises more pixels than the file can hold or this machine should allocate."""
 
 
+class BrokenStream(ValueError):
+    """A compressed frame tells no size, or what no greyscale image of 16 bits can be."""
+
+
 class NoPixels(ValueError):
     """The object carries no image."""
 
@@ -60,6 +64,9 @@ def refuse_bomb(dataset: Dataset, syntax: UID, stored_bytes: int) -> tuple[int, 
     else:
         # A codec allocates what its own stream says, whatever the header says.
         for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
-            if stream_size(frame) != (rows, columns):
+            announced = stream_size(frame)
+            if announced in (None, (0, 0)):
+                raise BrokenStream
+            if announced != (rows, columns):
                 raise DecompressionBomb
     return frames, rows, columns
