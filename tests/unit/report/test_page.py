@@ -113,6 +113,16 @@ def test_the_page_says_what_it_is(drawn, outcome):
         assert decision.reason in text
 
 
+def test_the_page_is_printed_with_small_names_of_series(drawn):
+    """The rules for paper hold for paper alone, and each stands there once."""
+    text, _ = drawn
+    screen, paper = text[: text.index("</style>")].split("@media print {")
+    for rule in (".uid { font-size: 7.5px; }", ".explained td span.uid { margin-left: .8em; }"):
+        assert rule in paper
+    assert ".explained summary" in screen
+    assert ".explained summary" not in paper
+
+
 def test_the_page_needs_nothing_from_elsewhere(drawn):
     """No address of another machine, no script: what it shows travels with it."""
     text, outline = drawn
