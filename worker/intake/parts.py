@@ -7,7 +7,7 @@ set, or the echoes of one acquisition, as one series: a volume must hold one con
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -15,7 +15,7 @@ from pydicom import Dataset
 from worker.intake import kinds
 from worker.intake.acquisition import read_acquisition
 from worker.intake.rules import FLUID_TE_MS
-from worker.intake.weighting import weigh
+from worker.intake.weighting import Weighting, weigh
 from worker.nouns.study import SliceHeader
 
 
@@ -61,33 +61,53 @@ def _by_kind(found: Sequence[Sliced]) -> tuple[Sequence[Sliced], Counter[str]]:
 
 
 def _by_echo(found: Sequence[Sliced]) -> tuple[Sequence[Sliced], Counter[str]]:
-    """One echo, where several show one place; slice groups elsewhere may differ in TE."""
+    """One echo of each place, the best where several show it; blocks elsewhere may differ in TE.
+
+    An echo of another contrast that shares a place is left out whole: where the better one
+    misses a slice, there is none.
+    """
     echoes: defaultdict[float | None, list[Sliced]] = defaultdict(list)
     for one in found:
         echoes[one.echo_time_ms].append(one)
-    if len(echoes) == 1 or not _share_places(echoes.values()):
+    if len(echoes) < 2:
         return found, Counter()
-    best = max(echoes.values(), key=_merit)
-    others = [one for echo in echoes.values() if echo is not best for one in echo]
-    return best, Counter(f"another echo: {_te(one)} beside {_te(best[0])}" for one in others)
+    best, *others = sorted(echoes.values(), key=_merit, reverse=True)
+    contrast, shown = _contrast(best), {_place(one) for one in best}
+    left_out: set[SliceHeader] = set()
+    for echo in others:
+        shared = [one for one in echo if _place(one) in shown]
+        if shared and _contrast(echo) != contrast:
+            shared = echo
+        left_out |= {one.header for one in shared}
+        shown |= {_place(one) for one in echo if one.header not in left_out}
+    return (
+        [one for one in found if one.header not in left_out],
+        Counter(
+            f"another echo: {_te(one)} beside {_te(best[0])}"
+            for one in found
+            if one.header in left_out
+        ),
+    )
 
 
-def _share_places(echoes: Iterable[Sequence[Sliced]]) -> bool:
-    seen: set[tuple[float, ...]] = set()
-    for echo in echoes:
-        places = {tuple(round(v, 1) for v in one.header.plane.position_mm) for one in echo}
-        if places & seen:
-            return True
-        seen |= places
-    return False
+def _place(one: Sliced) -> tuple[float, ...]:
+    """Where a slice lies and how it is angled: blocks that cross may share an origin."""
+    plane = one.header.plane
+    return tuple(round(value, 1) for value in (*plane.position_mm, *plane.normal))
+
+
+def _contrast(echo: Sequence[Sliced]) -> tuple[Weighting | None, bool]:
+    """The weighting of an echo, and whether it shows more than fluid."""
+    first = echo[0]
+    weighting = weigh(read_acquisition(first.source, first.frame)).weighting
+    return weighting, (first.echo_time_ms or 0.0) < FLUID_TE_MS
 
 
 def _merit(echo: Sequence[Sliced]) -> tuple[bool, int, float]:
     """Larger is better: T2 weighting, slices, then a long echo for T2 and a short one for T1."""
-    first = echo[0]
-    weighting = weigh(read_acquisition(first.source, first.frame)).weighting
-    te = first.echo_time_ms or 0.0
-    t2 = weighting is not None and weighting.family == "T2" and te < FLUID_TE_MS
+    weighting, tissue = _contrast(echo)
+    te = echo[0].echo_time_ms or 0.0
+    t2 = weighting is not None and weighting.family == "T2" and tissue
     return t2, len(echo), te if t2 else -te
 
 

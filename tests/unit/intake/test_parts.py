@@ -184,6 +184,36 @@ def test_slice_groups_with_echo_times_of_their_own_stay_together(make_series):
     assert (len(series.slices), repairs) == (12, [])
 
 
+def test_blocks_that_cross_stay_whole(make_series):
+    """Two blocks of one origin and different angles and TE show different places."""
+    instances = make_series("axial", "1.2.3.1", 12, SeriesDescription="T2")
+    for k, instance in enumerate(instances):
+        if k < 6:
+            instance.header.ImageOrientationPatient = [1, 0, 0, 0, 0.984808, -0.173648]
+            instance.header.ImagePositionPatient = instances[11 - k].header.ImagePositionPatient
+        instance.header.EchoTime = 98 + k // 6
+    series, _, repairs = read(instances)
+    assert (len(series.slices), repairs) == (12, [])
+
+
+def test_a_block_that_shares_one_place_loses_that_alone(make_series):
+    """Of two overlapping T2 blocks of slightly different TE one slice is shown twice."""
+    instances = make_series("axial", "1.2.3.1", 12, RepetitionTime=3000)
+    instances[6].header.ImagePositionPatient = instances[5].header.ImagePositionPatient
+    for k, instance in enumerate(instances):
+        instance.header.EchoTime = 98 + k // 6
+    series, _, (repair,) = read(instances)
+    assert (len(series.slices), repair.instances) == (11, 1)
+
+
+def test_where_the_better_echo_misses_a_slice_there_is_none(mixed):
+    """A proton density slice never fills the gap of a T2 stack."""
+    images = mixed(of_echoes(20, 100), RepetitionTime=3000)
+    series, used, (repair,) = read(images[:-1])
+    assert (used, len(series.slices)) == ({"100"}, SLICES - 1)
+    assert repair.instances == SLICES
+
+
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [(of_kinds(XA), "WATER"), (of_kinds(reversed_parts(XA)), "WATER"), (of_echoes(20, 100), "100")],
