@@ -130,7 +130,8 @@ def look(
     looked at; no other pixel is read.
 
     Raises `Rejected` when there is nothing to grade, `ArchiveUnavailable` when the
-    archive does not answer.
+    archive does not answer, `BundleMissing` or `BundleMismatch` when the recogniser that
+    ships is not there as it was.
     """
     with steps.step("headers"):
         instances = archive.headers(study)

@@ -61,19 +61,21 @@ def content_hash(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def checked_file(folder: Path, entry: Mapping[str, Any]) -> Path:
-    """The file of an entry with `file` and `sha256`.
+def checked_file(
+    folder: Path, entry: Mapping[str, Any], mend: str = "reinstall the bundle"
+) -> Path:
+    """The file of an entry with `file` and `sha256`; `mend` is what to do where it is not that.
 
     Raises `BundleMissing` when it is not there, `BundleMismatch` for another content.
     """
     path: Path = folder / entry["file"]
     if not path.is_file():
-        raise BundleMissing(f"{path} is missing: reinstall the bundle")
+        raise BundleMissing(f"{path} is missing: {mend}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != entry["sha256"]:
         raise BundleMismatch(
-            f"{path} is not the file of its card: sha256 {found[:12]} instead of "
-            f"{entry['sha256'][:12]}; reinstall the bundle"
+            f"{path} is not the file that was measured: sha256 {found[:12]} instead of "
+            f"{entry['sha256'][:12]}; {mend}"
         )
     return path
 

@@ -28,7 +28,7 @@ class MiddleSlice:
         """What the middle slice shows.
 
         Raises `ArchiveUnavailable`, and `BundleMissing` or `BundleMismatch` where the
-        packaged weights are not what their card says.
+        packaged weights are gone or changed; a worker asks that at its start.
         """
         middle = _middle(series)
         if middle.plane.orientation is not Orientation.SAGITTAL:

@@ -25,6 +25,7 @@ FOLDER: Final = Path(__file__).parent
 WEIGHTS: Final = "weights.safetensors"
 SHA256: Final = "fccb5f927766a0b805f7777c6f3c754c8dc0282d0bcd7056f1bb78bafb8c6202"
 
+_MEND: Final = "reinstall Orthanc Lumbar"
 _CANAL_MM: Final = 100.0
 """So much of the canal must be seen: a slice beside it shows a foramen or two."""
 _VERTEBRA_MM2: Final = 2500.0
@@ -79,10 +80,10 @@ def load_recogniser(folder: Path, sha256: str = SHA256) -> SliceRecogniser:
     Raises `BundleMissing` where they are not there, `BundleMismatch` when their hash is
     another or their tensors do not fit.
     """
-    path = checked_file(folder, {"file": WEIGHTS, "sha256": sha256})
+    path = checked_file(folder, {"file": WEIGHTS, "sha256": sha256}, _MEND)
     network = Outlines()
     try:
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
-        raise BundleMismatch(f"{path} does not fit the recogniser: reinstall it") from error
+        raise BundleMismatch(f"{path} does not fit the recogniser: {_MEND}") from error
     return SliceRecogniser(network.eval().to(memory_format=torch.channels_last))

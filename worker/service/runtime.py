@@ -55,14 +55,16 @@ class Runtime:
 
 
 def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
-    """Load rules and bundle, look at the archive; raise Misconfigured where one cannot work.
+    """Load rules and models, look at the archive; raise Misconfigured where one cannot work.
 
     An archive that is away is no reason to stop: studies wait for it.
     """
     from worker.bundles.loading import device_of, load_bundle
     from worker.intake.site import load_site_rules
+    from worker.recognise.recogniser import packaged
     from worker.service.grading import Grading, Policy
 
+    packaged()  # now, not at the first series that it is asked about
     site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
     device = device_of(settings.device, getattr(current_process(), "index", 0))
     bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, device)
