@@ -8,15 +8,25 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recognise.network import PIXEL_MM, STRUCTURES
+from worker.recognise.network import PIXEL_MM
 
-_CANAL, _DISC, _VERTEBRA = range(len(STRUCTURES))
 _SURE: Final = 0.5
+"""An outline holds the pixels that more probably belong to it than not."""
+
 _NARROWEST_PX: Final = 2
+"""A third of the canal's width: a row with less of it is mostly its edge."""
+
 _NEAR_ROWS: Final = 2
+"""Marrow within 5 mm above and below is marrow at the height of a row."""
+
 _FEWEST_MARROW_PX: Final = 12
+"""About as much as one row of a body holds; fewer have no median worth the name."""
+
 _FEWEST_DISC_PX: Final = 20
+"""125 mm2, less than half of one disc."""
+
 _LARGEST_RATIO: Final = 50.0
+"""Far above every limit, and finite where marrow is black."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +35,25 @@ class Contrast:
 
     `canal_to_marrow` is the median over the rows that show both, `brighter` the share of
     these rows in which the canal is the brighter, `canal_mm` how many millimetres of rows
-    there are. `disc_to_marrow` is 0 where no discs are seen. `vertebra_mm2` is the area of
-    the bodies.
+    there are. `disc_to_marrow` is None where no discs are seen. `vertebra_mm2` is the area
+    of the bodies.
     """
 
     canal_to_marrow: float
     brighter: float
     canal_mm: float
-    disc_to_marrow: float
+    disc_to_marrow: float | None
     vertebra_mm2: float
 
 
 def measure(crop: NDArray[np.float32], outlines: NDArray[np.float32]) -> Contrast | None:
     """Compare canal, discs and marrow of a crop (height, width); None where there is no canal.
 
-    `outlines` has shape (structures, height, width), probabilities. Row by row, since the
-    sensitivity of a surface coil changes along the spine and hardly between a body and the
-    canal behind it.
+    `outlines` has shape (structures, height, width), probabilities, in the order of
+    `STRUCTURES`. Row by row, since the sensitivity of a surface coil changes along the spine
+    and hardly between a body and the canal behind it.
     """
-    canal, disc, vertebra = outlines[[_CANAL, _DISC, _VERTEBRA]] > _SURE
+    canal, disc, vertebra = outlines > _SURE
     dark = float(np.percentile(crop, 1))
     found = []
     for row in np.flatnonzero(canal.sum(axis=1) >= _NARROWEST_PX):
@@ -59,7 +69,7 @@ def measure(crop: NDArray[np.float32], outlines: NDArray[np.float32]) -> Contras
         canal_to_marrow=float(np.median(ratios)),
         brighter=float((ratios > 1).mean()),
         canal_mm=len(ratios) * PIXEL_MM,
-        disc_to_marrow=_ratio(crop[disc], crop[vertebra], dark) if discs_seen else 0.0,
+        disc_to_marrow=_ratio(crop[disc], crop[vertebra], dark) if discs_seen else None,
         vertebra_mm2=float(vertebra.sum()) * PIXEL_MM**2,
     )
 

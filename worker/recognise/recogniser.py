@@ -64,6 +64,8 @@ def _is_t2(found: Contrast) -> bool:
     return (
         found.canal_to_marrow >= _FLUID_TO_MARROW
         and found.brighter >= _BRIGHTER_ROWS
+        # Unseen discs may be as bright as what is taken for fluid.
+        and found.disc_to_marrow is not None
         and found.canal_to_marrow >= _FLUID_TO_DISCS * found.disc_to_marrow
     )
 

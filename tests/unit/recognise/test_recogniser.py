@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from pydicom import dcmread
 from safetensors.torch import save_file
-from torch import zeros
+from torch import nn, zeros
 
 from worker.errors import BundleMismatch, BundleMissing, Misconfigured
 from worker.evaluation.recognition import figures, known_slices, look_at
@@ -15,7 +16,7 @@ from worker.nouns.crop import Grid
 from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.recognise.measuring import measure
-from worker.recognise.recogniser import FOLDER, WEIGHTS, load_recogniser
+from worker.recognise.recogniser import FOLDER, WEIGHTS, SliceRecogniser, load_recogniser
 
 
 def test_a_t2_is_known_and_a_t1_is_left_open(recogniser, middle):
@@ -74,6 +75,32 @@ def test_the_measured_ratios_are_those_of_the_picture():
     # Of 60 rows, the two in the middle of the disc have too little marrow near them.
     assert found.canal_mm == (60 - 2) * 2.5
     assert found.vertebra_mm2 == (60 - 6) * 20 * 2.5**2
+
+
+class Drawn(nn.Module):
+    """A network that draws the same outlines on every crop."""
+
+    def __init__(self, outlines):
+        super().__init__()
+        self.logits = torch.from_numpy(outlines * 20 - 10)[None]
+
+    def forward(self, crops):
+        return self.logits
+
+
+@pytest.mark.parametrize(("discs", "expected"), [(True, Weighting.T2), (False, None)])
+def test_fluid_without_discs_to_compare_it_with_is_no_t2(discs, expected):
+    """Whether fluid is brighter than discs cannot be said of discs that nobody saw."""
+    outlines = np.zeros((3, 96, 96), np.float32)
+    outlines[0, 10:70, 60:65] = 1
+    outlines[2, 10:70, 30:50] = 1
+    crop = 30 * outlines[2] + 90 * outlines[0]
+    if discs:
+        outlines[1, 30:36, 30:50] = 1
+        outlines[2, 30:36, 30:50] = 0
+    seen = SliceRecogniser(Drawn(outlines)).look(crop, Grid(2.5, 2.5))
+    assert seen.weighting is expected
+    assert (measure(crop, outlines).disc_to_marrow is None) is not discs
 
 
 def test_absent_weights_are_misconfigured(tmp_path):
