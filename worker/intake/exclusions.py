@@ -1,5 +1,6 @@
-"""Why a whole study is not graded, by its headers alone: no pixel is read for it.
+"""Why a whole study is not graded, by its headers alone: no rule here looks at a pixel.
 
+Routing comes first, and may have looked at one slice of a series that headers do not tell.
 What headers cannot tell, stage 1 looks for in the pixels (`worker/localise/doubts.py`).
 BodyPartExamined excludes nothing here either.
 """

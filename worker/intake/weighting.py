@@ -93,7 +93,10 @@ def echo_and_repetition(found: Acquisition) -> Claim | None:
 
 
 def description(found: Acquisition) -> Claim | None:
-    """The first text that names exactly one weighting."""
+    """What the first text that names a weighting says; nothing where it names both T1 and T2.
+
+    A second text is not asked then: a protocol's name settles no contradiction.
+    """
     for text in words.texts_of(found):
         tokens = words.tokens(text)
         named, have = words.t_weightings(tokens), set(tokens)

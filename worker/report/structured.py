@@ -42,7 +42,10 @@ def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
 
 
 def fingerprint(routed: RoutedStudy) -> str:
-    """The fingerprint of the routed series' instances; no other instance changes a result."""
+    """The fingerprint of the routed series' instances: nothing is graded on any other.
+
+    Other series may still exclude a study: the patient's age is read from all of them.
+    """
     return uids.fingerprint(_routed_images(routed))
 
 

@@ -79,7 +79,7 @@ def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
         )
         branch = tree.add(Text.assemble(title, "\n", decision.reason))
         for flag in decision.flags:
-            branch.add(Text.assemble(("conflict  ", "yellow"), flag))
+            branch.add(Text.assemble(("flag  ", "yellow"), flag))
         for one in decision.evidence:
             branch.add(
                 Text.assemble((f"{one.rule}  ", "dim"), (one.says, "bold"), f"  {one.because}")

@@ -20,7 +20,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from worker.datasets.discs import CANAL_GREY, DISC_GREY, VERTEBRA_GREY, read_masked_slices
+from worker.datasets.discs import (
+    CANAL_GREY,
+    DISC_GREY,
+    VERTEBRA_GREY,
+    MaskKind,
+    read_masked_slices,
+)
 from worker.datasets.pictures import read_picture
 from worker.errors import BadSettings
 from worker.evaluation.recognition import T2_FOLDER, scaled_grid
@@ -46,9 +52,9 @@ class Samples:
 
 
 def read_samples(data: Path) -> Samples:
-    """SPIDER's slices; raises BadSettings where there are none with a canal in their masks."""
+    """SPIDER's slices; raises BadSettings where no mask shows bodies, discs and canal."""
     images, masks, studies = [], [], []
-    for item in read_masked_slices(data / T2_FOLDER).rows:
+    for item in read_masked_slices(data / T2_FOLDER, needing=tuple(MaskKind)).rows:
         picture = read_picture(item.path)
         with Image.open(item.mask) as image:
             grey = np.asarray(image.convert("L"))
@@ -57,7 +63,9 @@ def read_samples(data: Path) -> Samples:
         masks.append([view((grey == g).astype(np.float32), grid, CONTEXT_PX) for g in _GREYS])
         studies.append(item.study_id)
     if not images:
-        raise BadSettings(f"{data / T2_FOLDER} lists no mask of discs and canal to learn from")
+        raise BadSettings(
+            f"{data / T2_FOLDER} lists no mask of bodies, discs and canal to learn from"
+        )
     return Samples(
         torch.from_numpy(np.stack(images))[:, None],
         torch.from_numpy(np.array(masks, dtype=np.float32)),

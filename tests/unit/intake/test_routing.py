@@ -63,6 +63,7 @@ TABLE = [
     # What has no role.
     ("sagittal", described("????"), None),
     ("sagittal", described("T1 T2 sag"), None),
+    ("sagittal", described("T1 T2 sag", ProtocolName="t2_tse_sag"), None),
     ("axial", described("Ax T1"), None),
     ("axial", described("ax T12-L1"), None),
     ("axial", described("STIR ax"), None),
