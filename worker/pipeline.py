@@ -28,11 +28,12 @@ from dicom_sr.findings import (
     Side,
     Target,
 )
+from worker import MIN_AGE_YEARS
 from worker.archive import Archive
 from worker.bundles.loading import Bundle
 from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
-from worker.intake.exclusions import MIN_AGE_YEARS, exclude
+from worker.intake.exclusions import exclude
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker import MIN_AGE_YEARS
 from worker.errors import BadSettings
 
 PREFIX: Final = "LUMBAR_"
@@ -148,7 +149,7 @@ class Settings(BaseSettings):
         default=None, description="TOML file with the site's own routing rules."
     )
     min_age: int = Field(
-        default=18,
+        default=MIN_AGE_YEARS,
         ge=0,
         le=120,
         description="Patients under this age are not graded, in years; 0 grades every age.",

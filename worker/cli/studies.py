@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
+from worker import MIN_AGE_YEARS
 from worker.cli.shell import (
     AsJson,
     BundleFolder,
@@ -48,7 +49,7 @@ def grade(
     bundle: BundleFolder = None,
     device: Device = "auto",
     rules: SiteRules = None,
-    min_age: MinAge = 18,
+    min_age: MinAge = MIN_AGE_YEARS,
     viewer: Annotated[
         str | None,
         typer.Option(
@@ -125,7 +126,7 @@ def route(
         bool, typer.Option("--explain", help="Show what every rule said of every series.")
     ] = False,
     rules: SiteRules = None,
-    min_age: MinAge = 18,
+    min_age: MinAge = MIN_AGE_YEARS,
 ) -> None:
     """Say which series of a study take which role, and why.
 
@@ -144,8 +145,6 @@ def route(
     from worker.recognise.looking import MiddleSlice
     from worker.report.document import exclusions, routings
     from worker.report.tables import evidence_tree, exclusions_table, series_table
-    from worker.service.archives import open_orthanc
-    from worker.settings import Settings
 
     site = site_rules(rules)
 
@@ -155,6 +154,9 @@ def route(
 
     with stderr().status("reading headers"):
         if orthanc is not None:
+            from worker.service.archives import open_orthanc
+            from worker.settings import Settings
+
             with open_orthanc(Settings.load()) as archive:
                 routed = routed_of(archive.study_id(orthanc), archive)
         else:

@@ -15,16 +15,17 @@ from typing import Final
 from pydicom import Dataset
 
 from dicom_sr.findings import NotAssessedReason
+from worker import MIN_AGE_YEARS
 from worker.intake import words
 from worker.intake.elements import text
-from worker.intake.space import extent_mm
 from worker.nouns.study import Exclusion, Role, RoutedStudy, Series
 
-MIN_AGE_YEARS: Final = 18
-"""The models learnt from adults; a growing spine has other proportions and other diseases."""
-
 MIN_HEIGHT_MM: Final = 100.0
-"""A sagittal stack lower than this cannot show L1/L2 to L5/S1: in adults about 130 mm."""
+"""A sagittal stack lower than this cannot show L1/L2 to L5/S1 of an adult.
+
+These lie four level spacings apart, 30 mm each (`NOMINAL_SPACING_MM`), with half a vertebra to
+be seen above and below: less than 100 mm is a stack of another part.
+"""
 
 _AGE: Final = re.compile(r"(\d{1,3})\s*([DWMY])")
 _IN_A_YEAR: Final = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
@@ -129,7 +130,7 @@ def _years(header: Dataset) -> int | None:
 
 
 def _height_mm(series: Series) -> float:
-    low, high = extent_mm(series.slices)
+    low, high = series.extent_mm
     return float(high[2] - low[2])
 
 

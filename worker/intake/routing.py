@@ -21,7 +21,7 @@ from worker.intake import rules, words
 from worker.intake.judging import FROM_PIXELS, Verdict, judge
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule
-from worker.intake.space import extent_mm, overlap, same_frame_of_reference, same_space
+from worker.intake.space import overlap, same_frame_of_reference, same_space
 from worker.intake.weighting import Weighting
 from worker.nouns.geometry import Orientation
 from worker.nouns.study import (
@@ -112,7 +112,7 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
                 key=lambda c: (
                     FROM_PIXELS not in c.flags,
                     sum(same_space(c.series, v.series) for v in routed),
-                    sum(overlap(c.series.slices, v.series.slices) for v in routed),
+                    sum(overlap(c.series, v.series) for v in routed),
                     *_rank(c, axials),
                 ),
             ).series
@@ -176,7 +176,7 @@ def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str
     """
     series = verdict.series
     preference = _PREFERENCE.index(verdict.weighting) if verdict.weighting in _PREFERENCE else 0
-    low, high = extent_mm(series.slices)
+    low, high = series.extent_mm
     across, _, height = high - low
     sagittal = series.slices[0].plane.orientation is Orientation.SAGITTAL
     covered = len(series.slices)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference, NotAssessedReason
@@ -108,6 +111,21 @@ class Series:
     frame_of_reference_uid: str | None = None
     patient_position: str = ""
     unplaced: int = 0
+
+    @cached_property
+    def extent_mm(self) -> NDArray[np.float64]:
+        """The box around all slice corners, shape (2, 3): lowest and highest LPS in mm."""
+        planes = [header.plane for header in self.slices]
+        origin = np.array([p.position_mm for p in planes])
+        across = np.array([p.along_columns for p in planes]) * np.array(
+            [[p.column_spacing_mm * (p.columns - 1)] for p in planes]
+        )
+        down = np.array([p.along_rows for p in planes]) * np.array(
+            [[p.row_spacing_mm * (p.rows - 1)] for p in planes]
+        )
+        corners = np.concatenate([origin, origin + across, origin + down, origin + across + down])
+        box: NDArray[np.float64] = np.stack([corners.min(axis=0), corners.max(axis=0)])
+        return box
 
 
 class RepairKind(StrEnum):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from dicom_sr import reader, uids
 from dicom_sr.errors import ReportError
 from dicom_sr.revisions import current_report
+from worker import MIN_AGE_YEARS
 from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
-from worker.intake.exclusions import MIN_AGE_YEARS
 from worker.pipeline import Observer, Steps, grade_routed, look
 from worker.report.structured import expected_sr_uid, fingerprint, structured_report
 from worker.service.records import Kind, Outcome, Record, Records, now, sources_of

@@ -43,3 +43,12 @@ def test_an_axial_slab_overlaps_the_sagittal_stack(series):
     """The axial slab that lies on the sagittal slices overlaps them though its sides stick out."""
     axial = series("axial", "1.2.3.2", FrameOfReferenceUID="1.8")
     assert same_space(series("sagittal", "1.2.3.1"), axial)
+
+
+def test_the_box_of_a_series_is_computed_once_and_changes_no_comparison(series):
+    """All corners of all slices lie in it, and a series that was asked equals one that was not."""
+    one, other = series("sagittal", "1.2.3.1"), series("sagittal", "1.2.3.1")
+    low, high = one.extent_mm
+    assert one.extent_mm is one.extent_mm
+    assert (low.tolist(), high.tolist()) == ([-30, -140, -135.625], [26, 135.625, 140])
+    assert one == other
