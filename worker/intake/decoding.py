@@ -27,7 +27,7 @@ from pydicom.pixels.utils import iter_pixels
 from worker.intake.elements import integer, item, number, text, values
 from worker.intake.gdcm_child import decode_apart
 from worker.intake.promises import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
-from worker.nouns.study import Instance, Unreadable
+from worker.nouns.study import Instance, SliceHeader, Unreadable
 
 # Warnings and log lines of the parser quote values; see the module's docstring.
 warnings.filterwarnings("ignore", module="pydicom")
@@ -134,6 +134,15 @@ def decode(key: str, content: bytes) -> Frames | Unreadable:
     promise more pixels than the file can hold, are refused before anything is allocated.
     """
     return guarded(key, lambda: _decode(content))
+
+
+def pixels_of(header: SliceHeader, decoded: Frames) -> Frames | None:
+    """The pixels (rows, columns) of one slice among its object's; None where they do not fit."""
+    index = (header.image.frame or 1) - 1
+    if index >= len(decoded) or decoded.shape[1:] != (header.plane.rows, header.plane.columns):
+        return None
+    pixels: Frames = decoded[index]
+    return pixels
 
 
 def guarded(key: str, read: Callable[[], _T]) -> _T | Unreadable:

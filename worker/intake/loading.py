@@ -14,7 +14,7 @@ from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
 from worker.errors import BrokenStudy
-from worker.intake.decoding import Frames, decode
+from worker.intake.decoding import Frames, decode, pixels_of
 from worker.intake.promises import MAX_VOXELS, DecompressionBomb, NoPixels, shape
 from worker.intake.rules import MIN_SLICES
 from worker.intake.stacks import stacks
@@ -174,15 +174,13 @@ class _Reader:
         frames = self._decoded[header.key]
         if isinstance(frames, Unreadable):
             return frames.error
-        index = (header.image.frame or 1) - 1
-        if index >= len(frames) or frames.shape[1:] != (header.plane.rows, header.plane.columns):
-            return "pixels do not fit the header"
-        return None
+        return "pixels do not fit the header" if pixels_of(header, frames) is None else None
 
     def _pixels(self, header: SliceHeader) -> Frames:
         frames = self._decoded[header.key]
         assert not isinstance(frames, Unreadable)
-        pixels: Frames = frames[(header.image.frame or 1) - 1]
+        pixels = pixels_of(header, frames)
+        assert pixels is not None
         return pixels
 
     @property

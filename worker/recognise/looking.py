@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from worker.intake.decoding import decode
+from worker.intake.decoding import decode, pixels_of
 from worker.intake.loading import Fetch
 from worker.intake.recognition import Recognition
 from worker.nouns.geometry import Orientation
@@ -39,13 +39,13 @@ class MiddleSlice:
         )
         if isinstance(frames, Unreadable):
             return Recognition(None, f"its middle slice cannot be decoded: {frames.error}")
-        index = (middle.image.frame or 1) - 1
-        if index >= len(frames) or frames.shape[1:] != (middle.plane.rows, middle.plane.columns):
+        pixels = pixels_of(middle, frames)
+        if pixels is None:
             return Recognition(None, "the pixels of its middle slice do not fit the header")
         # Torch is slow to import, and most studies never need it here.
         from worker.recognise.recogniser import packaged
 
-        return packaged().look(frames[index], middle.plane.grid)
+        return packaged().look(pixels, middle.plane.grid)
 
 
 def _middle(series: Series) -> SliceHeader:
