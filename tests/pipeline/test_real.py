@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,22 @@ def test_reports_of_real_studies_come_back_equal(
 
 
 @pytest.mark.slow
-def test_the_card_says_what_evaluate_measures(real_data: Path, bundle: Bundle) -> None:
-    """Loss and AUC of canal and recesses on the card are those of the shipped bundle."""
-    sheet = sources.axial(real_data / "axial_t2_crops", bundle, _unobserved)
-    evaluation = evaluate(Task.AXIAL, sheet, resamples=2)
+def test_the_card_says_what_evaluate_measures(
+    real_data: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    """On every third study, loss and AUC of canal and recesses are about those on the card.
+
+    All studies take minutes (`lumbar evaluate axial`); the interval of a third is nearly twice
+    as wide.
+    """
+    part_of(real_data / "axial_t2_crops", tmp_path, studies_of(real_data / "axial_t2_crops")[::3])
+    evaluation = evaluate(Task.AXIAL, sources.axial(tmp_path, bundle, _unobserved), resamples=2)
     for condition in (Condition.SPINAL_CANAL_STENOSIS, Condition.SUBARTICULAR_STENOSIS):
         group = evaluation.grade_group(condition)
         assert group is not None
         for name in ("weighted_log_loss", "auc_severe"):
-            said = bundle.card["figures"][condition.value][name][0]
-            assert group.figures[name].value == pytest.approx(said, abs=2e-3)
+            said, low, high = bundle.card["figures"][condition.value][name]
+            assert 2 * low - said <= (group.figures[name].value or 0) <= 2 * high - said
 
 
 @pytest.mark.slow
@@ -78,12 +85,8 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
 
     The interval of so few studies is wide: half as much again as the bar is allowed.
     """
-    lines = (real_data / "sagittal_t1/index.csv").read_text().splitlines()
-    studies = [s for s in dict.fromkeys(r.split(",")[0] for r in lines[1:]) if fold_of(s, 5) == 4]
-    chosen = set(studies[:60])
-    kept = [lines[0], *(line for line in lines[1:] if line.split(",")[0] in chosen)]
-    (tmp_path / "index.csv").write_text("\n".join(kept))
-    (tmp_path / "images").symlink_to(real_data / "sagittal_t1/images")
+    source = real_data / "sagittal_t1"
+    part_of(source, tmp_path, [s for s in studies_of(source) if fold_of(s, 5) == 4][:60])
     grades = evaluate(
         Task.FORAMINAL, sources.foraminal(tmp_path, bundle, _unobserved), resamples=2
     ).grade_group(Condition.NEURAL_FORAMINAL_NARROWING)
@@ -95,6 +98,20 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
     assert grades.studies == points.studies == 60
     assert (grades.figures["weighted_log_loss"].value or 9) < 0.75
     assert (points.figures["median_error"].value or 9) < 0.012
+
+
+def studies_of(folder: Path) -> list[str]:
+    """The studies of a folder with an index, in its order."""
+    rows = (folder / "index.csv").read_text().splitlines()[1:]
+    return list(dict.fromkeys(row.split(",")[0] for row in rows))
+
+
+def part_of(folder: Path, part: Path, studies: Collection[str]) -> None:
+    """Make a folder of the same kind that holds some studies of another."""
+    head, *rows = (folder / "index.csv").read_text().splitlines()
+    kept = [row for row in rows if row.split(",")[0] in set(studies)]
+    (part / "index.csv").write_text("\n".join([head, *kept]))
+    (part / "images").symlink_to(folder / "images")
 
 
 def _unobserved(done: int, total: int) -> None:
