@@ -28,6 +28,7 @@ import stack
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom.uid import CTImageStorage, generate_uid
 
+from dicom_sr.findings import Severity
 from worker import __version__
 from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
@@ -188,6 +189,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, servers_installed: None) -
             if kind == "failed":
                 redis.Redis.from_url(server.url).set(f"lumbar:tries:{studies[kind]}", 3)
             arrival.send(client, files)
+        worker.wait_until(lambda: watched.value("studies_running") == 1)
         for study in studies.values():
             if study != studies["waiting"]:
                 arrival.wait_for_verdict(worker, study)
@@ -229,6 +231,8 @@ def test_what_was_found_is_told_by_scanner(watched):
     graded = watched.value("findings_total", model=MODEL)
     not_assessed = watched.value("not_assessed_total", model=MODEL) or 0
     assert graded + not_assessed == watched.value("findings_total") + not_assessed == 25
+    severities = [watched.value("findings_total", severity=s.value) for s in Severity]
+    assert sum(count or 0 for count in severities) == graded
     assert watched.value("findings_total", condition="spinal_canal_stenosis") <= 5
 
 
@@ -259,11 +263,14 @@ def test_studies_that_wait_while_none_ends_make_it_not_ready(watched):
     """A child that hangs is noticed; once it goes on, the worker is ready again."""
     watched.wait_ready(True)
     with watched.stopped(*watched.children(keeper=False)):
-        for _ in range(3):
-            watched.queue().send(Order(watched.studies["graded"]))
+        succeeded_s = watched.value("last_success_age_seconds")
+        for priority in (*Priority, Priority.URGENT):  # the first of them is taken
+            watched.queue().send(Order(watched.studies["graded"], priority=priority))
         watched.wait_ready(False, "none has come to its end")
-        assert watched.value("queue_messages", priority="new") >= 1
+        for priority in Priority:
+            assert watched.value("queue_messages", priority=priority.name.lower()) == 1
         assert watched.value("queue_oldest_age_seconds") > 0
+        assert watched.value("last_success_age_seconds") > succeeded_s
         assert watched.value("ready") == 0
         assert watched.get("/live").json() == {"live": True, "reasons": []}
     watched.wait_ready(True)
