@@ -65,7 +65,7 @@ class Keeper:
         self._archive = open_archive(settings)
         self._records = open_records(self._archive, client, settings)
         self._reconciler = Reconciler(self._archive, self._records)
-        self._outbox = Outbox(client, settings.queue)
+        self._outbox = Outbox(client, settings.queue, archive_timeout_s=settings.orthanc_timeout_s)
         self._ticked = self._idle_at = time.monotonic()
 
     def tick(self) -> None:
