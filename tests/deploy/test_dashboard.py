@@ -12,7 +12,7 @@ from worker.service.queue import Priority
 from worker.service.telling import News
 
 DEPLOY = stack.ROOT / "deploy"
-STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0)
+STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, onward=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,12 @@
 """A report goes on to the next archive; one that is away holds up nothing."""
 
+import contextlib
+import time
 from uuid import uuid4
 
 import arrival
+import httpx
+import process
 import pytest
 import redis
 import stack
@@ -40,8 +44,7 @@ def destination(redis_server, orthanc_server, held, tmp_path_factory):
         stack.orthanc_server(folder, redis_server.url, queue="unread") as server,
         orthanc_server.client() as client,
     ):
-        where = {"AET": "ORTHANC", "Host": "127.0.0.1", "Port": server.dicom_port}
-        client.put(f"/modalities/{NAME}", json=where).raise_for_status()
+        points_to(client, server.dicom_port)
         rest = {
             "Url": f"{server.url}/dicom-web/",
             "Username": server.username,
@@ -268,3 +271,66 @@ def test_how_sending_fails(held):
         archive.forward(study, "1.2.3", f"modality:{NAME}")
     with pytest.raises((ArchiveUnavailable, BadSettings)):
         archive.forward(study, report, "dicomweb:NOBODY")
+
+
+def points_to(client, port):
+    """Tell an Orthanc at which port the modality listens."""
+    where = {"AET": "ORTHANC", "Host": "127.0.0.1", "Port": port}
+    client.put(f"/modalities/{NAME}", json=where).raise_for_status()
+
+
+def waiting_onward(port):
+    """What the worker's page of metrics says, None before it says anything."""
+    with contextlib.suppress(httpx.TransportError):
+        for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
+            if line.startswith("lumbar_reports_waiting_onward "):
+                return float(line.split()[1])
+    return None
+
+
+@pytest.mark.slow
+def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
+    """While the destination is down, studies are graded; once it is there each report arrives."""
+    port = process.free_port()
+    variables = {
+        "LUMBAR_FORWARD": f"modality:{NAME}",
+        "LUMBAR_RECONCILE_S": "1",
+        "LUMBAR_HEALTH_PORT": str(port),
+    }
+    with contextlib.ExitStack() as servers:
+        server = servers.enter_context(stack.redis_server(tmp_path))
+        here = servers.enter_context(stack.orthanc_server(tmp_path, server.url, stable_age_s=1))
+        client = servers.enter_context(here.client())
+        points_to(client, process.free_port())  # nobody listens there
+        worker = servers.enter_context(
+            stack.lumbar_worker(tmp_path, server.url, here, variables=variables)
+        )
+        studies = []
+        for seed in (81, 82):
+            phantom = make_phantom(seed, slices=SMALL)
+            write_phantom(phantom, tmp_path / str(seed))
+            arrival.send(client, sorted((tmp_path / str(seed)).rglob("*.dcm")))
+            studies.append(arrival.orthanc_study(client, phantom.study_instance_uid))
+            assert arrival.wait_for_verdict(worker, studies[-1]).outcome == "graded"
+        worker.wait_until(lambda: waiting_onward(port) == 2)
+        for study in studies:
+            worker.wait_until(lambda study=study: said(worker, study, "not sent on yet"))
+            assert not said(worker, study, "sent on")
+
+        there = servers.enter_context(
+            stack.orthanc_server(tmp_path / "there", server.url, queue="unread")
+        )
+        points_to(client, there.dicom_port)
+        waits_no_longer = redis.Redis.from_url(server.url)
+        waits_no_longer.zadd("lumbar:onward", dict.fromkeys(studies, 0), xx=True)
+        worker.wait_until(lambda: waiting_onward(port) == 0)
+        time.sleep(3)  # several passes of the reconciler, which find nothing owed
+        assert len(arrived(there)) == 2
+        with there.client() as other:
+            series = other.get("/series?expand").raise_for_status().json()
+        assert [one["MainDicomTags"]["Modality"] for one in series] == ["SR", "SR"]
+        assert [len(said(worker, study, "sent on")) for study in studies] == [1, 1]
+
+
+def said(worker, study, event):
+    return [line for line in arrival.log_events(worker, study) if line["event"] == event]

@@ -115,6 +115,7 @@ class Keeper:
             busy_s=time.monotonic() - self._idle_at,
             ended_s=ended_s,
             succeeded_s=succeeded_s,
+            onward=self._outbox.waiting() if self._settings.forward else None,
         )
 
     def take(self, news: News) -> None:

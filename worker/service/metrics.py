@@ -56,6 +56,8 @@ class QueueState:
     ended_s: float | None
     """Since a study came to its end, in any way and in any worker."""
     succeeded_s: float | None
+    onward: int | None = None
+    """Reports that wait to be sent on, None where there is nowhere to send them."""
 
 
 class Metrics:
@@ -178,6 +180,7 @@ def of_queue(state: QueueState) -> Iterator[Metric]:
         ("studies_waiting_retry", "Studies that wait for their next try.", state.later),
         ("studies_running", "Studies that are being graded, in all workers.", state.running),
         ("dead_letters", "Studies that were given up.", state.dead_letters),
+        ("reports_waiting_onward", "Reports that wait to be sent on.", state.onward),
         (
             "last_success_age_seconds",
             "Since a study was graded or found graded, in any worker.",
