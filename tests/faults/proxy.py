@@ -47,23 +47,15 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self.url = url
         self.fault = WELL
-        self.faulty = 0
 
     @contextmanager
     def doing(self, fault: Fault) -> Iterator[None]:
         """Misbehave while the body runs."""
-        self.fault, self.faulty = fault, 0
+        self.fault = fault
         try:
             yield
         finally:
             self.fault = WELL
-
-    def wait_until_felt(self, times: int = 1, timeout_s: float = 120.0) -> None:
-        """Wait until so many requests have met the fault."""
-        deadline = time.monotonic() + timeout_s
-        while self.faulty < times:
-            assert time.monotonic() < deadline, "no request met the fault"
-            time.sleep(0.02)
 
 
 @contextmanager
@@ -104,8 +96,6 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.proxy.fault
         if not re.search(fault.only, f"{self.command} {urlsplit(self.path).path}"):
             fault = WELL
-        else:
-            self.proxy.faulty += 1
         time.sleep(fault.delay_s)
         if fault.status is not None:
             self._answer(fault.status, {}, fault.body)
