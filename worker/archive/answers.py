@@ -66,6 +66,18 @@ def error_of(status: int, server: str, entry: str) -> LumbarError | None:
     return None
 
 
+def odd_answer(server: str, why: str, variable: str) -> ArchiveUnavailable:
+    """The error of an answer that none of its kind gives, as far as one request goes.
+
+    It may be about one study, or a proxy's passing page: only where `check` meets it too, the
+    address is wrong.
+    """
+    return ArchiveUnavailable(
+        f"{server} gives an answer that is of no use: {why}; if this repeats, look at its "
+        f"log, at what stands before it, and at {variable}"
+    )
+
+
 def dataset_of(content: bytes, server: str) -> Dataset:
     """The object in these bytes; raise ArchiveUnavailable where they are none."""
     found = guarded("", lambda: pydicom.dcmread(io.BytesIO(content)))

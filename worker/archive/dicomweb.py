@@ -20,10 +20,10 @@ from pydicom import Dataset
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError, SSLError
 
 from worker.archive import HeldStudy
-from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel
+from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel, odd_answer
 from worker.archive.dicomweb_json import header_from_json
 from worker.archive.dicomweb_session import Access, Session
-from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
 from worker.intake.decoding import guarded
 from worker.intake.elements import integer, item, text, values
 from worker.nouns.study import Instance, Unreadable
@@ -70,10 +70,10 @@ class DicomwebArchive:
 
     One pooled session serves all threads. Make it after a fork, never before.
 
-    Every method raises `ArchiveUnavailable` when the server cannot be reached, is too slow
-    or answers with a server error, `BrokenStudy` when it refuses an object, and
-    `BadSettings` when it lets nobody in, its certificate is not trusted, it sends us
-    elsewhere, or is no DICOMweb server.
+    Every method raises `ArchiveUnavailable` when the server cannot be reached, is too slow,
+    answers with a server error or as no DICOMweb server does, `BrokenStudy` when it refuses an
+    object, and `BadSettings` when it lets nobody in, its certificate is not trusted, or it sends
+    us elsewhere. That it is no DICOMweb server at all, `check` alone says.
     """
 
     def __init__(self, client: DICOMwebClient, session: Session, timeout_s: float) -> None:
@@ -111,7 +111,13 @@ class DicomwebArchive:
 
     def check(self) -> str:
         """What answers, in a word; raise BadSettings where it is no DICOMweb server."""
-        if not isinstance(self._ask(lambda: self._client.search_for_studies(limit=1)), list):
+        try:
+            found = self._ask(
+                lambda: self._client.search_for_studies(limit=1), odd=self._not_dicomweb
+            )
+        except BrokenStudy as error:  # there is no study in this
+            raise self._not_dicomweb(str(error)) from None
+        if not isinstance(found, list):
             raise self._not_dicomweb("there is no search for studies")
         return "DICOMweb"
 
@@ -127,7 +133,7 @@ class DicomwebArchive:
         if not metadata:
             raise StudyGone(f"{self._server} no longer holds the study {study}")
         if not isinstance(metadata, list):
-            raise self._not_dicomweb("its metadata are no list")
+            raise self._odd("the metadata are no list")
         return [_instance(study, f"{study}/{index}", found) for index, found in enumerate(metadata)]
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -142,7 +148,7 @@ class DicomwebArchive:
         whole = pydicom.dcmread(io.BytesIO(buffer.getvalue()))
         answer = self._ask(lambda: self._stow(whole))
         if answer is None:
-            raise self._not_dicomweb("nothing can be stored")
+            raise self._odd("nothing can be stored")
         if not values(answer, "FailedSOPSequence"):
             return
         reason = integer(item(answer, "FailedSOPSequence"), "FailureReason") or 0
@@ -226,7 +232,7 @@ class DicomwebArchive:
         """The matches of a search; no answer is no match."""
         found = self._ask(search)
         if found is not None and not isinstance(found, list):
-            raise self._not_dicomweb("what it finds is no list")
+            raise self._odd("what it finds is no list")
         return [header_from_json(match) for match in found or ()]
 
     def _file(self, key: str) -> bytes | None:
@@ -241,6 +247,11 @@ class DicomwebArchive:
             headers={"Accept": _AS_STORED},
             timeout=self._timeout_s,
         )
+        if response.status_code == requests.codes.not_acceptable:
+            raise BrokenStudy(
+                f"{self._server} cannot give an object as it is stored "
+                f"(HTTP {response.status_code}); its log says why"
+            )
         response.raise_for_status()
         return _file_in(response.headers["Content-Type"], response.content)
 
@@ -255,11 +266,15 @@ class DicomwebArchive:
                     return answer
             raise
 
-    def _ask(self, ask: Callable[[], _T]) -> _T | None:
+    def _ask(
+        self, ask: Callable[[], _T], odd: Callable[[str], LumbarError] | None = None
+    ) -> _T | None:
         """The one place where an answer becomes a result, None for what is gone, or an error.
 
-        The errors stand alone: those of requests may quote what we sent.
+        `odd` makes that of an answer that no DICOMweb server gives. The errors stand alone:
+        those of requests may quote what we sent.
         """
+        odd = odd or self._odd
         try:
             return ask()
         except requests.HTTPError as error:
@@ -267,8 +282,7 @@ class DicomwebArchive:
             if status in _GONE:
                 return None
             raise (
-                error_of(status, self._server, _ENTRY)
-                or self._not_dicomweb(f"it answers HTTP {status}")
+                error_of(status, self._server, _ENTRY) or odd(f"it answers HTTP {status}")
             ) from None
         except requests.Timeout as error:
             raise ArchiveUnavailable(
@@ -286,9 +300,12 @@ class DicomwebArchive:
         except requests.TooManyRedirects:
             raise self._not_dicomweb("it sends us to another address") from None
         except _MALFORMED:
-            raise self._not_dicomweb("its answer is not one of DICOMweb") from None
+            raise odd("its answer is not one of DICOMweb") from None
         except OSError:
             raise BadSettings(f"a certificate file cannot be read: {_TLS}") from None
+
+    def _odd(self, why: str) -> ArchiveUnavailable:
+        return odd_answer(self._server, why, "LUMBAR_DICOMWEB_URL")
 
     def _not_dicomweb(self, why: str) -> BadSettings:
         return BadSettings(

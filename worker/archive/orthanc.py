@@ -10,9 +10,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Self, cast
+from functools import partial
+from operator import itemgetter
+from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -21,9 +23,16 @@ from pydicom import Dataset
 from pyorthanc import Orthanc
 
 from worker.archive import HeldStudy
-from worker.archive.answers import PARALLEL, USER_AGENT, dataset_of, error_of, in_parallel
+from worker.archive.answers import (
+    PARALLEL,
+    USER_AGENT,
+    dataset_of,
+    error_of,
+    in_parallel,
+    odd_answer,
+)
 from worker.archive.orthanc_tags import header_from_tags
-from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
 from worker.nouns.study import Instance, Unreadable
 
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
@@ -38,6 +47,7 @@ _DESTINATIONS: Final = {
     "dicomweb": "/dicom-web/servers/{}/stow",
 }
 _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
+_T = TypeVar("_T")
 
 
 class OrthancArchive:
@@ -45,10 +55,9 @@ class OrthancArchive:
 
     One pooled client serves all threads. Make it after a fork, never before.
 
-    Every method raises `ArchiveUnavailable` when Orthanc cannot be reached, is too slow
-    or answers with a server error, `BrokenStudy` when
-    it refuses an object, and `BadSettings` when it lets nobody in or is not
-    Orthanc.
+    Every method raises `ArchiveUnavailable` when Orthanc cannot be reached, is too slow,
+    answers with a server error or as no Orthanc does, `BrokenStudy` when it refuses an object,
+    and `BadSettings` when it lets nobody in. That it is no Orthanc at all, `check` alone says.
     """
 
     def __init__(self, client: Orthanc) -> None:
@@ -93,7 +102,10 @@ class OrthancArchive:
 
     def check(self) -> str:
         """Orthanc and its version; raise BadSettings where something else answers at this URL."""
-        system = self._json("GET", "/system")
+        try:
+            system = self._json("GET", "/system", odd=self._not_orthanc)
+        except BrokenStudy as error:  # there is no study in this
+            raise self._not_orthanc(str(error)) from None
         if not isinstance(system, dict) or "Version" not in system or "DicomAet" not in system:
             raise self._not_orthanc("its /system is not Orthanc's")
         return f"Orthanc {system['Version']}"
@@ -102,12 +114,11 @@ class OrthancArchive:
         """Orthanc's id of the study with this id or Study Instance UID; raise `StudyGone`."""
         if _ORTHANC_ID.fullmatch(name):
             return name
-        found = self._json("POST", "/tools/lookup", content=name) or ()
-        studies = [match["ID"] for match in found if match["Type"] == "Study"]
+        studies = self._looked_up("Study", name)
         if len(studies) != 1:
             held = f"{len(studies)} studies" if studies else "no study"
             raise StudyGone(f"Orthanc holds {held} with the id {name}; name one by Orthanc's id")
-        return str(studies[0])
+        return studies[0]
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
         """The headers of every object of the study in one request; raise `StudyGone`.
@@ -119,7 +130,7 @@ class OrthancArchive:
         if tags is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
         if not isinstance(tags, dict):
-            raise self._not_orthanc("its list of tags is not Orthanc's")
+            raise self._odd("its list of tags is not Orthanc's")
         return [_instance(key, values) for key, values in sorted(tags.items())]
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -148,30 +159,21 @@ class OrthancArchive:
                 params={"expand": "", "since": str(since), "limit": str(_PAGE)},
             )
             if not isinstance(page, list):
-                raise self._not_orthanc("its list of studies is not Orthanc's")
+                raise self._odd("its list of studies is not Orthanc's")
             for found in page:
-                changed = datetime.strptime(found["LastUpdate"], "%Y%m%dT%H%M%S")
-                yield HeldStudy(
-                    found["ID"],
-                    version=found["LastUpdate"],
-                    changed=changed.replace(tzinfo=UTC),
-                    stable=found["IsStable"],
-                )
+                yield self._understood("list of studies", _held_study, found)
             if len(page) < _PAGE:
                 return
             since += len(page)
 
     def inventory(self, study: str) -> Sequence[str]:
         """The Orthanc ids of the study's MR images, in one request."""
-        found = self._json("GET", f"/studies/{study}/series") or []
+        found = self._json("GET", f"/studies/{study}/series")
+        if found is None:
+            return []
         if not isinstance(found, list):
-            raise self._not_orthanc("its list of series is not Orthanc's")
-        return [
-            instance
-            for series in found
-            if series["MainDicomTags"].get("Modality", "") in ("", "MR")
-            for instance in series["Instances"]
-        ]
+            raise self._odd("its list of series is not Orthanc's")
+        return self._understood("list of series", _mr_images, found)
 
     def note(self, study: str) -> str | None:
         """What `write_note` left with the study, None where there is nothing."""
@@ -211,13 +213,20 @@ class OrthancArchive:
 
     def _instance(self, study: str, sop_instance_uid: str) -> str | None:
         """Orthanc's id of the object with this SOP Instance UID in this study."""
-        found = self._json("POST", "/tools/lookup", content=sop_instance_uid)
-        for match in found or ():
-            if match["Type"] == "Instance":
-                parent = self._json("GET", f"/instances/{match['ID']}/study")
-                if parent is not None and parent["ID"] == study:
-                    return str(match["ID"])
+        for key in self._looked_up("Instance", sop_instance_uid):
+            parent = self._json("GET", f"/instances/{key}/study")
+            if parent is not None and self._understood("study", itemgetter("ID"), parent) == study:
+                return key
         return None
+
+    def _looked_up(self, kind: str, name: str) -> list[str]:
+        """Orthanc's ids of what is called so in DICOM."""
+        found = self._json("POST", "/tools/lookup", content=name)
+        if found is None:
+            return []
+        if not isinstance(found, list):
+            raise self._odd("its look-up is not Orthanc's")
+        return self._understood("look-up", partial(_matches, kind), found)
 
     def _file(self, key: str) -> bytes | None:
         response = self._send("GET", f"/instances/{key}/file")
@@ -230,21 +239,19 @@ class OrthancArchive:
         *,
         params: dict[str, str] | None = None,
         content: str | None = None,
+        odd: Callable[[str], LumbarError] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON has no narrower type
         """The decoded answer, or None where Orthanc has no such thing."""
-        response = self._send(method, route, params=params, content=content)
+        odd = odd or self._odd
+        response = self._send(method, route, params=params, content=content, odd=odd)
         if response is None:
             return None
         try:
             return response.json()
         except json.JSONDecodeError:
-            raise self._not_orthanc("its answer is not JSON") from None
+            raise odd("its answer is not JSON") from None
         except (RecursionError, ValueError) as error:
-            # One study's odd tags: no reason to stop the worker.
-            raise ArchiveUnavailable(
-                f"Orthanc at {self._client.url} answers JSON that cannot be read "
-                f"({type(error).__name__})"
-            ) from None
+            raise odd(f"its JSON cannot be read ({type(error).__name__})") from None
 
     def _send(
         self,
@@ -253,8 +260,12 @@ class OrthancArchive:
         *,
         params: dict[str, str] | None = None,
         content: str | bytes | None = None,
+        odd: Callable[[str], LumbarError] | None = None,
     ) -> httpx.Response | None:
-        """The one place where an answer becomes a result, None for 404, or an error."""
+        """The one place where an answer becomes a result, None for 404, or an error.
+
+        `odd` makes that of an answer that Orthanc does not give.
+        """
         url = f"{self._client.url}{route}"
         try:
             response = self._client.request(method, url, params=params, content=content)
@@ -273,15 +284,44 @@ class OrthancArchive:
             return cast("httpx.Response", response)
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        raise error_of(
-            response.status_code, f"Orthanc at {self._client.url}", _ENTRY
-        ) or self._not_orthanc(f"it answers HTTP {response.status_code} to {method} {route}")
+        said = f"it answers HTTP {response.status_code} to {method} {route}"
+        known = error_of(response.status_code, f"Orthanc at {self._client.url}", _ENTRY)
+        raise known or (odd or self._odd)(said)
+
+    def _understood(self, what: str, read: Callable[[Any], _T], found: object) -> _T:
+        """What is read from an answer; raise `ArchiveUnavailable` where it is made otherwise."""
+        try:
+            return read(found)
+        except (LookupError, TypeError, AttributeError, ValueError):
+            raise self._odd(f"its {what} is not Orthanc's") from None
+
+    def _odd(self, why: str) -> ArchiveUnavailable:
+        return odd_answer(f"Orthanc at {self._client.url}", why, "LUMBAR_ORTHANC_URL")
 
     def _not_orthanc(self, why: str) -> BadSettings:
         return BadSettings(
             "set LUMBAR_ORTHANC_URL to the root of Orthanc's REST API; "
             f"at {self._client.url}, {why}"
         )
+
+
+def _held_study(found: Mapping[str, Any]) -> HeldStudy:
+    changed = datetime.strptime(found["LastUpdate"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return HeldStudy(found["ID"], found["LastUpdate"], changed, stable=found["IsStable"])
+
+
+def _mr_images(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        instance
+        for series in found
+        if series["MainDicomTags"].get("Modality", "") in ("", "MR")
+        for instance in series["Instances"]
+    ]
+
+
+def _matches(kind: str, found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Orthanc's ids of what a look-up found of one kind."""
+    return [str(match["ID"]) for match in found if match["Type"] == kind]
 
 
 def _instance(key: str, tags: Mapping[str, Any]) -> Instance:

@@ -125,9 +125,10 @@ def test_a_closed_door_names_the_variables(script, archive, call, status):
 @pytest.mark.parametrize("body", [b"", b"{}", b"<xml/>"])
 @pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
 def test_a_refusal_is_a_broken_study(script, archive, call, status, body):
-    """Whatever is asked, what the server will never take is BrokenStudy, whatever it says."""
+    """What the server will never take is BrokenStudy, but where no study is asked for."""
     script.gives(Answer(status, body, JSON))
-    with pytest.raises(BrokenStudy, match=str(status)):
+    error = BadSettings if call == "check" else BrokenStudy
+    with pytest.raises(error, match=str(status)):
         CALLS[call](archive)
 
 
@@ -170,30 +171,63 @@ def test_nobody_there_is_unavailable(call):
         CALLS[call](archive)
 
 
-@every_call
-@pytest.mark.parametrize("answer", [Answer(405), Answer(200, b"[" * 100_000, JSON)])
-def test_something_else_than_dicomweb_names_the_variable(script, archive, call, answer):
-    """A refusal of the method, or JSON that nobody can read, says that the address is wrong."""
+WEB_PAGE = Answer(200, b"<html>welcome</html>", {"Content-Type": "text/html"})
+ODD = {
+    "refused method": Answer(405),
+    "precondition failed": Answer(412),
+    "deep JSON": Answer(200, b"[" * 100_000, JSON),
+    "no list": as_json(5),
+    "a word": as_json("text"),
+    "web page": WEB_PAGE,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_something_else_than_dicomweb_names_the_variable(script, archive, odd):
+    """Asked for studies in general, whatever is not DICOMweb says that the address is wrong."""
+    script.gives(ODD[odd])
+    with pytest.raises(BadSettings, match="LUMBAR_DICOMWEB_URL"):
+        archive.check()
+
+
+@pytest.mark.parametrize("call", sorted(CALLS.keys() - {"check", "store"}))
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_answer_about_one_study_does_not_stop_the_worker(script, archive, call, odd):
+    """The server may be well otherwise: the study is tried again, and then a dead letter."""
+    script.gives(ODD[odd])
+    with pytest.raises(ArchiveUnavailable, match="of no use"):
+        CALLS[call](archive)
+
+
+@pytest.mark.parametrize("answer", [Answer(404), Answer(405), Answer(406)])
+def test_a_server_that_stores_nothing_does_not_stop_the_worker(script, archive, answer):
+    """Of storing an odd answer is enough; of a web page, only reading back tells."""
     script.gives(answer)
-    with pytest.raises(BadSettings, match="LUMBAR_DICOMWEB_URL"):
-        CALLS[call](archive)
+    with pytest.raises(ArchiveUnavailable, match="of no use"):
+        archive.store(small_object())
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "stored", "studies", "inventory"])
-@pytest.mark.parametrize("content", [5, "text", True])
-def test_json_that_is_no_list_names_the_variable(script, archive, call, content):
-    """A server that speaks another JSON says that the address is wrong."""
-    script.gives(as_json(content))
-    with pytest.raises(BadSettings, match="LUMBAR_DICOMWEB_URL"):
-        CALLS[call](archive)
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(204), Answer(200, b"no parts", PARTS), Answer(200, b"--cut", PARTS), Answer(200)],
+    ids=["no content", "no boundary", "one boundary", "no type"],
+)
+def test_an_object_without_parts_is_unavailable(script, archive, answer):
+    """An answer about one object that holds none is no reason to stop the worker."""
+    script.gives(answer)
+    with pytest.raises(ArchiveUnavailable, match="of no use"):
+        list(archive.fetch([KEY]))
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "fetch", "stored", "studies", "inventory"])
-def test_a_web_page_names_the_variable(script, archive, call):
-    """A page of HTML says that the address is wrong; of storing, only reading back tells."""
-    script.gives(Answer(200, b"<html>welcome</html>", {"Content-Type": "text/html"}))
-    with pytest.raises(BadSettings, match="LUMBAR_DICOMWEB_URL"):
-        CALLS[call](archive)
+def test_an_object_that_cannot_be_given_as_it_is_stored_is_a_broken_study(script, archive):
+    """406 of one object is for ever; of a search it is an odd answer."""
+    script.gives(Answer(406))
+    with pytest.raises(BrokenStudy, match="406"):
+        list(archive.fetch([KEY]))
+    with pytest.raises(ArchiveUnavailable, match="406"):
+        archive.inventory(STUDY)
+    with pytest.raises(BadSettings, match="406"):
+        archive.check()
 
 
 @every_call

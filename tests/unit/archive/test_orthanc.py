@@ -65,15 +65,38 @@ def test_a_closed_door_names_the_variables(call, status):
         CALLS[call](archive(lambda _: httpx.Response(status)))
 
 
-@pytest.mark.parametrize("call", ["check", "headers", "stored", "studies", "inventory"])
-@pytest.mark.parametrize(
-    "response",
-    [httpx.Response(302), httpx.Response(405), httpx.Response(200, text="<html>welcome</html>")],
-)
-def test_something_else_than_orthanc_names_the_variable(call, response):
-    """A redirect, a refusal or a web page instead of JSON says that the address is wrong."""
+ODD = {
+    "redirect": httpx.Response(302),
+    "refused method": httpx.Response(405),
+    "not acceptable": httpx.Response(406),
+    "web page": httpx.Response(200, text="<html>welcome</html>"),
+    "a number": httpx.Response(200, json=5),
+    "an empty string": httpx.Response(200, json=""),
+    "other JSON": httpx.Response(200, json=[{"name": "welcome"}]),
+}
+
+
+@pytest.mark.parametrize("response", [*ODD.values(), httpx.Response(400), httpx.Response(404)])
+def test_something_else_than_orthanc_names_the_variable(response):
+    """Asked for itself, whatever is not Orthanc says that the address is wrong."""
     with pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"):
-        CALLS[call](archive(lambda _: response))
+        archive(lambda _: response).check()
+
+
+@pytest.mark.parametrize("call", ["headers", "stored", "studies", "inventory"])
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_answer_about_one_study_does_not_stop_the_worker(call, odd):
+    """Orthanc may be well otherwise: the study is tried again, and then a dead letter."""
+    with pytest.raises(ArchiveUnavailable, match="of no use"):
+        CALLS[call](archive(lambda _: ODD[odd]))
+
+
+@pytest.mark.parametrize("call", ["fetch", "store", "note", "write_note", "forget_note"])
+@pytest.mark.parametrize("status", [302, 405, 406, 412])
+def test_an_odd_status_does_not_stop_the_worker(call, status):
+    """Whatever is asked of one study, a status that nobody expects is ArchiveUnavailable."""
+    with pytest.raises(ArchiveUnavailable, match=str(status)):
+        CALLS[call](archive(lambda _: httpx.Response(status)))
 
 
 @pytest.mark.parametrize(
