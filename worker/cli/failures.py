@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shell import AsJson, app, looking_at, print_json, stdout
+from worker.cli.shell import AsJson, app, looking_at, passed_over, print_json, stdout
 from worker.errors import BadSettings
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def list_(
         if scan:
             with looking_at(desk.archive) as looked:
                 for held in desk.archive.studies():
-                    desk.records.read(held.study)
+                    desk.records.reread([held.study], desk.archive, passed_over)
                     looked(held)
-            desk.records.recheck()
+            desk.records.recheck(desk.archive, passed_over)
         listed = desk.records.failures().items()
     chosen = [(study, record) for study, record in listed if code in (None, record.code)]
     chosen.sort(key=lambda one: (one[1].time, one[0]), reverse=True)
@@ -196,7 +196,7 @@ def _chosen(
                 raise BadSettings(f"the study {study} is no dead letter: it is {record.kind}")
         return chosen
     # The list may be older than the records: those of deleted studies have gone with them.
-    desk.records.recheck()
+    desk.records.recheck(desk.archive, passed_over)
     return [(s, r) for s, r in desk.records.failures().items() if code in (None, r.code)]
 
 

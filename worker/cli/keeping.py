@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shell import AsJson, app, looking_at, print_json, stderr, stdout
+from worker.cli.shell import AsJson, app, looking_at, passed_over, print_json, stderr, stdout
 from worker.errors import BadSettings, StudyGone
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def reconcile(
 
     with open_desk(Settings.load()) as desk, looking_at(desk.archive) as looked:
         owed = Reconciler(desk.archive, desk.records).owed(
-            since=begin, one_pass=True, looked=looked
+            since=begin, one_pass=True, looked=looked, passed_over=passed_over
         )
         found = [
             Found(
@@ -169,7 +169,11 @@ def regrade(
         else:
             with looking_at(desk.archive) as looked:
                 owed = Reconciler(desk.archive, desk.records).owed(
-                    since=begin, bundle=models.sha256, one_pass=True, looked=looked
+                    since=begin,
+                    bundle=models.sha256,
+                    one_pass=True,
+                    looked=looked,
+                    passed_over=passed_over,
                 )
                 found = [
                     Found(one.study, one.why, send(one.study), one.changed)

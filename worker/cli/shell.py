@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from worker.errors import BadSettings
+from worker.errors import BadSettings, LumbarError
 
 if TYPE_CHECKING:
     from worker.archive import HeldStudy, Hospital
@@ -101,6 +102,11 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Where progress goes; nothing is drawn when that is no terminal."""
     return Console(stderr=True)
+
+
+def passed_over(study: str, error: LumbarError) -> None:
+    """Say on stderr that a study could not be looked at, and why."""
+    stderr().print(Text(f"passed over {study}: {error}", style="yellow"), soft_wrap=True)
 
 
 @contextmanager

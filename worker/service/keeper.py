@@ -85,7 +85,7 @@ class Keeper:
         mark = f"{self._settings.queue}:reconciling"
         if not self._redis.set(mark, "", nx=True, px=max(1, int(every_s * 900))):
             return
-        self._records.recheck()
+        self._records.recheck(self._archive)
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from worker.archive import HeldStudy, Hospital
-from worker.errors import StudyGone
-from worker.service.records import Kind, Record, Records, now, sources_of
+from worker.errors import LumbarError, StudyGone
+from worker.service.records import Kind, Record, Records, now, pass_over, sources_of, warn_of
 
 _MEMORY: Final = timedelta(hours=1)
 """How long a study counts as settled without being looked at: no list tells of a report that was
@@ -63,6 +63,7 @@ class Reconciler:
         one_pass: bool = False,
         looked: Callable[[HeldStudy], None] = lambda _: None,
         settled: Callable[[str, Record], None] = lambda *_: None,
+        passed_over: Callable[[str, LumbarError], None] = warn_of,
     ) -> Iterator[Owed]:
         """The studies with images that no record speaks of.
 
@@ -71,7 +72,9 @@ class Reconciler:
         count. Where the archive does not say whether a study still arrives, one that looks
         the same in two passes does not; `one_pass` takes each for complete. `looked` is
         called with every study, `settled` with the record of each that is owed nothing, once
-        for each change of the study. Raises `ArchiveUnavailable`.
+        for each change of the study, `passed_over` with each that cannot be looked at while the
+        archive is well otherwise. Raises `ArchiveUnavailable` where the archive is not, and
+        `BadSettings`.
         """
         if not timedelta(0) <= self._clock() - self._settled_since < _MEMORY:
             self._settled, self._settled_since = {}, self._clock()
@@ -85,6 +88,9 @@ class Reconciler:
                 record = self._records.read(held.study)
                 why = self._why(held, record, bundle)
             except StudyGone:
+                continue
+            except LumbarError as error:
+                pass_over(self._archive, held.study, error, passed_over)
                 continue
             if why:
                 yield Owed(held.study, why, held.changed)

@@ -7,19 +7,23 @@ were given up, which the reconciler writes anew after Redis was wiped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 import redis
+import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker import __version__
+from worker.errors import LumbarError, Misconfigured
 
 if TYPE_CHECKING:
-    from worker.archive import Archive
+    from worker.archive import Archive, Hospital
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Outcome(StrEnum):
@@ -93,6 +97,28 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def warn_of(study: str, error: LumbarError) -> None:
+    """Log that a study was passed over, and why."""
+    _log.warning("passed over", study=study, reason=str(error), code=type(error).__name__)
+
+
+def pass_over(
+    archive: Hospital,
+    study: str,
+    error: LumbarError,
+    passed_over: Callable[[str, LumbarError], None] = warn_of,
+) -> None:
+    """Say that a study is passed over, lest it hold up those behind it.
+
+    Raises where it is not about this study alone: the error itself if it is Misconfigured, or
+    what the archive says of itself.
+    """
+    if isinstance(error, Misconfigured):
+        raise error
+    archive.check()
+    passed_over(study, error)
+
+
 class Notes(Protocol):
     """A text kept with each study."""
 
@@ -164,10 +190,29 @@ class Records:
         }
         return {study: record for study, record in found.items() if record is not None}
 
-    def recheck(self) -> None:
-        """Take out of the index what was deleted from the archive; raise `redis.RedisError`."""
-        for study in self._redis.hkeys(self._index):
-            self.read(study.decode())
+    def recheck(
+        self, archive: Hospital, passed_over: Callable[[str, LumbarError], None] = warn_of
+    ) -> None:
+        """Take out of the index what was deleted from the archive.
+
+        Raises `redis.RedisError`, and what `pass_over` raises.
+        """
+        self.reread(
+            (study.decode() for study in self._redis.hkeys(self._index)), archive, passed_over
+        )
+
+    def reread(
+        self,
+        studies: Iterable[str],
+        archive: Hospital,
+        passed_over: Callable[[str, LumbarError], None] = warn_of,
+    ) -> None:
+        """Read the records of these studies, which mends the index; raises what `recheck` does."""
+        for study in studies:
+            try:
+                self.read(study)
+            except LumbarError as error:
+                pass_over(archive, study, error, passed_over)
 
     def dead_letters(self) -> int:
         """How many studies were given up; raise `redis.RedisError`."""

@@ -17,7 +17,7 @@ from worker.archive import HeldStudy
 from worker.bundles.card import content_hash, read_card
 from worker.cli import main
 from worker.cli.keeping import moment
-from worker.errors import BadSettings, StudyGone
+from worker.errors import BadSettings, BrokenStudy, StudyGone
 from worker.service import desk as desks
 from worker.service.desk import Desk
 from worker.service.queue import Order, Priority
@@ -62,7 +62,13 @@ class FakeService:
     def failures(self):
         return {s: r for s, r in self.known.items() if r.kind is Kind.FAILED}
 
-    def recheck(self):
+    def check(self):
+        return "fake"
+
+    def recheck(self, archive, passed_over):
+        pass
+
+    def reread(self, studies, archive, passed_over):
         pass
 
     def forget(self, study):
@@ -193,6 +199,28 @@ def test_one_wrong_name_stops_all(lumbar, service):
         assert wrong in err
     assert lumbar("failures", "replay", "s", "nobody")[0] == 2
     assert service.sent == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "images"), [("reconcile --since all", ("1",)), ("regrade --all", IMAGES)]
+)
+def test_a_study_that_cannot_be_looked_at_is_named_and_the_others_found(
+    lumbar, service, monkeypatch, verb, images
+):
+    """The reason is on stderr, and stdout is JSON alone."""
+    for study in ("odd", "s"):
+        service.adds(study, Kind.GRADED, OTHERS, images=images)
+
+    def read(study):
+        if study == "odd":
+            raise BrokenStudy("HTTP 400")
+        return service.known.get(study)
+
+    monkeypatch.setattr(service, "read", read)
+    code, out, err = lumbar(*verb.split(), "--json")
+    assert code == 0
+    assert [one["study"] for one in json.loads(out)["studies"]] == ["s"]
+    assert "passed over odd: HTTP 400" in err
 
 
 @pytest.mark.parametrize(

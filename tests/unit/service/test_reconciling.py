@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.archive import HeldStudy
-from worker.errors import ArchiveUnavailable, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
 from worker.service.reconciling import Reconciler, Why
 from worker.service.records import Kind, Record, sources_of
 
@@ -25,6 +26,12 @@ class FakeArchive:
         self.images = {"s": IMAGES}
         self.reports = {"report"}
         self.looked = []
+        self.trouble = None
+
+    def check(self):
+        if self.trouble:
+            raise self.trouble
+        return "fake"
 
     def studies(self):
         return iter(self.held)
@@ -134,7 +141,7 @@ def test_a_study_without_mr_is_owed_nothing(reconciler, archive):
 
 
 def test_a_study_that_goes_while_it_is_looked_at_stops_nothing(reconciler, archive, records):
-    """The others are found; an archive that is away is an error."""
+    """The others are found."""
     archive.held = [replace(archive.held[0], study=name) for name in ("gone", "s")]
 
     def inventory(study):
@@ -145,11 +152,63 @@ def test_a_study_that_goes_while_it_is_looked_at_stops_nothing(reconciler, archi
     archive.inventory = inventory
     assert [one.study for one in reconciler.owed()] == ["s"]
 
-    def away(study):
-        raise ArchiveUnavailable
 
-    archive.inventory = away
-    with pytest.raises(ArchiveUnavailable):
+@pytest.fixture
+def odd(archive, records):
+    """Gives a study named `odd` an error at one of the three things that are asked of it."""
+    archive.held = [replace(archive.held[0], study=name) for name in ("odd", "s")]
+
+    def with_error(where, error):
+        records["odd"] = record()
+        archive.images["odd"] = IMAGES
+        holder = records if where == "read" else archive
+        whole = getattr(holder, where)
+
+        def ask(study, *more):
+            if study == "odd":
+                raise error
+            return whole(study, *more)
+
+        setattr(holder, where, ask)
+
+    return with_error
+
+
+@pytest.mark.parametrize("where", ["read", "inventory", "stored"])
+@pytest.mark.parametrize("error", [ArchiveUnavailable("500"), BrokenStudy("400")])
+def test_a_study_that_cannot_be_looked_at_holds_up_no_other(reconciler, odd, where, error):
+    """While the archive is well it is named with the reason, in each pass, and nothing is kept."""
+    odd(where, error)
+    for _ in range(2):
+        with capture_logs() as logged:
+            assert [one.study for one in reconciler.owed()] == ["s"]
+        (line,) = logged
+        assert (line["study"], line["reason"]) == ("odd", str(error))
+    told, settled = [], []
+    list(
+        reconciler.owed(
+            bundle=OURS,
+            passed_over=lambda *what: told.append(what),
+            settled=lambda study, _: settled.append(study),
+        )
+    )
+    assert told == [("odd", error)]
+    assert settled == []
+
+
+@pytest.mark.parametrize("trouble", [ArchiveUnavailable("away"), BadSettings("wrong")])
+def test_an_archive_in_trouble_ends_the_pass(reconciler, archive, odd, trouble):
+    """What the archive says of itself is raised: the next pass begins anew."""
+    odd("inventory", ArchiveUnavailable("500"))
+    archive.trouble = trouble
+    with pytest.raises(type(trouble), match=str(trouble)):
+        list(reconciler.owed())
+
+
+def test_refused_credentials_end_the_pass(reconciler, odd):
+    """What a person has to mend is said and not passed over."""
+    odd("inventory", BadSettings("no entry"))
+    with pytest.raises(BadSettings, match="no entry"):
         list(reconciler.owed())
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
+from worker.errors import ArchiveUnavailable
 from worker.service.records import Kind, Record, Records
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -46,6 +47,18 @@ class FakeNotes(dict):
             self.pop(study, None)
         else:
             self[study] = text
+
+
+class FakeArchive:
+    """Well, or in trouble as a whole."""
+
+    def __init__(self, trouble=None):
+        self.trouble = trouble
+
+    def check(self):
+        if self.trouble:
+            raise self.trouble
+        return "fake"
 
 
 @pytest.fixture
@@ -128,8 +141,29 @@ def test_what_was_deleted_from_the_archive_leaves_the_list(records, notes):
         records.write(study, record())
     del notes["deleted"]
     assert records.failures().keys() == {"here", "deleted"}
-    records.recheck()
+    records.recheck(FakeArchive())
     assert records.failures().keys() == {"here"}
+
+
+def test_a_note_that_cannot_be_read_hides_no_other(records, notes):
+    """It stays in the list and is named; where the archive is away, that is the error."""
+    for study in ("odd", "deleted"):
+        records.write(study, record())
+    del notes["deleted"]
+    error = ArchiveUnavailable("500")
+
+    def note(study):
+        if study == "odd":
+            raise error
+        return notes.get(study)
+
+    notes.note = note
+    told = []
+    records.recheck(FakeArchive(), lambda *what: told.append(what))
+    assert told == [("odd", error)]
+    assert records.failures().keys() == {"odd"}
+    with pytest.raises(ArchiveUnavailable, match="away"):
+        records.recheck(FakeArchive(ArchiveUnavailable("away")))
 
 
 def test_an_entry_that_is_not_ours_hides_no_other(records, client):
