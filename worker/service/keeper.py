@@ -80,15 +80,20 @@ class Keeper:
             _log.warning("a worker died", study=order.study, message=message)
 
     def reconcile(self) -> None:
-        """Send every study that is owed a grading; one keeper of all does this at a time."""
+        """Send every study that is owed a grading.
+
+        One keeper of all does this at a time, as long as no single study takes it longer than
+        a whole period; then a second one may begin, which does no harm.
+        """
         every_s = self._settings.reconcile_s
-        mark = f"{self._settings.queue}:reconciling"
-        if not self._redis.set(mark, "", nx=True, px=max(1, int(every_s * 900))):
+        turn = _Turn(self._redis, f"{self._settings.queue}:reconciling", every_s * 0.9)
+        if not turn.taken():
             return
         self._records.recheck(self._archive)
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),
+            looked=lambda _: turn.keep(),
             settled=self._outbox.add if self._settings.forward else lambda *_: None,
         )
         for one in owed:
@@ -132,6 +137,27 @@ class Keeper:
         destination = self._settings.forward
         if destination and isinstance(self._archive, OrthancArchive):
             self._outbox.send_due(self._archive, self._records, destination)
+
+
+class _Turn:
+    """A mark in Redis of the one who does something now, or did within a while."""
+
+    def __init__(self, client: redis.Redis[bytes], mark: str, while_s: float) -> None:
+        self._redis = client
+        self._mark = mark
+        self._while_ms = max(1, int(while_s * 1000))
+        self._kept = 0.0
+
+    def taken(self) -> bool:
+        """Whether it is ours now."""
+        self._kept = time.monotonic()
+        return bool(self._redis.set(self._mark, "", nx=True, px=self._while_ms))
+
+    def keep(self) -> None:
+        """Ours for longer: call this more often than it runs out."""
+        if (time.monotonic() - self._kept) * 3000 > self._while_ms:
+            self._kept = time.monotonic()
+            self._redis.set(self._mark, "", px=self._while_ms)
 
 
 def priority_of(owed: Owed) -> Priority:
@@ -224,5 +250,8 @@ def _try(work: Callable[[], None]) -> None:
     """Do it, or say why not: what is away comes back."""
     try:
         work()
-    except (LumbarError, redis.RedisError) as error:
+    except LumbarError as error:
+        name = type(error).__name__
+        _log.warning("put off", work=work.__name__, error=name, reason=str(error))
+    except redis.RedisError as error:
         _log.warning("put off", work=work.__name__, error=type(error).__name__)
