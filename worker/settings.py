@@ -201,8 +201,8 @@ class Settings(BaseSettings):
     reconcile_days: float = Field(
         default=7.0,
         ge=0,
-        description="Studies that last changed longer ago are left alone; `lumbar reconcile` "
-        "finds those.",
+        description="Studies that last changed longer ago are left alone, but for those that wait "
+        "for missing series; `lumbar reconcile` finds all.",
     )
     forward: str | None = Field(
         default=None,

@@ -68,19 +68,23 @@ class Reconciler:
         """The studies with images that no record speaks of.
 
         Left out are those that still arrive, changed within the `quiet` time, or changed
-        last before `since`. With `bundle` (a SHA-256) a report of other models does not
-        count. Where the archive does not say whether a study still arrives, one that looks
-        the same in two passes does not; `one_pass` takes each for complete. `looked` is
-        called with every study, `settled` with the record of each that is owed nothing, once
-        for each change of the study, `passed_over` with each that cannot be looked at while the
-        archive is well otherwise. Raises `ArchiveUnavailable` where the archive is not, and
-        `BadSettings`.
+        last before `since`, unless they have waited long enough for missing series. With
+        `bundle` (a SHA-256) a report of other models does not count. Where the archive does not
+        say whether a study still arrives, one that looks the same in two passes does not;
+        `one_pass` takes each for complete. `looked` is called with every study, `settled` with
+        the record of each that is owed nothing, once for each change of the study, `passed_over`
+        with each that cannot be looked at while the archive is well otherwise.
+
+        Raises `ArchiveUnavailable` or `BadSettings` where the archive is not well, and
+        `redis.RedisError`.
         """
         if not timedelta(0) <= self._clock() - self._settled_since < _MEMORY:
             self._settled, self._settled_since = {}, self._clock()
+        waited = self._records.waited(self._clock())
         for held in self._archive.studies():
             looked(held)
-            if self._arrives(held, one_pass) or not self._within(held, since, quiet):
+            begin = None if held.study in waited else since
+            if self._arrives(held, one_pass) or not self._within(held, begin, quiet):
                 continue
             if bundle is None and self._settled.get(held.study) == held.version:
                 continue

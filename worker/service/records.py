@@ -2,7 +2,8 @@
 
 The archive is the judge of what is done; the note says which images the judgement is about,
 and holds what no report can: why there is none. Redis keeps an index of the studies that
-were given up, which the reconciler writes anew after Redis was wiped.
+were given up, and one of those that wait for missing series; reading a record mends both, so
+that the reconciler writes them anew after Redis was wiped.
 """
 
 from __future__ import annotations
@@ -150,15 +151,16 @@ class RedisNotes:
 
 
 class Records:
-    """The records of all studies, and the index of those that were given up.
+    """The records of all studies, and the indexes of those that were given up or wait.
 
-    Methods raise what the notes raise; the index being away stops nothing.
+    Methods raise what the notes raise; the indexes being away stops nothing.
     """
 
     def __init__(self, notes: Notes, client: redis.Redis[bytes], queue: str) -> None:
         self._notes = notes
         self._redis = client
         self._index = f"{queue}:failures"
+        self._waiting = f"{queue}:incomplete"
 
     def read(self, study: str) -> Record | None:
         """The study's record; None where there is none or what is there is not ours."""
@@ -185,21 +187,25 @@ class Records:
 
         Raises `redis.RedisError`.
         """
-        found = {
-            s.decode(): _record_in(text) for s, text in self._redis.hgetall(self._index).items()
-        }
-        return {study: record for study, record in found.items() if record is not None}
+        return self._listed(self._index)
+
+    def waited(self, now: datetime) -> set[str]:
+        """The studies that have waited long enough for missing series, as the index has them.
+
+        Raises `redis.RedisError`.
+        """
+        waiting = self._listed(self._waiting).items()
+        return {study for study, record in waiting if not record.stands(now)}
 
     def recheck(
         self, archive: Hospital, passed_over: Callable[[str, LumbarError], None] = warn_of
     ) -> None:
-        """Take out of the index what was deleted from the archive.
+        """Take out of the indexes what was deleted from the archive.
 
         Raises `redis.RedisError`, and what `pass_over` raises.
         """
-        self.reread(
-            (study.decode() for study in self._redis.hkeys(self._index)), archive, passed_over
-        )
+        indexed = {*self._redis.hkeys(self._index), *self._redis.hkeys(self._waiting)}
+        self.reread((study.decode() for study in indexed), archive, passed_over)
 
     def reread(
         self,
@@ -207,7 +213,7 @@ class Records:
         archive: Hospital,
         passed_over: Callable[[str, LumbarError], None] = warn_of,
     ) -> None:
-        """Read the records of these studies, which mends the index; raises what `recheck` does."""
+        """Read the records of these studies, which mends the indexes; raise as `recheck` does."""
         for study in studies:
             try:
                 self.read(study)
@@ -218,15 +224,20 @@ class Records:
         """How many studies were given up; raise `redis.RedisError`."""
         return self._redis.hlen(self._index)
 
+    def _listed(self, index: str) -> dict[str, Record]:
+        found = {s.decode(): _record_in(text) for s, text in self._redis.hgetall(index).items()}
+        return {study: record for study, record in found.items() if record is not None}
+
     def _enter(self, study: str, record: Record | None) -> None:
-        """Keep the index as the record is."""
+        """Keep the indexes as the record is."""
         try:
-            if record is not None and record.kind is Kind.FAILED:
-                self._redis.hset(self._index, study, record.model_dump_json())
-            else:
-                self._redis.hdel(self._index, study)
+            for index, kind in ((self._index, Kind.FAILED), (self._waiting, Kind.WAITING)):
+                if record is not None and record.kind is kind:
+                    self._redis.hset(index, study, record.model_dump_json())
+                else:
+                    self._redis.hdel(index, study)
         except redis.RedisError:
-            pass  # the reconciler reads every record and mends the index
+            pass  # the reconciler reads every record and mends the indexes
 
 
 def _record_in(text: str | bytes | None) -> Record | None:

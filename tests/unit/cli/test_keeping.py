@@ -65,6 +65,9 @@ class FakeService:
     def check(self):
         return "fake"
 
+    def waited(self, now):
+        return set()
+
     def recheck(self, archive, passed_over):
         pass
 

@@ -50,6 +50,10 @@ class FakeArchive:
 class FakeRecords(dict):
     read = dict.get
 
+    def waited(self, now):
+        waiting = {s: r for s, r in self.items() if r.kind is Kind.WAITING}
+        return {study for study, record in waiting.items() if not record.stands(now)}
+
 
 class Clock:
     now = NOON
@@ -230,6 +234,19 @@ def test_since_and_quiet(reconciler, archive, age_s, quiet_s, since_s, owed):
     since = None if since_s is None else NOON - timedelta(seconds=since_s)
     found = reasons(reconciler, quiet=timedelta(seconds=quiet_s), since=since)
     assert found == ([Why.UNKNOWN] if owed else [])
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_waiting_ends_however_old_the_study_is(reconciler, archive, records, clock, days):
+    """An old study that was asked for by hand and lacks a series is graded when its time comes."""
+    archive.change(changed=NOON - timedelta(days=400))
+    records["s"] = record(**WAITING)
+    since = NOON - timedelta(days=days)
+    assert reasons(reconciler, since=since) == []
+    clock.now += timedelta(minutes=10)
+    assert reasons(reconciler, since=since) == [Why.WAITED]
+    archive.change(stable=False)
+    assert reasons(reconciler, since=since) == []
 
 
 def test_a_study_that_still_arrives_is_left_out(reconciler, archive):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -89,6 +89,25 @@ def test_only_dead_letters_are_listed(records, kind):
     records.write("study", record(kind))
     assert records.failures() == ({"study": record()} if kind is Kind.FAILED else {})
     assert records.read("study") == record(kind)
+
+
+def test_who_has_waited_long_enough(records, notes, client):
+    """Whoever's time is over, or has none; until another record takes that one's place."""
+    minute = timedelta(minutes=1)
+    for study, until in (("soon", NOON), ("late", NOON + minute), ("never", None)):
+        records.write(study, record(Kind.WAITING).model_copy(update={"until": until}))
+    records.write("failed", record())
+    assert records.waited(NOON - minute) == {"never"}
+    assert records.waited(NOON) == {"soon", "never"}
+    client.hashes.clear()
+    assert records.waited(NOON) == set()
+    for study in ("soon", "late", "never"):
+        records.read(study)
+    assert records.waited(NOON + minute) == {"soon", "late", "never"}
+    records.write("soon", record(Kind.GRADED))
+    del notes["late"]
+    records.recheck(FakeArchive())
+    assert records.waited(NOON + minute) == {"never"}
 
 
 def test_reading_mends_the_list(records, notes, client):
