@@ -4,6 +4,7 @@ import time
 
 import arrival
 import pytest
+import redis
 import stack
 
 from dicom_sr import reader
@@ -12,7 +13,7 @@ from worker.phantom import SMALL, make_phantom, write_phantom
 
 @pytest.mark.slow
 def test_a_study_on_a_dicomweb_server_is_graded_once(redis_server, tmp_path):
-    """Without any message the study is found, graded, and from then on left alone."""
+    """Without any message the study is found, graded, left alone, and forgotten when deleted."""
     phantom = make_phantom(7, slices=SMALL)
     write_phantom(phantom, tmp_path / "phantom")
     uid = phantom.study_instance_uid
@@ -37,5 +38,9 @@ def test_a_study_on_a_dicomweb_server_is_graded_once(redis_server, tmp_path):
             time.sleep(4)  # several passes of the reconciler, which see the report
             events = [event["event"] for event in arrival.log_events(worker, uid)]
             (stored,) = arrival.reports(client, uid)
+            notes = redis.Redis.from_url(redis_server.url)
+            assert notes.hkeys("lumbar-dicomweb:notes") == [uid.encode()]
+            client.delete(f"/studies/{arrival.orthanc_study(client, uid)}").raise_for_status()
+            worker.wait_until(lambda: not notes.hkeys("lumbar-dicomweb:notes"))
     assert len(reader.read(stored).findings) == 25
     assert (events.count("reconciled"), events.count("done")) == (1, 1)

@@ -24,6 +24,7 @@ from typing import Final
 import redis
 import structlog
 
+from worker.archive import HeldStudy
 from worker.archive.orthanc import OrthancArchive
 from worker.bundles.card import identity_of, read_card
 from worker.errors import LumbarError
@@ -80,7 +81,7 @@ class Keeper:
             _log.warning("a worker died", study=order.study, message=message)
 
     def reconcile(self) -> None:
-        """Send every study that is owed a grading.
+        """Send every study that is owed a grading, and forget those that were deleted.
 
         One keeper of all does this at a time, as long as no single study takes it longer than
         a whole period; then a second one may begin, which does no harm.
@@ -89,11 +90,17 @@ class Keeper:
         turn = _Turn(self._redis, f"{self._settings.queue}:reconciling", every_s * 0.9)
         if not turn.taken():
             return
+        held: set[str] = set()
+
+        def looked(one: HeldStudy) -> None:
+            turn.keep()
+            held.add(one.study)
+
         self._records.recheck(self._archive)
         owed = self._reconciler.owed(
             since=now() - timedelta(days=self._settings.reconcile_days),
             quiet=timedelta(seconds=every_s),
-            looked=lambda _: turn.keep(),
+            looked=looked,
             settled=self._outbox.add if self._settings.forward else lambda *_: None,
         )
         for one in owed:
@@ -101,6 +108,7 @@ class Keeper:
                 continue  # it is known of when it is done
             if message := self._queue.send_once(Order(one.study, priority=priority_of(one))):
                 _log.info("reconciled", study=one.study, message=message, reason=one.why)
+        self._records.forget_deleted(self._archive, held)
 
     def ticks(self) -> bool:
         """Whether `tick` is called, and comes to its end."""

@@ -8,7 +8,7 @@ that the reconciler writes them anew after Redis was wiped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -131,7 +131,10 @@ class Notes(Protocol):
 
 
 class RedisNotes:
-    """Notes in Redis's append-only file, for archives that have no place for them."""
+    """Notes in Redis's append-only file, for archives that have no place for them.
+
+    They outlive their studies there, until `Records` forgets those.
+    """
 
     def __init__(self, client: redis.Redis[bytes], queue: str) -> None:
         self._redis = client
@@ -148,6 +151,10 @@ class RedisNotes:
             self._redis.hdel(self._key, study)
         else:
             self._redis.hset(self._key, study, text)
+
+    def studies(self) -> set[str]:
+        """The studies with a note; raise `redis.RedisError`."""
+        return {study.decode() for study in self._redis.hkeys(self._key)}
 
 
 class Records:
@@ -200,12 +207,14 @@ class Records:
     def recheck(
         self, archive: Hospital, passed_over: Callable[[str, LumbarError], None] = warn_of
     ) -> None:
-        """Take out of the indexes what was deleted from the archive.
+        """Forget the studies in the indexes that were deleted from the archive.
 
         Raises `redis.RedisError`, and what `pass_over` raises.
         """
         indexed = {*self._redis.hkeys(self._index), *self._redis.hkeys(self._waiting)}
-        self.reread((study.decode() for study in indexed), archive, passed_over)
+        studies = {study.decode() for study in indexed}
+        self.reread(studies, archive, passed_over)
+        self._forget_deleted(studies, archive, passed_over)
 
     def reread(
         self,
@@ -217,6 +226,33 @@ class Records:
         for study in studies:
             try:
                 self.read(study)
+            except LumbarError as error:
+                pass_over(archive, study, error, passed_over)
+
+    def forget_deleted(self, archive: Hospital, held: Set[str]) -> None:
+        """Forget the studies that were deleted from the archive, which was seen to hold these.
+
+        Raises as `recheck` does.
+        """
+        if isinstance(self._notes, RedisNotes):
+            self._forget_deleted(self._notes.studies() - held, archive, warn_of)
+
+    def _forget_deleted(
+        self,
+        studies: Set[str],
+        archive: Hospital,
+        passed_over: Callable[[str, LumbarError], None],
+    ) -> None:
+        """Forget those of which the archive holds no image.
+
+        Only where notes outlive their studies; elsewhere they have gone with them.
+        """
+        if not isinstance(self._notes, RedisNotes):
+            return
+        for study in studies:
+            try:
+                if not archive.inventory(study):
+                    self.forget(study)
             except LumbarError as error:
                 pass_over(archive, study, error, passed_over)
 

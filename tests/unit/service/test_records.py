@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from worker.errors import ArchiveUnavailable
-from worker.service.records import Kind, Record, Records
+from worker.service.records import Kind, Record, Records, RedisNotes
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 INDEX = "q:failures"
@@ -32,6 +32,9 @@ class FakeRedis:
     def hdel(self, name, key):
         self._hash(name).pop(key.encode(), None)
 
+    def hget(self, name, key):
+        return self._hash(name).get(key.encode())
+
     def hgetall(self, name):
         return dict(self._hash(name))
 
@@ -50,10 +53,18 @@ class FakeNotes(dict):
 
 
 class FakeArchive:
-    """Well, or in trouble as a whole."""
+    """Well, or in trouble as a whole; with the images of these studies."""
 
-    def __init__(self, trouble=None):
+    def __init__(self, trouble=None, held=()):
         self.trouble = trouble
+        self.held = held
+        self.asked = []
+
+    def inventory(self, study):
+        self.asked.append(study)
+        if study == "odd":
+            raise ArchiveUnavailable("500")
+        return ["image"] if study in self.held else []
 
     def check(self):
         if self.trouble:
@@ -162,6 +173,48 @@ def test_what_was_deleted_from_the_archive_leaves_the_list(records, notes):
     assert records.failures().keys() == {"here", "deleted"}
     records.recheck(FakeArchive())
     assert records.failures().keys() == {"here"}
+
+
+@pytest.fixture
+def records_in_redis(client):
+    """Records whose notes do not go with the studies."""
+    return Records(RedisNotes(client, "q"), client, "q")
+
+
+def test_without_a_place_beside_the_study_deleted_ones_are_forgotten(records_in_redis):
+    """A dead letter or a wait of which the archive holds no image leaves list and notes."""
+    records = records_in_redis
+    kinds = {"here": Kind.FAILED, "odd": Kind.FAILED, "gone": Kind.FAILED, "waits": Kind.WAITING}
+    for study, kind in kinds.items():
+        records.write(study, record(kind))
+    told = []
+    records.recheck(FakeArchive(held=["here"]), lambda study, _: told.append(study))
+    assert told == ["odd"]
+    assert records.failures().keys() == {"here", "odd"}
+    assert records.waited(NOON) == set()
+    assert [records.read(study) for study in ("gone", "waits")] == [None, None]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_records_of_deleted_studies_are_forgotten(records_in_redis, kind):
+    """Whatever became of them; those that were listed a moment ago are not asked for again."""
+    records, archive = records_in_redis, FakeArchive(held=["new"])
+    for study in ("listed", "new", "gone", "odd"):
+        records.write(study, record(kind))
+    records.forget_deleted(archive, {"listed"})
+    assert sorted(archive.asked) == ["gone", "new", "odd"]
+    assert records.read("gone") is None
+    assert all(records.read(study) == record(kind) for study in ("listed", "new", "odd"))
+    with pytest.raises(ArchiveUnavailable, match="away"):
+        records.forget_deleted(FakeArchive(ArchiveUnavailable("away")), {"listed", "new"})
+
+
+def test_notes_beside_their_studies_are_left_to_the_archive(records, notes):
+    """A study without MR images keeps its record as long as it is there itself."""
+    records.write("CT", record())
+    records.recheck(FakeArchive())
+    records.forget_deleted(FakeArchive(), set())
+    assert records.failures().keys() == {"CT"}
 
 
 def test_a_note_that_cannot_be_read_hides_no_other(records, notes):
