@@ -81,7 +81,9 @@ class Reconciler:
         if not timedelta(0) <= self._clock() - self._settled_since < _MEMORY:
             self._settled, self._settled_since = {}, self._clock()
         waited = self._records.waited(self._clock())
+        listed = set()
         for held in self._archive.studies():
+            listed.add(held.study)
             looked(held)
             begin = None if held.study in waited else since
             if self._arrives(held, one_pass) or not self._within(held, begin, quiet):
@@ -100,6 +102,10 @@ class Reconciler:
                 yield Owed(held.study, why, held.changed)
             elif record is not None:
                 settled(held.study, record)
+        # A study that is deleted and sent again is a new one, even if it looks the same.
+        for known in (self._settled, self._seen):
+            for study in known.keys() - listed:
+                del known[study]
 
     def _arrives(self, held: HeldStudy, one_pass: bool) -> bool:
         if held.stable is not None:

@@ -291,6 +291,19 @@ def test_a_study_that_was_found_settled_is_not_looked_at_again(reconciler, archi
     assert reasons(reconciler) == [Why.UNKNOWN]
 
 
+def test_a_study_that_was_deleted_and_came_again_is_looked_at(reconciler, archive, records):
+    """Though it looks as it did when it was found settled: its record and report went with it."""
+    records["s"] = record()
+    archive.change(stable=None, changed=None)
+    assert reasons(reconciler) + reasons(reconciler) == []
+    held, archive.held = archive.held, []
+    assert reasons(reconciler) == []
+    archive.held = held
+    records.clear()
+    assert reasons(reconciler) == []  # it may still arrive
+    assert reasons(reconciler) == [Why.UNKNOWN]
+
+
 @pytest.mark.parametrize(
     "known", [record(**WAITING), record(Kind.FAILED)], ids=["waiting", "failed"]
 )
