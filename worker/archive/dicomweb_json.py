@@ -21,6 +21,7 @@ from worker.nouns.study import Unreadable
 _INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _FLOATS: Final = frozenset({"FL", "FD"})
 _READ: Final = frozenset(map(str, STR_VR)) | _INTEGERS | _FLOATS | {"AT", "SQ"}
+_PIXELS: Final = 0x7FE0
 _DS_LENGTH: Final = 16  # PS3.5 6.2
 
 
@@ -49,7 +50,9 @@ def _dataset(attributes: Mapping[str, object], nesting: int) -> Dataset:
 def _element(name: str, attribute: object, nesting: int) -> DataElement | None:
     """One attribute, None where it is left out; raises anything where it is malformed."""
     tag = Tag(int(name, 16))
-    if tag.is_private or tag.group < 0x0008 or not isinstance(attribute, Mapping):
+    if tag.is_private or tag.group < 0x0008 or tag.group == _PIXELS:
+        return None
+    if not isinstance(attribute, Mapping):
         return None
     vr = dictionary_VR(tag)
     if " or " in vr:  # what the pixels decide (PS3.5 annex A), the server has decided

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worker.archive.dicomweb_json import header_from_json
@@ -31,6 +31,7 @@ ATTRIBUTES = st.fixed_dictionaries(
 
 
 @settings(deadline=None)
+@example({"7FE00010": {"vr": "US"}})
 @given(JSON | st.dictionaries(NAMES, JSON | ATTRIBUTES))
 def test_no_answer_is_too_odd(attributes):
     """Whatever a server says, what can be read is read and can be asked for, pixels never."""
