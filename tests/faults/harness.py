@@ -89,9 +89,13 @@ class Hospital:
     # What happens to it.
 
     @contextmanager
-    def trial(self, fault: str) -> Iterator[Trial]:
-        """A fault in the body; after it every study that was sent has its outcome once."""
-        self.heal()
+    def trial(self, fault: str, *, heal: bool = True) -> Iterator[Trial]:
+        """A fault in the body; after it every study that was sent has its outcome once.
+
+        Before it all that has ended is started, unless `heal` is false.
+        """
+        if heal:
+            self.heal()
         trial = Trial(fault)
         self.trials.append(trial)
         yield trial
@@ -132,9 +136,9 @@ class Hospital:
         shutil.rmtree(self.redis.process.log.parent / "appendonlydir")
         self.redis.process.restart()
 
-    def child(self) -> int:
-        """The process id of the child that grades."""
-        parent = self.worker.popen.pid
+    def child(self, worker: stack.Process | None = None) -> int:
+        """The process id of the child that grades, of the first worker or another."""
+        parent = (worker or self.worker).popen.pid
         return next(
             pid for pid in children(parent) if b"keep" not in command_line(pid).split(b"\0")
         )

@@ -1,5 +1,7 @@
 """Several workers, and several messages about one study."""
 
+import os
+import signal
 import time
 
 from harness import order
@@ -42,5 +44,23 @@ def test_another_worker_takes_over(hospital, check):
         trial.ends()
         hospital.wait(lambda: lives.said().count(study) > before, "the other worker's step")
         assert time.monotonic() - trial.over < RECOVERY_S
+        hospital.wait_for_outcomes(trial)
+    check()
+
+
+def test_a_worker_that_takes_no_studies_ends(hospital, check):
+    """A child that neither works nor dies is noticed: the worker ends, and starts anew."""
+    hospital.worker.kill_group()
+    with (
+        hospital.second_worker({"LUMBAR_STALLED_S": "4"}) as second,
+        hospital.trial("a worker that takes no studies", heal=False) as trial,
+    ):
+        os.kill(hospital.child(second), signal.SIGSTOP)
+        for _ in range(3):
+            hospital.send(trial)
+        assert second.popen.wait(90) != 0
+        assert "nobody takes them" in second.said()
+        second.restart()
+        trial.ends()
         hospital.wait_for_outcomes(trial)
     check()

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
+import redis
 from structlog.testing import capture_logs
 
 from worker.archive import HeldStudy
 from worker.errors import ArchiveUnavailable
 from worker.service import keeper as keepers
 from worker.service.keeper import Keeper
+from worker.service.queue import Order
 from worker.settings import Settings
 
 PASS_S = 1.5
@@ -81,3 +83,30 @@ def test_why_work_was_put_off_is_said():
             "reason": "the archive answers HTTP 503",
         }
     ]
+
+
+def test_studies_that_nobody_takes_are_noticed(keeper, monkeypatch):
+    """Only while messages wait and no lease is held; a Redis that was away is no such time."""
+    one = keeper(SlowReconciler())
+    one.tick()
+    assert one.left_s() == 0
+    one._queue.send(Order("waits"))
+    one.tick()
+    time.sleep(0.2)
+    one.tick()
+    assert one.left_s() >= 0.2
+    with one._leases.hold("other", "{}", 60):
+        one.tick()
+        assert one.left_s() == 0
+    one.tick()
+    time.sleep(0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(one._queue, "send_due", away)
+        with pytest.raises(redis.ConnectionError):
+            one.tick()
+    one.tick()
+    assert one.left_s() < 0.2
+
+
+def away() -> None:
+    raise redis.ConnectionError("away")

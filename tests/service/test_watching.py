@@ -39,7 +39,7 @@ from worker.settings import Settings
 SURNAME, GIVEN, PATIENT_ID, BORN = "ZWOELFENDER", "OTTOKAR", "GEHEIM-4711-X", "19630317"
 MODEL = "Testscan 1.5T"
 
-STALLED_S = 6
+STALLED_S = 10
 ODD = (
     *("SeriesDescription", "ProtocolName", "StudyDescription", "StationName", "AccessionNumber"),
     *("InstitutionName", "ImageComments", "PatientComments", "OperatorsName", "StudyID"),

@@ -247,11 +247,6 @@ class DicomwebArchive:
             headers={"Accept": _AS_STORED},
             timeout=self._timeout_s,
         )
-        if response.status_code == requests.codes.not_acceptable:
-            raise BrokenStudy(
-                f"{self._server} cannot give an object as it is stored "
-                f"(HTTP {response.status_code}); its log says why"
-            )
         response.raise_for_status()
         return _file_in(response.headers["Content-Type"], response.content)
 

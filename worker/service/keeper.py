@@ -68,10 +68,12 @@ class Keeper:
         self._reconciler = Reconciler(self._archive, self._records)
         self._outbox = Outbox(client, settings.queue, archive_timeout_s=settings.orthanc_timeout_s)
         self._ticked = self._idle_at = time.monotonic()
+        self._left_since: float | None = None
 
     def tick(self) -> None:
         """Send what has waited long enough, and what a dead worker left behind."""
         self._ticked = time.monotonic()
+        left_since, self._left_since = self._left_since, None
         self._models.say(self._bundle.sha256)
         for order, message in self._queue.send_due():
             _log.info("tried again", study=order.study, message=message, tries=order.tries)
@@ -79,6 +81,12 @@ class Keeper:
             order = Order.parse(words)
             message = self._queue.send(order)
             _log.warning("a worker died", study=order.study, message=message)
+        if any(self._queue.depth().values()) and not self._leases.running():
+            self._left_since = left_since or time.monotonic()
+
+    def left_s(self) -> float:
+        """For how long studies have waited while no worker had one in hand."""
+        return time.monotonic() - self._left_since if self._left_since else 0.0
 
     def reconcile(self) -> None:
         """Send every study that is owed a grading, and forget those that were deleted.
@@ -117,13 +125,14 @@ class Keeper:
     def look(self) -> QueueState:
         """The queue as it is now; raise `redis.RedisError`."""
         depth, (ended_s, succeeded_s) = self._queue.depth(), self._queue.ended_s()
-        if not any(depth.values()) and not self._queue.taken():
+        running = len(self._leases.running())
+        if not any(depth.values()) and not running:
             self._idle_at = time.monotonic()
         return QueueState(
             depth=depth,
             oldest_s=self._queue.oldest_s(),
             later=len(self._queue.waiting()),
-            running=len(self._leases.running()),
+            running=running,
             dead_letters=self._records.dead_letters(),
             busy_s=time.monotonic() - self._idle_at,
             ended_s=ended_s,
@@ -204,6 +213,19 @@ def keep(settings: Settings, news: int | None = None) -> None:
     while os.getppid() == parent and all(thread.is_alive() for thread in threads):
         time.sleep(TICK_S)
         _try(keeper.tick)
+        if keeper.left_s() > 2 * settings.patience_s:
+            _end(parent, settings.stop_s)
+
+
+def _end(worker: int, patience_s: float) -> None:
+    """End a worker that takes no studies, for its service manager to start it anew."""
+    _log.critical("studies wait and nobody takes them: the worker ends, to be started anew")
+    os.kill(worker, signal.SIGQUIT)
+    deadline = time.monotonic() + patience_s
+    while os.getppid() == worker and time.monotonic() < deadline:
+        time.sleep(TICK_S)
+    if os.getppid() == worker:
+        os.kill(worker, signal.SIGKILL)
 
 
 def watch(stopped: threading.Event, wire: Wire) -> None:

@@ -26,7 +26,6 @@ TASK_NAME: Final = "lumbar.grade_study"
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 600.0
 _SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
-_UNACKED: Final = "unacked"  # kombu's hash of messages that were taken, of all queues
 _STANDING_S: Final = 10.0
 """For so long a look at all that waits holds; a study sent twice is found done."""
 _CLAIMED_S: Final = 30
@@ -201,11 +200,6 @@ class Queue:
                 sent = json.loads(text)["headers"].get("sent")
                 ages.append(max(0.0, time.time() - sent) if sent else 0.0)
         return max(ages)
-
-    def taken(self) -> int:
-        """How many messages workers have taken and not yet acknowledged."""
-        held = (json.loads(text) for text in self._redis.hvals(_UNACKED))
-        return sum(routing_key == self._name for _message, _exchange, routing_key in held)
 
     def ended(self, *, well: bool) -> None:
         """A study came to its end just now; `well` if it is graded or was found graded."""
