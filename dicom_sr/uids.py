@@ -30,13 +30,15 @@ def derived_uid(*parts: str) -> str:
     return f"2.25.{number}"
 
 
-def fingerprint(images: Iterable[ImageReference]) -> str:
+def fingerprint(images: Iterable[ImageReference], decisions: Iterable[str] = ()) -> str:
     """SHA-256, in hexadecimal, of the set of (series, SOP instance) of the routed series.
 
-    Order, repetition and frames do not matter: it changes when an image arrives or goes.
+    `decisions` are words for how these images are used, or why they are not. Order, repetition
+    and frames do not matter: it changes when an image arrives or goes, or is used otherwise.
     """
     pairs = sorted({(i.series_instance_uid, i.sop_instance_uid) for i in images})
-    return _digest(uid for pair in pairs for uid in pair).hex()
+    uids = [uid for pair in pairs for uid in pair]
+    return _digest([*uids, *sorted(set(decisions))]).hex()
 
 
 def sr_instance_uid(study_uid: str, fingerprint: str, bundle_sha256: str) -> str:

@@ -140,14 +140,15 @@ def test_a_series_that_comes_late_revises_the_report(loop, tmp_path):
 
 def wait_for_report(loop, phantom: Phantom, but: str = "") -> pydicom.Dataset:
     """The report about all series of a phantom but one, once it is in the archive."""
+    wanted_series = [s for s in phantom.series if s.series_instance_uid != but]
     images = [
         ImageReference(series.series_instance_uid, uid)
-        for series in phantom.series
-        if series.series_instance_uid != but
+        for series in wanted_series
         for uid in series.sop_instance_uids
     ]
+    roles = [f"{series.role}={series.series_instance_uid}" for series in wanted_series]
     study, bundle = phantom.study_instance_uid, load_bundle().identity
-    wanted = uids.sr_instance_uid(study, uids.fingerprint(images), bundle.sha256)
+    wanted = uids.sr_instance_uid(study, uids.fingerprint(images, roles), bundle.sha256)
     deadline = time.monotonic() + 240
     while True:
         for report in arrival.reports(loop.client, study):

@@ -159,6 +159,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, servers_installed: None) -
         "LUMBAR_HEALTH_PORT": str(port),
         "LUMBAR_STALLED_S": str(STALLED_S),
         "LUMBAR_INCOMPLETE": "wait",
+        "LUMBAR_LOG_LEVEL": "debug",  # the last test reads every word
         "LUMBAR_ORTHANC_TIMEOUT_S": "3",
         "TMPDIR": str(folder / "tmp"),
     }

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _ALL: Final = "all"
 _AGO: Final = re.compile(r"([0-9]{1,5})([hdw])")
 _UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
+_ASKED: Final = "asked for"
+_NO_MODELS: Final = ""
+"""The SHA-256 of none: whatever graded a study, it was another."""
 _ROWS: Final = 50
 """How many studies a table shows; --json has them all."""
 
@@ -107,7 +110,8 @@ def reconcile(
     "lumbar regrade --all --bundle NEW_BUNDLE --dry-run    # how many would it be?\n\n"
     "LUMBAR_BUNDLE=NEW_BUNDLE lumbar serve                 # all workers, restarted\n\n"
     "lumbar regrade --all --bundle NEW_BUNDLE\n\n"
-    "lumbar regrade 1.2.840.1 --urgent"
+    "lumbar regrade 1.2.840.1 --urgent\n\n"
+    "lumbar regrade --all --rules                          # after a change of LUMBAR_SITE_RULES"
 )
 def regrade(
     studies: Annotated[
@@ -126,6 +130,14 @@ def regrade(
     everything: Annotated[
         bool, typer.Option("--all", help="Every study that other models graded.")
     ] = False,
+    rules: Annotated[
+        bool,
+        typer.Option(
+            "--rules",
+            help="Also what these models graded: after a change of the site's rules or of "
+            "LUMBAR_MIN_AGE. Where routing comes out as before, the report stays.",
+        ),
+    ] = False,
     urgent: Annotated[
         bool, typer.Option("--urgent", help="Before all others, and not behind them.")
     ] = False,
@@ -136,7 +148,8 @@ def regrade(
 
     A new bundle alone regrades nothing: reports stay until this asks for new ones. The new
     report names the old one as revised, and both stay in the archive. A study that these very
-    models graded is left as it is: the same images and models give the same report.
+    models graded is left as it is: the same images and models give the same report, unless
+    the rules of routing were changed (--rules).
 
     Workers grade with the bundle of their own LUMBAR_BUNDLE, whatever is named here. So set that
     first and restart them; while a running worker uses other models, nothing is sent. Without
@@ -158,6 +171,8 @@ def regrade(
     models = inspect(bundle or configured).identity
     priority = Priority.URGENT if urgent else Priority.BACKLOG
 
+    asked = _ASKED if rules else str(Why.OTHER_MODELS)
+
     def send(study: str) -> State:
         return _sent(desk, Order(study, regrade=True, priority=priority), dry_run)
 
@@ -165,18 +180,18 @@ def regrade(
         if not dry_run:
             _check_models(desk, models)
         if names:
-            found = _named(desk, names, models, send)
+            found = _named(desk, names, None if rules else models, send)
         else:
             with looking_at(desk.archive) as looked:
                 owed = Reconciler(desk.archive, desk.records).owed(
                     since=begin,
-                    bundle=models.sha256,
+                    bundle=_NO_MODELS if rules else models.sha256,
                     one_pass=True,
                     looked=looked,
                     passed_over=passed_over,
                 )
                 found = [
-                    Found(one.study, one.why, send(one.study), one.changed)
+                    Found(one.study, asked, send(one.study), one.changed)
                     for one in owed
                     if one.why is Why.OTHER_MODELS
                 ]
@@ -230,9 +245,12 @@ def _check_models(desk: Desk, models: BundleIdentity) -> None:
 
 
 def _named(
-    desk: Desk, names: Sequence[str], models: BundleIdentity, send: Callable[[str], State]
+    desk: Desk, names: Sequence[str], models: BundleIdentity | None, send: Callable[[str], State]
 ) -> list[Found]:
-    """Send the studies of these names, all of them or, where one is not there, none."""
+    """Send the studies of these names, all of them or, where one is not there, none.
+
+    With `models` what they graded already is left as it is.
+    """
     from worker.service.records import Kind, sources_of
 
     held = {}
@@ -244,8 +262,11 @@ def _named(
     found = []
     for study, inventory in held.items():
         record = desk.records.read(study)
-        if record is None or not record.about(sources_of(inventory), models.sha256):
-            found.append(Found(study, "asked for", send(study)))
+        known = record is not None and record.about(
+            sources_of(inventory), models.sha256 if models else None
+        )
+        if record is None or not known or (models is None and record.kind is Kind.GRADED):
+            found.append(Found(study, _ASKED, send(study)))
         elif record.kind is not Kind.GRADED:
             why = f"{record.kind} with these models: see `lumbar failures show`"
             found.append(Found(study, why, State.LEFT))

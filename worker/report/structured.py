@@ -42,11 +42,17 @@ def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
 
 
 def fingerprint(routed: RoutedStudy) -> str:
-    """The fingerprint of the routed series' instances: nothing is graded on any other.
+    """The fingerprint of the routed series' instances, of their roles, and of what excludes them.
 
-    Other series may still exclude a study: the patient's age is read from all of them.
+    So a corrected rule of the site's, or another minimum age, makes another report of the study.
     """
-    return uids.fingerprint(_routed_images(routed))
+    roles = (
+        f"{role}={series.series_instance_uid}"
+        for role, chosen in routed.roles.items()
+        for series in chosen
+    )
+    reasons = (exclusion.reason for exclusion in routed.exclusions)
+    return uids.fingerprint(_routed_images(routed), [*roles, *reasons])
 
 
 def source_headers(routed: RoutedStudy) -> list[Dataset]:

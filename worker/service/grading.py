@@ -78,8 +78,8 @@ class Grading:
         The archive is the judge. Nothing is done where a record speaks of these very images
         and its report, if it names one, is still there; nor where the archive holds a report
         about the images that routing chooses (the same study was sent again, our own report
-        came back). With `regrade` only a report of the same models counts. A report of fewer
-        images stays, and is named as revised.
+        came back). With `regrade` only a report of the same models counts, and routing is always
+        asked. A report of fewer images stays, and is named as revised.
 
         Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the report is
         not there after it was stored; `BrokenStudy` when another report, or something that is
@@ -88,6 +88,8 @@ class Grading:
         known = record = self.records.read(study)
         if record and not record.about(sources, self._models if regrade else None):
             record = None
+        if regrade and record and record.kind is Kind.GRADED:
+            record = None  # the site's rules may have changed: routing tells
         if record and record.stands(self.clock()) and record.report_is_in(self.archive, study):
             return _LEFT.get(record.kind, Outcome.LEFT)
 

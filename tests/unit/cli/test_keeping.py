@@ -306,6 +306,20 @@ def test_regrade_sends_what_other_models_graded(lumbar, service):
     assert service.sent[1:] == [Order("theirs", regrade=True, priority=Priority.URGENT)]
 
 
+def test_regrade_after_a_change_of_rules_asks_for_all(lumbar, service):
+    """With --rules what these models graded is sent too; what was given up is not."""
+    service.adds("ours", Kind.GRADED)
+    service.adds("theirs", Kind.GRADED, OTHERS)
+    service.adds("failed", Kind.FAILED)
+    assert "found 2, queued 2" in lumbar("regrade", "--all", "--rules")[1]
+    assert {order.study for order in service.sent} == {"ours", "theirs"}
+    found = json.loads(lumbar("regrade", "ours", "failed", "--rules", "--json")[1])["studies"]
+    assert [(one["study"], one["why"]) for one in found] == [
+        ("ours", "asked for"),
+        ("failed", "failed with these models: see `lumbar failures show`"),
+    ]
+
+
 def test_regrade_by_name_says_what_is_left(lumbar, service):
     """What these models have decided already is told, and what to do about it."""
     service.adds("ours", Kind.GRADED)

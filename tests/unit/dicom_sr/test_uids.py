@@ -56,3 +56,6 @@ def test_fingerprint_tells_series_apart() -> None:
     """The same SOP Instance UID in another series is another image."""
     a, b = ImageReference("1", "9"), ImageReference("2", "9")
     assert len({uids.fingerprint([a]), uids.fingerprint([b]), uids.fingerprint([a, b])}) == 3
+    used = {uids.fingerprint([a], words) for words in ([], ["t1"], ["t2"], ["t1", "t2"])}
+    assert len(used) == 4
+    assert uids.fingerprint([a], ["t1", "t2"]) == uids.fingerprint([a], ["t2", "t1", "t1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ import pytest
 from pydicom import Dataset
 
 from dicom_sr.findings import TARGETS, BundleIdentity, NotAssessed, NotAssessedReason, Report
+from dicom_sr.revisions import predecessors
 from worker.archive.folder import FolderArchive
 from worker.bundles.loading import Bundle
 from worker.errors import ArchiveUnavailable, BrokenStudy, NotLumbar
+from worker.intake.site import SiteRule
 from worker.nouns.study import Instance, Role
 from worker.nouns.volume import Volumes
 from worker.phantom import SMALL, make_phantom, write_phantom
@@ -176,6 +179,22 @@ def test_other_models_alone_regrade_nothing(grading, study, recorded):
     (replaced,) = second.PredecessorDocumentsSequence
     (series,) = replaced.ReferencedSeriesSequence
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+def test_other_rules_make_another_report_where_it_is_asked_for(grading, study):
+    """A corrected rule or age regrades nothing by itself; on demand the report is revised."""
+    run(grading, study)
+
+    def taken_for(role: Role, text: str) -> SiteRule:
+        return SiteRule(text, role, "", (("description", re.compile(text)),))
+
+    rules = taken_for(Role.SAGITTAL_T2, "^t1_tse_sag"), taken_for(Role.SAGITTAL_T1, "^t2_tse_sag")
+    swapped = replace(grading, site=rules)
+    assert run(swapped, study) is Outcome.NOTHING_NEW
+    assert run(swapped, study, regrade=True) is Outcome.GRADED
+    assert run(swapped, study, regrade=True) is Outcome.NOTHING_NEW
+    first, second = grading.archive.reports.values()
+    assert predecessors(second) == [first.SOPInstanceUID]
 
 
 def test_a_rejection_stands_while_the_images_do(grading, study):
