@@ -23,7 +23,7 @@ demo: setup viewer ## A study arrives in a real Orthanc and comes back graded (S
 test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --ignore=tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/faults
 	$(BIN)/pytest -n 3 --dist worksteal tests/faults
 
 lint: setup ## Style, types and layers
