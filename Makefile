@@ -24,7 +24,7 @@ test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/faults
-	$(BIN)/pytest -n 3 --dist worksteal tests/faults
+	$(BIN)/pytest -n 4 --maxschedchunk 1 --durations 8 tests/faults
 
 lint: setup ## Style, types and layers
 	$(BIN)/ruff check .

@@ -224,8 +224,7 @@ class Settings(BaseSettings):
         default=None,
         gt=0,
         description="Not ready when studies wait and none has ended for so long; the time limit "
-        "and two minutes where not set. After twice that with none in hand the worker ends, to "
-        "be started anew.",
+        "and two minutes where not set.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")

@@ -78,6 +78,11 @@ def rows() -> list[table.Row]:
     return ROWS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, lest one process be left with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process of several hands its rows to the one that started it."""
     if hasattr(session.config, "workeroutput"):

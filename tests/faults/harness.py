@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -203,7 +204,14 @@ class Hospital:
         deadline = time.monotonic() + patience_s
         while not until():
             assert time.monotonic() < deadline, f"{what} does not come\n{self.worker.tail(60)}"
+            self.start_anew()
             time.sleep(0.02)
+
+    def start_anew(self) -> None:
+        """Do what a service manager does with a worker that ended because it took no studies."""
+        if self.worker.popen.poll() and "nobody takes them" in self.worker.said():
+            warnings.warn("a worker took no studies, ended and was started anew", stacklevel=1)
+            self.worker.restart()
 
     # What became of it.
 

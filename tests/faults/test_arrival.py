@@ -4,6 +4,7 @@ import threading
 import time
 
 import proxy
+import pytest
 
 
 def test_the_same_study_three_times(hospital, check):
@@ -66,6 +67,7 @@ def test_two_senders_at_once(hospital, check):
     check()
 
 
+@pytest.mark.slow
 def test_thirty_at_once(hospital, check):
     """Thirty studies that arrive together are graded once each."""
     with hospital.trial("30 studies at once") as trial:

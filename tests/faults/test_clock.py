@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import harness
+import pytest
 from needs import cannot_run
 
 LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
@@ -20,6 +21,7 @@ def set_clock(file: Path, offset_s: int) -> None:
     file.with_suffix(".new").rename(file)
 
 
+@pytest.mark.slow
 def test_the_clock_steps(servers_installed, bundle, new_study, rows, tmp_path):
     """An hour forward in one study and two back in another: either is graded once."""
     if not FAKETIME:

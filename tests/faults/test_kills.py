@@ -49,6 +49,7 @@ def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check
     check()
 
 
+@pytest.mark.slow
 def test_a_study_that_kills_its_worker_each_time(hospital, check):
     """After as many tries as are allowed it is a dead letter that says why, where and when."""
     with hospital.trial("a study that kills its worker each time") as trial:
@@ -67,6 +68,7 @@ def test_a_study_that_kills_its_worker_each_time(hospital, check):
     assert record["time"]
 
 
+@pytest.mark.slow
 def test_a_study_that_hangs(hospital, check):
     """Past the time limit its process is killed, and it is a dead letter; others are graded."""
     with hospital.trial("a study that hangs") as trial:

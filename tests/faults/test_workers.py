@@ -4,10 +4,12 @@ import os
 import signal
 import time
 
+import pytest
 from harness import order
 from kills import RECOVERY_S
 
 
+@pytest.mark.slow
 def test_two_workers(hospital, check):
     """Workers that are told of the same studies at the same time write one report of each."""
     with (
@@ -26,6 +28,7 @@ def test_two_workers(hospital, check):
     check()
 
 
+@pytest.mark.slow
 def test_another_worker_takes_over(hospital, check):
     """The study of a worker that is killed is taken up by another within 30 s."""
     with (
@@ -48,6 +51,7 @@ def test_another_worker_takes_over(hospital, check):
     check()
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_no_studies_ends(hospital, check):
     """A child that neither works nor dies is noticed: the worker ends, and starts anew."""
     hospital.worker.kill_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from uuid import uuid4
@@ -15,6 +16,7 @@ from worker.errors import ArchiveUnavailable
 from worker.service import keeper as keepers
 from worker.service.keeper import Keeper
 from worker.service.queue import Order
+from worker.service.telling import News
 from worker.settings import Settings
 
 PASS_S = 1.5
@@ -106,6 +108,25 @@ def test_studies_that_nobody_takes_are_noticed(keeper, monkeypatch):
             one.tick()
     one.tick()
     assert one.left_s() < 0.2
+
+
+def test_a_worker_whose_ready_child_gets_nothing_is_stuck(keeper, monkeypatch):
+    """Not while the child starts, nor after it has died: then another starts."""
+    monkeypatch.setattr(keepers, "_IDLE_S", 0.1)
+    one = keeper(SlowReconciler())
+    one._queue.send(Order("waits"))
+    one.tick()
+    time.sleep(0.2)
+    one.tick()
+    assert not one.stuck()
+    child = subprocess.Popen(["sleep", "60"])
+    one.take(News(process=child.pid, bundle="default"))
+    assert not one.stuck()
+    time.sleep(0.2)
+    assert one.stuck()
+    child.kill()
+    child.wait()
+    assert not one.stuck()
 
 
 def away() -> None:

@@ -46,6 +46,8 @@ from worker.settings import Settings
 TICK_S: Final = 1.0
 _LONGEST_TICK_S: Final = 60.0
 _LOOK_TIMEOUT_S: Final = 5.0
+_IDLE_S: Final = 60.0
+"""A child that is ready takes a study that waits at once."""
 _FRESH: Final = timedelta(days=1)
 """What changed this recently was missed just now; what changed before is a backlog."""
 
@@ -69,6 +71,7 @@ class Keeper:
         self._outbox = Outbox(client, settings.queue, archive_timeout_s=settings.orthanc_timeout_s)
         self._ticked = self._idle_at = time.monotonic()
         self._left_since: float | None = None
+        self._heard: dict[int, float] = {}
 
     def tick(self) -> None:
         """Send what has waited long enough, and what a dead worker left behind."""
@@ -87,6 +90,21 @@ class Keeper:
     def left_s(self) -> float:
         """For how long studies have waited while no worker had one in hand."""
         return time.monotonic() - self._left_since if self._left_since else 0.0
+
+    def stuck(self) -> bool:
+        """Whether studies wait that nobody takes, though a child of this worker could.
+
+        Celery has been seen to take a message after Redis was away, and to give it to no child
+        ever after.
+        """
+        now, left_s = time.monotonic(), self.left_s()
+        idle = False
+        for pid, heard in tuple(self._heard.items()):
+            if _lives(pid):
+                idle |= now - heard > _IDLE_S
+            else:
+                del self._heard[pid]
+        return left_s > 2 * self._settings.patience_s or (left_s > _IDLE_S and idle)
 
     def reconcile(self) -> None:
         """Send every study that is owed a grading, and forget those that were deleted.
@@ -142,6 +160,7 @@ class Keeper:
 
     def take(self, news: News) -> None:
         """A child told how a study ended: the whole queue is to know when that was."""
+        self._heard[news.process] = time.monotonic()
         if news.outcome in ("", RETRIED):
             return
         try:
@@ -213,8 +232,12 @@ def keep(settings: Settings, news: int | None = None) -> None:
     while os.getppid() == parent and all(thread.is_alive() for thread in threads):
         time.sleep(TICK_S)
         _try(keeper.tick)
-        if keeper.left_s() > 2 * settings.patience_s:
+        if keeper.stuck():
             _end(parent, settings.stop_s)
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _end(worker: int, patience_s: float) -> None:
