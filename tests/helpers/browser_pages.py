@@ -81,8 +81,8 @@ def wait_for_labels(page: Page, count: int) -> None:
     )
 
 
-def wait_for_label(page: Page, viewport: str, label: str) -> Shown:
-    """Wait until a viewport shows a label; what it shows then."""
+def wait_for_label(page: Page, viewport: str, label: str) -> None:
+    """Wait until a viewport shows a label."""
     page.wait_for_function(
         """([viewport, label]) => [...document.querySelectorAll(
           `[data-viewport-uid="${viewport}"] g[data-annotation-uid]`
@@ -90,4 +90,3 @@ def wait_for_label(page: Page, viewport: str, label: str) -> Shown:
         arg=[viewport, label],
         timeout=15_000,
     )
-    return screen(page)[viewport]
