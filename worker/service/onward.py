@@ -14,7 +14,7 @@ import structlog
 
 from worker.archive.orthanc import OrthancArchive
 from worker.errors import LumbarError, StudyGone
-from worker.service.queue import wait_s
+from worker.service.queue import SETTLE, wait_s
 from worker.service.records import Record, Records
 
 _ANSWERS: Final = 6
@@ -28,13 +28,6 @@ local due = redis.call('zscore', KEYS[1], ARGV[1])
 if not due or tonumber(due) > tonumber(ARGV[2]) then return false end
 redis.call('zadd', KEYS[1], ARGV[3], ARGV[1])
 return tonumber(redis.call('hget', KEYS[2], ARGV[1]) or '0')
-"""
-# Only what is still as it was claimed: a newer report may have been noted meanwhile.
-_SETTLE: Final = """
-local due = redis.call('zscore', KEYS[1], ARGV[1])
-if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
-redis.call('zrem', KEYS[1], ARGV[1])
-return redis.call('hdel', KEYS[2], ARGV[1])
 """
 # ARGV[4]: when it is due again.
 _PUT_OFF: Final = """
@@ -55,7 +48,7 @@ class Outbox:
         self._due, self._tries = f"{queue}:onward", f"{queue}:onward:tries"
         self._sending_s = _ANSWERS * archive_timeout_s
         self._claim, self._settle, self._put_off = map(
-            client.register_script, (_CLAIM, _SETTLE, _PUT_OFF)
+            client.register_script, (_CLAIM, SETTLE, _PUT_OFF)
         )
 
     def add(self, study: str, record: Record | None = None) -> None:

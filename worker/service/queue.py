@@ -37,13 +37,13 @@ if not due or tonumber(due) > tonumber(ARGV[2]) then return false end
 redis.call('zadd', KEYS[1], ARGV[3], ARGV[1])
 return redis.call('hget', KEYS[2], ARGV[1])
 """
-# Only what is still as it was claimed: the study may have been put off anew meanwhile.
-_SETTLE: Final = """
+SETTLE: Final = """
 local due = redis.call('zscore', KEYS[1], ARGV[1])
 if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('zrem', KEYS[1], ARGV[1])
 return redis.call('hdel', KEYS[2], ARGV[1])
 """
+"""Ends a claim, of an order or of a report to send on, unless it was noted anew meanwhile."""
 
 # ARGV: study, when, the order.
 _PUT_OFF: Final = """
@@ -107,7 +107,7 @@ class Queue:
         self._redis = client
         self._name = name
         self._claim = client.register_script(_CLAIM)
-        self._settle = client.register_script(_SETTLE)
+        self._settle = client.register_script(SETTLE)
         self._put_off = client.register_script(_PUT_OFF)
         self._standing: set[tuple[str, bool]] = set()
         self._stood_at = -math.inf
