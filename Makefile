@@ -18,7 +18,7 @@ help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: setup viewer ## A study arrives in a real Orthanc and comes back graded (STUDY=DIR, KEEP=1)
-	STUDY="$(STUDY)" KEEP="$(KEEP)" $(BIN)/python deploy/demo/run.py
+	STUDY="$(STUDY)" KEEP="$(KEEP)" $(BIN)/python -m deploy.demo.run
 
 test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests

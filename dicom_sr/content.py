@@ -41,7 +41,7 @@ VIEWER_TOOL: Final = "Cornerstone3DTools@^0.1.0:ArrowAnnotate:"
 
 def label(finding: Graded) -> str:
     """The text that viewers draw, such as `L4/L5 left subarticular stenosis: Severe`."""
-    return f"{finding.target}: {finding.severity.words}"
+    return f"{finding.target}: {finding.severity.label}"
 
 
 def tree(report: Report, sources: Sources, sr_instance_uid: str) -> ContentItem:

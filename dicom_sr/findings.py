@@ -46,7 +46,7 @@ class Condition(StrEnum):
         return (Side.LEFT, Side.RIGHT)
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The condition as a radiologist writes it, in lower case."""
         return self.value.replace("_", " ")
 
@@ -59,7 +59,7 @@ class Severity(StrEnum):
     SEVERE = "severe"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The grade as people read it."""
         return {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}[self]
 
@@ -70,7 +70,7 @@ class Severity(StrEnum):
 
 
 class NotAssessedReason(StrEnum):
-    """Why a target has no grade; the value is the stable code, `words` is for people."""
+    """Why a target has no grade; the value is the stable code, `label` is for people."""
 
     NO_SAGITTAL_T1 = "no_sagittal_t1"
     NO_SAGITTAL_T2 = "no_sagittal_t2"
@@ -89,7 +89,7 @@ class NotAssessedReason(StrEnum):
     METAL_ARTEFACT = "metal_artefact"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The reason as people read it."""
         return _REASON_WORDS[self]
 
@@ -125,11 +125,11 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.side not in self.condition.sides:
-            raise ValueError(f"{self.condition.words} at {self.level} has no side {self.side!r}")
+            raise ValueError(f"{self.condition.label} at {self.level} has no side {self.side!r}")
 
     def __str__(self) -> str:
         """The label drawn beside the point, such as `L4/L5 left subarticular stenosis`."""
-        return " ".join(filter(None, (self.level, self.side, self.condition.words)))
+        return " ".join(filter(None, (self.level, self.side, self.condition.label)))
 
     @classmethod
     def parse(cls, text: str) -> Target:

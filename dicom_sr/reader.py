@@ -101,7 +101,7 @@ def _check_consistent(group: Dataset, finding: Graded) -> None:
     if severity is not finding.severity or text != label(finding):
         raise ReportError(
             f"codes and probabilities say {label(finding)!r}, "
-            f"the label says {text!r}, the coded severity {severity.words!r}"
+            f"the label says {text!r}, the coded severity {severity.label!r}"
         )
 
 

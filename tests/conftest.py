@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stack
-import viewer
 from hypothesis import HealthCheck, settings
-from needs import cannot_run
+
+from deploy.demo import stack, viewer
+from tests.support.needs import cannot_run
 
 # A busy machine is no failure: hypothesis judges what the code does, not how fast.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

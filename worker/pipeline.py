@@ -30,7 +30,10 @@ from dicom_sr.findings import (
 )
 from worker import MIN_AGE_YEARS
 from worker.archive import Archive
-from worker.bundles.loading import Bundle
+from worker.domain.geometry import Vector
+from worker.domain.points import LevelPoint
+from worker.domain.study import Repair, Role, RoutedStudy
+from worker.domain.volume import Volumes
 from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
 from worker.intake.exclusions import exclude
@@ -39,15 +42,12 @@ from worker.intake.loading import load
 from worker.intake.routing import route
 from worker.intake.site import SiteRule
 from worker.localise.axial import AxialLevel, choose_slice, find_canals, recess_heights
-from worker.localise.doubts import doubt_names
 from worker.localise.foramina import find_foramina
+from worker.localise.level_checks import doubt_names
 from worker.localise.levels import find_levels, onto_midline
 from worker.localise.views import look_at
-from worker.nouns.geometry import Vector
-from worker.nouns.points import LevelPoint
-from worker.nouns.study import Repair, Role, RoutedStudy
-from worker.nouns.volume import Volumes
-from worker.recognise.looking import MiddleSlice
+from worker.models.loading import Bundle
+from worker.recognise.slice_fetch import MiddleSlice
 
 SURE: Final = 0.5
 """An axial canal less believed than this does not move the level's sagittal slice."""

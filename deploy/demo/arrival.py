@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import pydicom
-from stack import Process, StackError
+
+from deploy.demo.stack import Process, StackError
 
 _BOUNDARY = "lumbar-demo"
 _MULTIPART = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'

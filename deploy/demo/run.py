@@ -21,23 +21,21 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-import arrival
 import pydicom
-import stack
-import viewer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from deploy.demo import arrival, stack, viewer
 from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from worker.archive.orthanc import OrthancArchive
+from worker.domain.study import Repair, RoutedStudy
+from worker.domain.volume import Volumes
 from worker.errors import LumbarError
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.mended_copy import repair_folder
 from worker.intake.routing import route
-from worker.nouns.study import Repair, RoutedStudy
-from worker.nouns.volume import Volumes
 from worker.phantom import make_phantom, write_phantom
 from worker.report.links import viewer_link
 from worker.report.tables import grades_table

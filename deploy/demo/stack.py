@@ -18,7 +18,8 @@ from pathlib import Path
 
 import httpx
 import redis
-from process import (
+
+from deploy.demo.process import (
     LOOPBACK,
     PACKAGES,
     SYSTEM_PATH,

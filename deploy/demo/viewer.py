@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import stack
+
+from deploy.demo import stack
 
 FOLDER = stack.ROOT / ".viewer"
 """Where `make viewer` installs it."""

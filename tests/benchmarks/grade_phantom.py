@@ -29,7 +29,7 @@ def main() -> None:
     import torch
 
     from worker.archive.folder import FolderArchive
-    from worker.bundles.loading import load_bundle
+    from worker.models.loading import load_bundle
     from worker.phantom.study import make_phantom
     from worker.phantom.writing import write_phantom
     from worker.pipeline import grade

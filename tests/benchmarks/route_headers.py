@@ -14,9 +14,9 @@ from pydicom.uid import MRImageStorage
 from rich.console import Console
 from rich.table import Table
 
+from worker.domain.study import Instance
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.study import Instance
 
 PLANES = ((0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, -1))
 DESCRIPTIONS = ("t2_tse_sag", "t1_tse_sag", "t2_tse_tra", "STIR sag", "localizer", "T1 +C", "DWI")

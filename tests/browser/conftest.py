@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-import arrival
 import pydicom
 import pytest
-import stack
-import viewer
-from enhanced import enhance_study
-from needs import cannot_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from deploy.demo import arrival, stack, viewer
 from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
+from tests.support.enhanced import enhance_study
+from tests.support.needs import cannot_run
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import load_bundle
-from worker.nouns.study import Role
+from worker.domain.study import Role
+from worker.models.loading import load_bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade
 from worker.report.structured import structured_report

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser_pages import VIEWPORT, Shown, screen, wait_for_label, wait_for_labels
 from PIL import Image
 from playwright.sync_api import Page
 
 from dicom_sr.content import label
 from dicom_sr.findings import Condition, Graded, Level, NotAssessedReason, Report, Side, Target
+from tests.support.browser_pages import VIEWPORT, Shown, screen, wait_for_label, wait_for_labels
 from worker.report.links import viewer_link
 
 NEAR_PX = 2.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import process
 import pytest
-from needs import cannot_run
+
+from deploy.demo import process
+from tests.support.needs import cannot_run
 
 
 @pytest.fixture(scope="session")

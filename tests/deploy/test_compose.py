@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stack
 import yaml
 
+from deploy.demo import stack
 from worker.settings import PREFIX, Settings
 
 DEPLOY = stack.ROOT / "deploy"

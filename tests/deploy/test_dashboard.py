@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-import stack
 
+from deploy.demo import stack
+from worker.service.events import News
 from worker.service.metrics import Metrics, QueueState, flag, of_queue
 from worker.service.queue import Priority
-from worker.service.telling import News
 
 DEPLOY = stack.ROOT / "deploy"
 STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, onward=0)

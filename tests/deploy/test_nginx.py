@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import viewer
+from deploy.demo import viewer
 
 LISTEN, ORTHANC, FOLDER = "127.0.0.1:8080", "127.0.0.1:8042", Path("/usr/share/lumbar/ohif")
 VARIABLES = {

@@ -10,7 +10,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import stack
+
+from deploy.demo import stack
 
 SCRIPT = stack.ROOT / "deploy" / "ohif" / "install.py"
 

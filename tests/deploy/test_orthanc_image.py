@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import process
 import pytest
-import stack
+
+from deploy.demo import process, stack
 
 IMAGE = stack.ROOT / "deploy" / "images" / "orthanc"
 NASTY = "a\"b\\c${HOME}$(id)'`x` // /* ü # %s"

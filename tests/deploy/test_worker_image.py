@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import process
 import pytest
-import stack
+
+from deploy.demo import process, stack
 
 HEALTHCHECK = stack.ROOT / "deploy" / "images" / "worker" / "healthcheck.py"
 NOWHERE = f"{process.LOOPBACK}:1"

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import harness
 import pytest
-import stack
-import table
 from rich.console import Console
-from studies import Study, studies
+
+from deploy.demo import stack
+from tests.support.faults import harness, table
+from tests.support.faults.studies import Study, studies
 
 ROWS: list[table.Row] = []
 OUT = Path(os.environ.get("LUMBAR_FAULTS", stack.ROOT / "build" / "faults"))

@@ -1,7 +1,8 @@
 """An archive that dies, and one that answers what it should not."""
 
-import proxy
 import pytest
+
+from tests.support.faults import proxy
 
 
 def test_orthanc_dies_before_the_study_is_stable(hospital, check):

@@ -3,8 +3,9 @@
 import threading
 import time
 
-import proxy
 import pytest
+
+from tests.support.faults import proxy
 
 
 def test_the_same_study_three_times(hospital, check):

@@ -6,9 +6,10 @@ Redis itself cannot be told a wrong time: its allocator asks for it before libfa
 import os
 from pathlib import Path
 
-import harness
 import pytest
-from needs import cannot_run
+
+from tests.support.faults import harness
+from tests.support.needs import cannot_run
 
 LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 FAKETIME = os.environ.get("LIBFAKETIME") or next(map(str, LIBRARIES), "")

@@ -3,10 +3,11 @@
 import os
 import signal
 
-import proxy
 import pytest
-from harness import STEPS
-from kills import kill_the_child, kill_the_parent
+
+from tests.support.faults import proxy
+from tests.support.faults.harness import STEPS
+from tests.support.faults.kills import kill_the_child, kill_the_parent
 
 
 @pytest.mark.parametrize("step", STEPS)

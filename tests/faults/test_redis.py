@@ -2,9 +2,9 @@
 
 import time
 
-import proxy
-from harness import Hospital, queue_of
-from proxy import FILES, Fault
+from tests.support.faults import proxy
+from tests.support.faults.harness import Hospital, queue_of
+from tests.support.faults.proxy import FILES, Fault
 
 
 def test_redis_comes_back_with_its_data(hospital, check):

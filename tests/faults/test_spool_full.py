@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
-import stack
+from deploy.demo import stack
 
 
 def fill(orthanc: stack.OrthancServer) -> int:

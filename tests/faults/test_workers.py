@@ -5,8 +5,9 @@ import signal
 import time
 
 import pytest
-from harness import order
-from kills import RECOVERY_S
+
+from tests.support.faults.harness import order
+from tests.support.faults.kills import RECOVERY_S
 
 
 @pytest.mark.slow

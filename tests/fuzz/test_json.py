@@ -8,18 +8,18 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from fuzzing.judge import unmarked_words
-from fuzzing.originals import original
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
+from tests.support.fuzzing.judge import unmarked_words
+from tests.support.fuzzing.originals import original
 from worker.archive.dicomweb_json import header_from_json
 from worker.archive.orthanc_tags import header_from_tags
+from worker.domain.study import Instance
 from worker.errors import Rejected
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.study import Instance
 
 MAKERS = {"DICOMweb": header_from_json, "Orthanc": header_from_tags}
 

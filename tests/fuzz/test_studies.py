@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fuzzing.values import MARKS
-from fuzzing.watch import Found, runner, watch
+
+from tests.support.fuzzing.values import MARKS
+from tests.support.fuzzing.watch import Found, runner, watch
 
 SEEDS = (0, 1)
 CASES_OF_A_SEED = 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.bundles.loading import Bundle, load_bundle
+from worker.models.loading import Bundle, load_bundle
 
 
 @pytest.fixture(scope="session")

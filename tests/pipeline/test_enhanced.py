@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 
 import pytest
-from enhanced import enhance_study
 from pydicom import Dataset, dcmread, dcmwrite
 
 from dicom_sr.findings import Graded
 from dicom_sr.reader import read
+from tests.support.enhanced import enhance_study
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.pipeline import GradedStudy, grade
 from worker.report.structured import structured_report

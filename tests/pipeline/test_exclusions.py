@@ -14,9 +14,9 @@ from pydicom.uid import CTImageStorage
 from dicom_sr.findings import Condition, Level, NotAssessedReason, Target
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
+from worker.domain.study import Role
 from worker.errors import NotLumbar
-from worker.nouns.study import Role
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade

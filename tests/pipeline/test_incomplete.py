@@ -11,9 +11,9 @@ from pydicom import dcmread
 from dicom_sr.findings import Condition, NotAssessedReason
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
+from worker.domain.study import RepairKind, Role
 from worker.errors import LumbarError, Rejected
-from worker.nouns.study import RepairKind, Role
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from dicom_sr.findings import TARGETS, Condition, Graded, Report, Severity, Side, Target
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.lesions import TRAINING
 from worker.phantom.study import Phantom
@@ -137,6 +137,6 @@ def test_graders_rank_severe_above_normal(
     aucs = {c: roc_auc_score(truth[c], severe[c]) for c in Condition}
     print(f"\nseverity AUC over 20 phantoms, {missing} of 500 targets not assessed:")
     for condition, auc in aucs.items():
-        print(f"  {condition.words}: {auc:.3f} (n = {len(truth[condition])})")
+        print(f"  {condition.label}: {auc:.3f} (n = {len(truth[condition])})")
     assert min(aucs.values()) >= 0.8
     assert missing <= 25

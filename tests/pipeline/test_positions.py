@@ -12,8 +12,8 @@ from pydicom import Dataset, dcmread
 
 from dicom_sr.findings import TARGETS, ImagePoint, ImageReference, Side, Target
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
-from worker.nouns.geometry import Orientation, Plane
+from worker.domain.geometry import Orientation, Plane
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import GradedStudy, grade
 

@@ -10,15 +10,15 @@ import pytest
 from dicom_sr.findings import Condition
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
 from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Task
 from worker.evaluation.predictions import Weighting
+from worker.models.loading import Bundle
 from worker.pipeline import GradedStudy, grade
-from worker.report.document import document
+from worker.report.report_json import document
 from worker.report.structured import structured_report
 
 
@@ -40,7 +40,7 @@ def test_most_targets_of_real_studies_are_graded(
     """At least 22 of 25 targets of each; the rest say why not."""
     for study in (annotated, unlabelled):
         assert len(study.report.graded) >= 22
-        assert all(finding.reason.words for finding in study.report.not_assessed)
+        assert all(finding.reason.label for finding in study.report.not_assessed)
 
 
 def test_points_lie_where_readers_put_them(annotated: GradedStudy, real_data: Path) -> None:

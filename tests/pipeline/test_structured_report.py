@@ -14,8 +14,8 @@ from pydicom import Dataset, dcmread, dcmwrite
 from dicom_sr.findings import Condition, Side
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
-from worker.nouns.study import Role
+from worker.domain.study import Role
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import GradedStudy, grade

@@ -2,11 +2,10 @@
 
 import time
 
-import arrival
 import pytest
 import redis
-import stack
 
+from deploy.demo import arrival, stack
 from dicom_sr import reader
 from worker.phantom import SMALL, make_phantom, write_phantom
 

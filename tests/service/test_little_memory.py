@@ -7,13 +7,12 @@ Memory runs out inside torch's convolutions. Python itself loads what makes it s
 import os
 from pathlib import Path
 
-import arrival
 import pytest
-import stack
 
+from deploy.demo import arrival, stack
 from dicom_sr import reader
 from worker.archive.orthanc import OrthancArchive
-from worker.bundles.loading import load_bundle
+from worker.models.loading import load_bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.pipeline import grade
 

@@ -5,18 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import arrival
 import httpx
 import pydicom
 import pytest
-import stack
 
+from deploy.demo import arrival, stack
 from dicom_sr import reader, uids
 from dicom_sr.findings import ImageReference, NotAssessedReason
 from dicom_sr.revisions import current_report, predecessors
 from worker.archive.orthanc import OrthancArchive
-from worker.bundles.loading import load_bundle
-from worker.nouns.study import Role
+from worker.domain.study import Role
+from worker.models.loading import load_bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade
 

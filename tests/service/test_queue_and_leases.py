@@ -13,7 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
-from worker.service.announcing import Announcements
+from worker.service.active_models import Announcements
 from worker.service.broker import make_app
 from worker.service.leases import Leases, StudyTaken
 from worker.service.queue import TASK_NAME, Order, Priority, Queue

@@ -13,8 +13,9 @@ from pathlib import Path
 import kombu
 import pydicom
 import redis
-import stack
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from deploy.demo import stack
 
 # Where the worker's kombu looks for priority 3, "new".
 NEW = b"lumbar\x06\x163"

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import process
 import pytest
 import redis
-import stack
+
+from deploy.demo import process, stack
 
 
 def test_nothing_is_left_when_the_body_fails(servers_installed, tmp_path):

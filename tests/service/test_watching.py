@@ -18,19 +18,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import arrival
 import httpx
-import process
 import pydicom
 import pytest
 import redis
-import stack
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom.uid import CTImageStorage, generate_uid
 
+from deploy.demo import arrival, process, stack
 from dicom_sr.findings import Severity
 from worker import __version__
-from worker.nouns.study import Role
+from worker.domain.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.broker import make_app
 from worker.service.queue import Order, Priority, Queue

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import redis
-import stack
+
+from deploy.demo import stack
 
 QUEUE = "lumbar-misconfigured"
 

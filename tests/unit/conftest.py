@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dicom_sr.findings import Condition
-from worker.bundles.card import CARD, DETECTORS, to_toml
-from worker.bundles.loading import Bundle, load_bundle
-from worker.bundles.networks import ARCHITECTURES
-from worker.bundles.studies import training_studies, write_studies
+from worker.models.card import CARD, DETECTORS, to_toml
+from worker.models.loading import Bundle, load_bundle
+from worker.models.networks import ARCHITECTURES
+from worker.models.studies import training_studies, write_studies
 from worker.training.members import OUTPUTS, save_network
 from worker.training.recipe import read_recipes
 

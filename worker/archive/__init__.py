@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydicom import Dataset
 
-from worker.nouns.study import Instance, Unreadable
+from worker.domain.study import Instance, Unreadable
 
 
 class Archive(Protocol):

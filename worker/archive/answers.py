@@ -12,9 +12,9 @@ import pydicom
 from pydicom import Dataset
 
 from worker import __version__
+from worker.domain.study import Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError
 from worker.intake.decoding import guarded
-from worker.nouns.study import Unreadable
 
 PARALLEL: Final = 4
 """Objects fetched at the same time."""

@@ -23,10 +23,10 @@ from worker.archive import HeldStudy
 from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel, odd_answer
 from worker.archive.dicomweb_json import header_from_json
 from worker.archive.dicomweb_session import Access, Session
+from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
 from worker.intake.decoding import guarded
 from worker.intake.elements import integer, item, text, values
-from worker.nouns.study import Instance, Unreadable
 
 # It logs headers of answers, and those may quote anything.
 logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)

@@ -15,8 +15,8 @@ from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import Tag
 from pydicom.valuerep import STR_VR, VR, format_number_as_ds
 
+from worker.domain.study import Unreadable
 from worker.intake.decoding import MAX_NESTING, guarded
-from worker.nouns.study import Unreadable
 
 _INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _FLOATS: Final = frozenset({"FL", "FD"})

@@ -9,10 +9,10 @@ from typing import Final
 
 from pydicom import Dataset, dcmread
 
+from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, StudyGone
 from worker.intake.decoding import guarded, read_header
 from worker.intake.files import dicom_files
-from worker.nouns.study import Instance, Unreadable
 
 _READERS: Final = 4
 

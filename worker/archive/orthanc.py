@@ -32,8 +32,8 @@ from worker.archive.answers import (
     odd_answer,
 )
 from worker.archive.orthanc_tags import header_from_tags
+from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
-from worker.nouns.study import Instance, Unreadable
 
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
 _ENTRY: Final = (

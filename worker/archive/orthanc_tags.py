@@ -16,8 +16,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import BaseTag, Tag
 
+from worker.domain.study import Unreadable
 from worker.intake.decoding import MAX_NESTING, guarded
-from worker.nouns.study import Unreadable
 
 _INTEGERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _FLOATS: Final = frozenset({"FL", "FD"})

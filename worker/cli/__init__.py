@@ -19,13 +19,13 @@ import typer
 from worker import __version__
 
 # The verbs enter themselves into the application when they are imported.
-from worker.cli import evaluating as _evaluating  # noqa: F401
+from worker.cli import evaluation as _evaluation  # noqa: F401
 from worker.cli import failures as _failures  # noqa: F401
-from worker.cli import keeping as _keeping  # noqa: F401
-from worker.cli import learning as _learning  # noqa: F401
+from worker.cli import operations as _operations  # noqa: F401
 from worker.cli import reports as _reports  # noqa: F401
 from worker.cli import studies as _studies  # noqa: F401
 from worker.cli import tools as _tools  # noqa: F401
+from worker.cli import training as _training  # noqa: F401
 from worker.cli.shell import app
 from worker.errors import LumbarError, Transient
 

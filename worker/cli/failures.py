@@ -14,7 +14,7 @@ from worker.errors import BadSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.service.desk import Desk
+    from worker.service.admin import Desk
     from worker.service.records import Kind, Record
 
 failures = typer.Typer(
@@ -65,7 +65,7 @@ def list_(
     of them. After Redis was lost, workers list again what changed in the last
     LUMBAR_RECONCILE_DAYS, within LUMBAR_RECONCILE_S; `--scan` finds everything at once.
     """
-    from worker.service.desk import open_desk
+    from worker.service.admin import open_desk
     from worker.settings import Settings
 
     with open_desk(Settings.load()) as desk:
@@ -102,7 +102,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show all that is recorded of a study, whether it was given up or not."""
-    from worker.service.desk import open_desk
+    from worker.service.admin import open_desk
     from worker.settings import Settings
 
     with open_desk(Settings.load()) as desk:
@@ -139,7 +139,7 @@ def replay(
     again. By name it also takes studies that were rejected (perhaps by a site rule that was
     mended since) or put aside by `lumbar failures forget`.
     """
-    from worker.service.desk import open_desk
+    from worker.service.admin import open_desk
     from worker.service.queue import Priority
     from worker.service.records import Kind
     from worker.settings import Settings
@@ -165,7 +165,7 @@ def forget(
     Their records stay and say so, lest reconciliation try them again. When images come or go,
     the study is looked at again; `lumbar failures replay STUDY` undoes it by hand.
     """
-    from worker.service.desk import open_desk
+    from worker.service.admin import open_desk
     from worker.service.records import Kind
     from worker.settings import Settings
 

@@ -132,8 +132,8 @@ def _read(file: Path) -> Dataset:
     """The SR in a file; raise BadSettings where there is none, BrokenStudy where it is no DICOM."""
     path = file / "report.dcm" if file.is_dir() else file
     existing(path)
+    from worker.domain.study import Unreadable
     from worker.intake.decoding import read_header
-    from worker.nouns.study import Unreadable
 
     found = read_header(str(path), path)
     if isinstance(found, Unreadable):
@@ -145,7 +145,7 @@ def _image_headers(folder: Path) -> list[Dataset]:
     """The headers of the images below a folder; raise NotLumbar when there is none."""
     existing(folder)
     from worker.archive.folder import FolderArchive
-    from worker.nouns.study import Instance
+    from worker.domain.study import Instance
 
     with stderr().status("reading headers"):
         found = FolderArchive().headers(str(folder))
@@ -173,7 +173,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     else:
         said |= {
             "status": "not_assessed",
-            "reason": finding.reason.words,
+            "reason": finding.reason.label,
             "reason_code": finding.reason.value,
         }
     return dataclasses.asdict(finding.target) | said

@@ -29,7 +29,7 @@ from worker.errors import BadSettings
 
 if TYPE_CHECKING:
     from worker.archive import Archive
-    from worker.nouns.study import RoutedStudy
+    from worker.domain.study import RoutedStudy
 
 
 @app.command(
@@ -72,8 +72,8 @@ def grade(
     with stderr().status("loading the models") as status:
         from worker import pipeline
         from worker.archive.folder import FolderArchive
-        from worker.bundles.loading import load_bundle
-        from worker.report.document import document
+        from worker.models.loading import load_bundle
+        from worker.report.report_json import document
         from worker.report.structured import structured_report
         from worker.report.tables import grades_table
         from worker.report.writing import write_report
@@ -142,8 +142,8 @@ def route(
     from worker.intake.exclusions import exclude
     from worker.intake.headers import read_study
     from worker.intake.routing import route as route_study
-    from worker.recognise.looking import MiddleSlice
-    from worker.report.document import exclusions, routings
+    from worker.recognise.slice_fetch import MiddleSlice
+    from worker.report.report_json import exclusions, routings
     from worker.report.tables import evidence_tree, exclusions_table, series_table
 
     site = site_rules(rules)

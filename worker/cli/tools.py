@@ -99,7 +99,7 @@ def keep(
     ] = None,
 ) -> None:
     """What `lumbar serve` runs beside the worker: retries, leases, reconciliation."""
-    from worker.service.keeper import keep as run
+    from worker.service.supervisor import keep as run
     from worker.settings import Settings
 
     run(Settings.load(), news)
@@ -108,7 +108,7 @@ def keep(
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")
 def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
     """Show a model bundle: its networks, whether their files are intact, and its figures."""
-    from worker.bundles.inspection import inspect
+    from worker.models.inspection import inspect
     from worker.report.tables import bundle_table
 
     inspected = inspect(bundle)

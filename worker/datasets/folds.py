@@ -42,7 +42,7 @@ def check_fold(
             )
         for target, labels in (grades or {}).items():
             found = {labels[i] for i in chosen}
-            if lacking := [severity.words for severity in Severity if severity not in found]:
+            if lacking := [severity.label for severity in Severity if severity not in found]:
                 raise BadSettings(
                     f"{what}: {part} holds no {' and no '.join(lacking)} {target} "
                     f"among {len(chosen)} samples; add studies or use fewer folds"

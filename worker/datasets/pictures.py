@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.domain.crop import Grid
+from worker.domain.geometry import Plane
+from worker.domain.study import Unreadable
 from worker.errors import Rejected
 from worker.intake.decoding import decode, read_header
 from worker.intake.headers import read_study
-from worker.nouns.crop import Grid
-from worker.nouns.geometry import Plane
-from worker.nouns.study import Unreadable
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from dicom_sr.findings import Condition, Side
 from worker.datasets.pictures import read_plane
 from worker.datasets.rsna import COORDINATES, Coordinate, read_coordinates, read_descriptions
 from worker.datasets.tables import FAULTY, Table
+from worker.domain.geometry import Plane, Vector
 from worker.errors import BadSettings
-from worker.nouns.geometry import Plane, Vector
 
 IMAGES: Final = "train_images"
 WITHOUT_IMAGES: Final = "of studies without a folder"
@@ -108,7 +108,7 @@ def read_marks(folder: Path, condition: Condition) -> Table[Mark]:
         studies = {study for study, _ in absent}
         problems.append(
             f"{table}:{absent[0][1]}: {len(studies)} studies have no folder in {folder / IMAGES}; "
-            f"{len(absent)} points of {condition.words} left out"
+            f"{len(absent)} points of {condition.label} left out"
         )
         skipped[WITHOUT_IMAGES] = len(absent)
     return Table(tuple(rows), tuple(problems), dict(skipped), tuple(lines))

@@ -153,7 +153,7 @@ def severity_of(text: str) -> Severity | None:
     if text in {"0", "1", "2"}:
         return SEVERITIES[int(text)]
     for severity in SEVERITIES:
-        if text == severity.words:
+        if text == severity.label:
             return severity
     raise ValueError(f"unknown severity {text!r}")
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dicom_sr.findings import TARGETS, Condition, Level, Severity, Side, Target
+from worker.domain.geometry import Vector
 from worker.errors import BadSettings
 from worker.evaluation.truth import Truth, read_truth
-from worker.nouns.geometry import Vector
 
 
 @dataclass(frozen=True)

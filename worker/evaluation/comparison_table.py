@@ -51,7 +51,7 @@ def _row(compared: Compared) -> tuple[str | Text, ...]:
     else:
         differs = compared.correct is False
         said = Text(
-            compared.reported.words + (" *" if differs else ""), style="red" if differs else ""
+            compared.reported.label + (" *" if differs else ""), style="red" if differs else ""
         )
     head = (_name(compared.target), _words(compared.truth), said)
     distance = compared.distance
@@ -72,7 +72,7 @@ def _name(target: Target) -> str:
 
 
 def _words(severity: Severity | None) -> str:
-    return "" if severity is None else severity.words
+    return "" if severity is None else severity.label
 
 
 def _verdict(verdict: Verdict) -> Text:

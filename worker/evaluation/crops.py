@@ -1,6 +1,6 @@
 """What the graders see of an annotated row: the same windows as the worker cuts.
 
-Training, evaluation and the worker all cut with `worker.nouns.crop.cut`; only where the
+Training, evaluation and the worker all cut with `worker.domain.crop.cut`; only where the
 window's place and scale come from differs.
 """
 
@@ -19,9 +19,9 @@ from dicom_sr.findings import Side
 from worker.datasets.axial import AxialRow
 from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
+from worker.domain.crop import Crop, cut
 from worker.grade import windows
 from worker.grade.graders import Neighbours
-from worker.nouns.crop import Crop, cut
 
 USUAL_SPACING: Final = 0.11
 """The level spacing of a series with one annotated level, in sides of the image."""

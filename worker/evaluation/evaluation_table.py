@@ -11,21 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_sr.findings import Condition
-from worker.evaluation.bars import Verdict, verdicts
+from worker.evaluation.acceptance import Verdict, verdicts
 from worker.evaluation.figures import About, Evaluation, GradeGroup, PointGroup
-from worker.evaluation.predictions import Weighting
-from worker.evaluation.words import (
+from worker.evaluation.labels import (
     COMPETITION,
     GRADE_FIGURES,
     PICTURES,
     PLACES,
     POINT_FIGURES,
     TITLES,
-    Wording,
+    FigureFormat,
     level_words,
     problems_sentence,
     provenance_sentence,
 )
+from worker.evaluation.predictions import Weighting
 
 VERDICTS: Final = {True: ("met", "green"), False: ("MISSED", "bold red"), None: ("-", "dim")}
 
@@ -91,7 +91,7 @@ def _table(title: str) -> Table:
 def _competition(evaluation: Evaluation) -> Table:
     table = _table("Score of the challenge")
     table.add_column("Part", no_wrap=True)
-    for name in (COMPETITION.words, "95 % interval"):
+    for name in (COMPETITION.label, "95 % interval"):
         table.add_column(name, justify="right")
     for name, figure in evaluation.competition.items():
         style = "bold" if name == "score" else ""
@@ -116,9 +116,9 @@ def _verdicts(judged: Sequence[Verdict]) -> Table:
         about = verdict.about
         word, style = VERDICTS[verdict.met]
         table.add_row(
-            f"  {verdict.wording.words}",
-            verdict.wording.value(verdict.figure.value),
-            verdict.wording.interval(verdict.figure),
+            f"  {verdict.style.label}",
+            verdict.style.value(verdict.figure.value),
+            verdict.style.interval(verdict.figure),
             verdict.bar_words,
             Text(verdict.remark or word, style=style),
         )
@@ -128,23 +128,23 @@ def _verdicts(judged: Sequence[Verdict]) -> Table:
 def _by_level(
     title: str,
     groups: Sequence[GradeGroup] | Sequence[PointGroup],
-    wordings: Mapping[str, Wording],
+    styles: Mapping[str, FigureFormat],
     columns: Sequence[str],
 ) -> Table:
     """One row a level; columns that say nothing at any level are left out."""
     shown = [n for n in columns if any(g.figures[n].value is not None for g in groups)]
     table = _table(title)
     table.add_column("", no_wrap=True)
-    for name in ("n", *(wordings[name].short for name in shown)):
+    for name in ("n", *(styles[name].short for name in shown)):
         table.add_column(name.replace(" ", "\n"), justify="right", vertical="bottom")
     for group in groups:
-        figures = [(wordings[name], group.figures[name]) for name in shown]
-        values = (wording.value(figure.value) for wording, figure in figures)
+        figures = [(styles[name], group.figures[name]) for name in shown]
+        values = (style.value(figure.value) for style, figure in figures)
         table.add_row(level_words(group.level), f"{group.n:,}", *values)
         if group.level is None:
             for words, bounds in (
-                ("95 % from", [wording.bound(figure.low) for wording, figure in figures]),
-                ("to", [wording.bound(figure.high) for wording, figure in figures]),
+                ("95 % from", [style.bound(figure.low) for style, figure in figures]),
+                ("to", [style.bound(figure.high) for style, figure in figures]),
             ):
                 table.add_row(words, "", *bounds, style="dim")
             table.add_section()

@@ -64,7 +64,7 @@ class GradeGroup:
     """The grades of one condition, at one level or at all of them (`level` None).
 
     `counts` holds the labels per class; `confusion` the rows by [truth][decision];
-    `figures` what stands in `worker.evaluation.words.GRADE_FIGURES`; `classes` precision,
+    `figures` what stands in `worker.evaluation.labels.GRADE_FIGURES`; `classes` precision,
     recall and f1 by severity value.
     """
 
@@ -84,7 +84,7 @@ class PointGroup:
     """The points of one weighting, at one level or at all of them (`level` None).
 
     `n` counts marked points; `errors` are those of the found ones, ascending, in fractions
-    of the width; `figures` hold what stands in `worker.evaluation.words.POINT_FIGURES`.
+    of the width; `figures` hold what stands in `worker.evaluation.labels.POINT_FIGURES`.
     """
 
     weighting: Weighting

@@ -22,10 +22,10 @@ from worker.evaluation.drawing import (
     whiskers,
 )
 from worker.evaluation.figures import GradeGroup
-from worker.evaluation.words import GRADE_FIGURES
+from worker.evaluation.labels import GRADE_FIGURES
 
 _ROC: Final = {"auc_moderate_or_worse": MODERATE, "auc_severe": SEVERE}
-_CLASSES: Final = [severity.words for severity in Severity]
+_CLASSES: Final = [severity.label for severity in Severity]
 
 
 def grade_plots(whole: GradeGroup, levels: Sequence[GradeGroup]) -> tuple[Plot, ...]:
@@ -75,7 +75,7 @@ def roc_plot(group: GradeGroup) -> Plot:
     axes.axvline(0.05, color=SOFT, linewidth=0.8, linestyle=":")
     axes.text(0.06, 0.02, "95 % specificity", color=SOFT, fontsize=7.5, rotation=90, va="bottom")
     for name, (false, true) in group.curves.roc.items():
-        words = GRADE_FIGURES[name].words.removeprefix("AUC ")
+        words = GRADE_FIGURES[name].label.removeprefix("AUC ")
         area = GRADE_FIGURES[name].value(group.figures[name].value)
         axes.plot(false, true, color=_ROC[name], linewidth=1.7, label=f"{words}, area {area}")
     axes.set_xlim(-0.01, 1)
@@ -167,7 +167,7 @@ def auc_plot(levels: Sequence[GradeGroup]) -> Plot:
         axes.errorbar(
             [k + shift for k, _ in known], [f.value for f in figures], yerr=whiskers(figures),
             fmt="o", color=colour, markersize=5, elinewidth=1.2, capsize=3,
-            label=GRADE_FIGURES[name].words.removeprefix("AUC "),
+            label=GRADE_FIGURES[name].label.removeprefix("AUC "),
         )  # fmt: skip
     axes.set_xticks(range(len(levels)), [str(group.level) for group in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)

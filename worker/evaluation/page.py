@@ -8,28 +8,28 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicom_sr.findings import Condition, Severity
-from worker.evaluation.bars import verdicts
+from worker.evaluation.acceptance import verdicts
 from worker.evaluation.evaluation_table import sentences
 from worker.evaluation.figures import About, Evaluation, Figure, GradeGroup, PointGroup
 from worker.evaluation.grade_plots import grade_plots
-from worker.evaluation.point_plots import point_plots
-from worker.evaluation.predictions import Weighting
-from worker.evaluation.words import (
+from worker.evaluation.labels import (
     COMPETITION,
     GRADE_FIGURES,
     PICTURES,
     PLACES,
     POINT_FIGURES,
     TITLES,
-    Wording,
+    FigureFormat,
     level_words,
 )
+from worker.evaluation.point_plots import point_plots
+from worker.evaluation.predictions import Weighting
 
 NOTICE: Final = "Research use only: figures about labelled pictures, never about a patient"
 
 SHOWN_PROBLEMS: Final = 200
 
-_SHARE: Final = Wording("", "", 100, 1, " %")
+_SHARE: Final = FigureFormat("", "", 100, 1, " %")
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("worker.evaluation"),
@@ -61,8 +61,8 @@ def page(evaluation: Evaluation, about: About) -> str:
         verdicts=[
             {
                 "about": verdict.about,
-                "name": verdict.wording.words,
-                **_cell(verdict.wording, verdict.figure),
+                "name": verdict.style.label,
+                **_cell(verdict.style, verdict.figure),
                 "bar": verdict.bar_words,
                 "met": verdict.met,
                 "remark": verdict.remark,
@@ -81,7 +81,7 @@ def _grades(condition: Condition, evaluation: Evaluation) -> Mapping[str, Any] |
         return None
     whole, *levels = groups
     counts = ", ".join(
-        f"{n:,} {severity.words}" for severity, n in zip(Severity, whole.counts, strict=True)
+        f"{n:,} {severity.label}" for severity, n in zip(Severity, whole.counts, strict=True)
     )
     return {
         "id": condition.value,
@@ -110,15 +110,15 @@ def _points(weighting: Weighting, evaluation: Evaluation) -> Mapping[str, Any] |
 
 
 def _table(
-    groups: Sequence[GradeGroup] | Sequence[PointGroup], wordings: Mapping[str, Wording]
+    groups: Sequence[GradeGroup] | Sequence[PointGroup], styles: Mapping[str, FigureFormat]
 ) -> Mapping[str, Any]:
     """Figures down, levels across; figures that nobody has are left out."""
     rows = []
-    for name, wording in wordings.items():
+    for name, style in styles.items():
         figures = [group.figures[name] for group in groups]
         if any(figure.value is not None for figure in figures):
-            cells = [_cell(wording, figure) for figure in figures]
-            rows.append({"name": wording.words, "cells": cells})
+            cells = [_cell(style, figure) for figure in figures]
+            rows.append({"name": style.label, "cells": cells})
     return {
         "columns": [{"name": level_words(group.level), "n": f"{group.n:,}"} for group in groups],
         "rows": rows,
@@ -136,5 +136,5 @@ def _classes(group: GradeGroup) -> list[Mapping[str, Any]]:
     ]
 
 
-def _cell(wording: Wording, figure: Figure) -> dict[str, str]:
-    return {"value": wording.value(figure.value), "interval": wording.interval(figure)}
+def _cell(style: FigureFormat, figure: Figure) -> dict[str, str]:
+    return {"value": style.value(figure.value), "interval": style.interval(figure)}

@@ -22,13 +22,13 @@ from worker.datasets.discs import MaskedSlice, MaskKind, disc_points, read_maske
 from worker.datasets.folds import fold_of
 from worker.datasets.foraminal import ForaminalRow, pool_by_side, read_foraminal
 from worker.datasets.pictures import Picture, read_picture
+from worker.domain.crop import Grid
+from worker.domain.geometry import Orientation
+from worker.domain.study import Role, SliceHeader, Unreadable
 from worker.grade.windows import NOMINAL_SPACING_MM, level_spacing
 from worker.intake.decoding import decode
 from worker.intake.headers import read_study
 from worker.intake.weighting import Weighting, weigh
-from worker.nouns.crop import Grid
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import Role, SliceHeader, Unreadable
 from worker.phantom import SMALL, make_phantom
 from worker.recognise.recogniser import SliceRecogniser
 

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from dicom_sr.findings import Condition, Level, Side, Target
-from worker.bundles.loading import Bundle
 from worker.datasets.axial import AxialRow, read_axial
 from worker.datasets.discs import disc_points, read_masked_slices
 from worker.datasets.foraminal import read_foraminal
 from worker.datasets.pictures import read_picture
 from worker.datasets.slices import IndexedSlice, has_masks, read_slices
+from worker.domain.crop import Crop, cut
 from worker.evaluation.crops import ForaminalCrops, cut_axial
+from worker.evaluation.out_of_fold import by_members, provenance
 from worker.evaluation.predictions import (
     GradePrediction,
     GradeSheet,
@@ -29,12 +30,11 @@ from worker.evaluation.predictions import (
     PointSheet,
     Weighting,
 )
-from worker.evaluation.unseen import by_members, provenance
 from worker.grade.graders import VIEW_CONTEXT, AxialGrades, grade_axial, grade_foramina
-from worker.localise.heat import decode_levels
+from worker.localise.peaks import decode_levels
 from worker.localise.views import SAGITTAL
 from worker.localise.windows import SAGITTAL_SHAPE, Structure, channels, whole_window
-from worker.nouns.crop import Crop, cut
+from worker.models.loading import Bundle
 
 Observe = Callable[[int, int], None]
 """Told how many rows of how many are done."""

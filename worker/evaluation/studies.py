@@ -18,9 +18,9 @@ from dicom_sr.findings import (
     Target,
 )
 from worker.archive.folder import FolderArchive
-from worker.bundles.card import NETWORKS
-from worker.bundles.loading import Bundle
+from worker.domain.geometry import Plane
 from worker.errors import BadSettings, Rejected
+from worker.evaluation.out_of_fold import only, provenance, unseen_by
 from worker.evaluation.predictions import (
     GradePrediction,
     GradeSheet,
@@ -29,8 +29,8 @@ from worker.evaluation.predictions import (
     Weighting,
 )
 from worker.evaluation.truth import IMAGES, Annotated, Truth, read_truth
-from worker.evaluation.unseen import only, provenance, unseen_by
-from worker.nouns.geometry import Plane
+from worker.models.card import NETWORKS
+from worker.models.loading import Bundle
 from worker.pipeline import GradedStudy, grade
 
 SAME_PLACE_MM: Final = 15.0
@@ -106,7 +106,7 @@ def _grade(
     if isinstance(finding, Graded):
         return GradePrediction(study_id, study_id, finding.target, finding.probabilities, label)
     problems.append(
-        f"study {study_id}: {finding.target} is not assessed ({finding.reason.words}): "
+        f"study {study_id}: {finding.target} is not assessed ({finding.reason.label}): "
         "scored with the prevalence"
     )
     return _prior(study_id, finding.target, truth)

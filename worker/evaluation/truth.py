@@ -14,13 +14,13 @@ import numpy as np
 
 from dicom_sr.findings import Condition, Severity, Target
 from worker.datasets.rsna import Coordinate, read_coordinates, read_severities
+from worker.domain.geometry import Vector
+from worker.domain.study import SliceHeader
 from worker.errors import BadSettings, Rejected
 from worker.intake.decoding import read_header
 from worker.intake.files import dicom_files
 from worker.intake.headers import read_study
 from worker.intake.stacks import stacks
-from worker.nouns.geometry import Vector
-from worker.nouns.study import SliceHeader
 
 IMAGES: Final = ("train_images", "test_images")
 

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Severity
-from worker.evaluation.document import as_json
 from worker.evaluation.figures import About, Evaluation
+from worker.evaluation.metrics_json import as_json
 from worker.evaluation.page import page
 from worker.evaluation.predictions import GradePrediction, PointPrediction
 from worker.evaluation.scores import weighted

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from dicom_sr.findings import Condition, Probabilities, Side
+from worker.domain.crop import Crop, cut
+from worker.domain.points import LevelPoint
 from worker.grade.windows import (
     AXIAL_SHAPE,
     FORAMINAL_SHAPE,
@@ -20,8 +22,6 @@ from worker.grade.windows import (
     foraminal_window,
     widened,
 )
-from worker.nouns.crop import Crop, cut
-from worker.nouns.points import LevelPoint
 
 TRAINING_WEIGHTS: Final = (1.0, 2.0, 4.0)
 """The weights of the three severities in the training loss and the challenge's score."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
-from worker.nouns.crop import Grid, Window
+from worker.domain.crop import Grid, Window
 
 FORAMINAL_SHAPE: Final = (80, 80)
 FORAMINAL_SPACINGS: Final = 2.0

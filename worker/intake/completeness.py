@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from dicom_sr.findings import TARGETS, Condition, Target
-from worker.nouns.study import Role, RoutedStudy
+from worker.domain.study import Role, RoutedStudy
 
 NEEDED: Final = {
     Condition.SPINAL_CANAL_STENOSIS: frozenset({Role.SAGITTAL_T2, Role.AXIAL_T2}),
@@ -30,5 +30,5 @@ def in_words(roles: Collection[Role]) -> str:
     """What is missing and what that costs, in one line; empty where nothing is."""
     if not roles:
         return ""
-    names = " and ".join(role.words for role in Role if role in roles)
+    names = " and ".join(role.label for role in Role if role in roles)
     return f"no series is {names}: {len(lost(roles))} of {len(TARGETS)} targets cannot be graded"

@@ -24,10 +24,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.utils import iter_pixels
 
+from worker.domain.study import Instance, SliceHeader, Unreadable
 from worker.intake.elements import integer, item, number, text, values
 from worker.intake.gdcm_child import decode_apart
-from worker.intake.promises import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
-from worker.nouns.study import Instance, SliceHeader, Unreadable
+from worker.intake.pixel_limits import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
 
 # Warnings and log lines of the parser quote values; see the module's docstring.
 warnings.filterwarnings("ignore", module="pydicom")

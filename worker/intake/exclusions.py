@@ -16,9 +16,9 @@ from pydicom import Dataset
 
 from dicom_sr.findings import NotAssessedReason
 from worker import MIN_AGE_YEARS
-from worker.intake import words
+from worker.domain.study import Exclusion, Role, RoutedStudy, Series
+from worker.intake import vocabulary
 from worker.intake.elements import text
-from worker.nouns.study import Exclusion, Role, RoutedStudy, Series
 
 MIN_HEIGHT_MM: Final = 100.0
 """A sagittal stack lower than this cannot show L1/L2 to L5/S1 of an adult.
@@ -80,7 +80,7 @@ def short_stacks(routed: RoutedStudy) -> str | None:
 def named_transitional(routed: RoutedStudy) -> str | None:
     """Somebody wrote that a lumbosacral vertebra is transitional."""
     for said in _texts(routed):
-        if word := words.transitional(said):
+        if word := vocabulary.transitional(said):
             return f"by the description: {word}"
     return None
 
@@ -91,11 +91,11 @@ def named_metal(routed: RoutedStudy) -> str | None:
     At which levels is not told, so that none is graded.
     """
     for said in _texts(routed):
-        if word := words.metal(said):
+        if word := vocabulary.metal(said):
             return f"by the description: {word}"
     for series in _used(routed):
-        for said in words.texts_of(series.acquisition):
-            if word := words.metal_sequence(said):
+        for said in vocabulary.texts_of(series.acquisition):
+            if word := vocabulary.metal_sequence(said):
                 return f"by the name of a sequence: {word}"
     return None
 
@@ -143,4 +143,4 @@ def _texts(routed: RoutedStudy) -> Iterator[str]:
     """The study's description and the texts of the series with a role."""
     for series in _used(routed):
         yield series.acquisition.study_description
-        yield from words.texts_of(series.acquisition)
+        yield from vocabulary.texts_of(series.acquisition)

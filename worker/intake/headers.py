@@ -10,14 +10,8 @@ from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
 from dicom_sr.uids import shown
-from worker.errors import BrokenStudy, NotLumbar
-from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
-from worker.intake.elements import functional_group, integer, numbers, text, values
-from worker.intake.parts import Sliced, usable_part
-from worker.intake.repair import repair_headers
-from worker.intake.stacks import in_one_plane
-from worker.nouns.geometry import Plane
-from worker.nouns.study import (
+from worker.domain.geometry import Plane
+from worker.domain.study import (
     Instance,
     Repair,
     RepairKind,
@@ -26,6 +20,12 @@ from worker.nouns.study import (
     Study,
     Unreadable,
 )
+from worker.errors import BrokenStudy, NotLumbar
+from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
+from worker.intake.elements import functional_group, integer, numbers, text, values
+from worker.intake.parts import Sliced, usable_part
+from worker.intake.repair import repair_headers
+from worker.intake.stacks import in_one_plane
 
 MIN_SPACING_MM: Final = 0.01
 MAX_SPACING_MM: Final = 50.0

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from worker.intake import rules, words
+from worker.domain.geometry import Orientation
+from worker.domain.study import Evidence, Role, Series
+from worker.intake import rules, vocabulary
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule, first_match
 from worker.intake.weighting import Decision, Weighting, weigh, weigh_pixels
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import Evidence, Role, Series
 
 ROLES: Final = {
     (Orientation.SAGITTAL, Weighting.T1): Role.SAGITTAL_T1,
@@ -32,9 +32,9 @@ FROM_PIXELS: Final = "weighting recognised from pixels alone"
 
 _PLANES: Final = {role: plane for (plane, _), role in ROLES.items()}
 _PLANE_WORDS: Final = {
-    Orientation.SAGITTAL: words.SAGITTAL,
-    Orientation.AXIAL: words.AXIAL,
-    Orientation.CORONAL: words.CORONAL,
+    Orientation.SAGITTAL: vocabulary.SAGITTAL,
+    Orientation.AXIAL: vocabulary.AXIAL,
+    Orientation.CORONAL: vocabulary.CORONAL,
 }
 
 
@@ -170,7 +170,7 @@ def _against(excluded: Sequence[rules.Excluded]) -> tuple[Evidence, ...]:
 
 
 def _plane_conflict(series: Series, plane: Orientation) -> tuple[str, ...]:
-    said = set(words.tokens(series.acquisition.series_description))
+    said = set(vocabulary.tokens(series.acquisition.series_description))
     if said & _PLANE_WORDS[plane]:
         return ()
     for other, names in _PLANE_WORDS.items():

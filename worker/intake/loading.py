@@ -13,12 +13,7 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
-from worker.errors import BrokenStudy
-from worker.intake.decoding import Frames, decode, pixels_of
-from worker.intake.promises import MAX_VOXELS, DecompressionBomb, NoPixels, shape
-from worker.intake.rules import MIN_SLICES
-from worker.intake.stacks import stacks
-from worker.nouns.study import (
+from worker.domain.study import (
     Repair,
     RepairKind,
     Role,
@@ -27,7 +22,12 @@ from worker.nouns.study import (
     SliceHeader,
     Unreadable,
 )
-from worker.nouns.volume import Volume, Volumes
+from worker.domain.volume import Volume, Volumes
+from worker.errors import BrokenStudy
+from worker.intake.decoding import Frames, decode, pixels_of
+from worker.intake.pixel_limits import MAX_VOXELS, DecompressionBomb, NoPixels, shape
+from worker.intake.rules import MIN_SLICES
+from worker.intake.stacks import stacks
 
 Fetch = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
 """`Archive.fetch`: keys to (key, DICOM file), in any order."""

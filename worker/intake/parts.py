@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
+from worker.domain.study import SliceHeader
 from worker.intake import kinds
 from worker.intake.acquisition import read_acquisition
 from worker.intake.rules import FLUID_TE_MS
 from worker.intake.weighting import Weighting, weigh
-from worker.nouns.study import SliceHeader
 
 
 @dataclass(frozen=True, eq=False)

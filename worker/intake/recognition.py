@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from worker.domain.study import Series
 from worker.intake.weighting import Weighting
-from worker.nouns.study import Series
 
 
 @dataclass(frozen=True)

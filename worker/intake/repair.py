@@ -18,8 +18,8 @@ from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from dicom_sr.uids import derived_instance_uid
+from worker.domain.study import Instance, Repair, RepairKind
 from worker.intake.elements import text, values
-from worker.nouns.study import Instance, Repair, RepairKind
 
 LEGACY_ENHANCED_MR: Final = "1.2.840.10008.5.1.4.1.1.4.4"
 

@@ -16,15 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.uids import shown
-from worker.errors import NotLumbar, NoUsableSeries
-from worker.intake import rules, words
-from worker.intake.judging import FROM_PIXELS, Verdict, judge
-from worker.intake.recognition import Recogniser
-from worker.intake.site import SiteRule
-from worker.intake.space import overlap, same_frame_of_reference, same_space
-from worker.intake.weighting import Weighting
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import (
+from worker.domain.geometry import Orientation
+from worker.domain.study import (
     Evidence,
     Repair,
     RepairKind,
@@ -34,6 +27,13 @@ from worker.nouns.study import (
     Series,
     Study,
 )
+from worker.errors import NotLumbar, NoUsableSeries
+from worker.intake import rules, vocabulary
+from worker.intake.judging import FROM_PIXELS, Verdict, judge
+from worker.intake.recognition import Recogniser
+from worker.intake.site import SiteRule
+from worker.intake.space import overlap, same_frame_of_reference, same_space
+from worker.intake.weighting import Weighting
 
 _PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
 
@@ -224,7 +224,7 @@ def _calls_itself_lumbar(verdicts: Sequence[Verdict]) -> bool:
 def _refuse(verdicts: Sequence[Verdict]) -> None:
     """Say why a study without any role is refused."""
     if all(v.rule in (rules.structured_report, rules.not_mr) for v in verdicts):
-        kinds = Counter(words.modality(v.series.acquisition.modality) for v in verdicts)
+        kinds = Counter(vocabulary.modality(v.series.acquisition.modality) for v in verdicts)
         held = ", ".join(f"{kind} ({count} series)" for kind, count in sorted(kinds.items()))
         raise NotLumbar(f"the study holds no MR images but {held}; send a lumbar MRI")
     reasons = "; ".join(sorted({v.reason for v in verdicts})[:6])

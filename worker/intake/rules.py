@@ -11,10 +11,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from worker.intake import kinds, words
+from worker.domain.geometry import Orientation
+from worker.domain.study import Series
+from worker.intake import kinds, vocabulary
 from worker.intake.repair import MR_IMAGE_CLASSES
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import Series
 
 MIN_SLICES: Final = 5
 
@@ -52,7 +52,7 @@ def not_mr(series: Series) -> str | None:
     """Only MR images carry MR contrast; a secondary capture of one does not."""
     found = series.acquisition
     if found.modality not in ("", "MR"):
-        return f"not MR but {words.modality(found.modality)}"
+        return f"not MR but {vocabulary.modality(found.modality)}"
     if found.sop_class_uid and found.sop_class_uid not in MR_IMAGE_CLASSES:
         return "not stored as MR images"
     return None
@@ -131,8 +131,8 @@ def fluid_alone(series: Series) -> str | None:
 def localiser(series: Series) -> str | None:
     """Scouts, surveys and calibrations, named so."""
     said = _described(series)
-    stems = any(stem in word for word in said for stem in words.LOCALISER_STEMS)
-    if stems or set(said) & words.LOCALISER or ("3", "plane") in pairwise(said):
+    stems = any(stem in word for word in said for stem in vocabulary.LOCALISER_STEMS)
+    if stems or set(said) & vocabulary.LOCALISER or ("3", "plane") in pairwise(said):
         return "a localiser by its description"
     return None
 
@@ -140,22 +140,22 @@ def localiser(series: Series) -> str | None:
 def reconstruction(series: Series) -> str | None:
     """Projections, reformats, maps and screen captures by their description."""
     said = set(_described(series))
-    found = said & words.RECONSTRUCTION
-    found |= {word for word in said if word.startswith(words.SUBTRACTION_STEMS)}
+    found = said & vocabulary.RECONSTRUCTION
+    found |= {word for word in said if word.startswith(vocabulary.SUBTRACTION_STEMS)}
     return f"{min(found).upper()} by its description" if found else None
 
 
 def myelography(series: Series) -> str | None:
     """Heavily T2-weighted projections show fluid and nothing else."""
     said = _described(series)
-    stems = any(stem in word for word in said for stem in words.MYELOGRAPHY_STEMS)
+    stems = any(stem in word for word in said for stem in vocabulary.MYELOGRAPHY_STEMS)
     return "myelography" if stems or "mrm" in said else None
 
 
 def diffusion(series: Series) -> str | None:
     """Diffusion and perfusion by their description."""
     said = _described(series)
-    if set(said) & words.DIFFUSION or any(words.B_VALUE.fullmatch(word) for word in said):
+    if set(said) & vocabulary.DIFFUSION or any(vocabulary.B_VALUE.fullmatch(word) for word in said):
         return "diffusion or perfusion by its description"
     return None
 
@@ -169,16 +169,16 @@ def gradient_words(series: Series) -> str | None:
 
 def dixon_part(series: Series) -> str | None:
     """Fat, in-phase and opposed-phase images of a Dixon set; water is kept."""
-    for text in words.texts_of(series.acquisition):
-        found = words.tokens(text)
+    for text in vocabulary.texts_of(series.acquisition):
+        found = vocabulary.tokens(text)
         for word, following in pairwise((*found, "")):
-            if word == "fat" and following not in words.FAT_IMAGE_FOLLOWERS:
+            if word == "fat" and following not in vocabulary.FAT_IMAGE_FOLLOWERS:
                 return "the fat image of a Dixon set by its description"
         if {"inphase", "outphase", "opposedphase"} & set(found) or (
-            "phase" in found and words.OPPOSED & set(found)
+            "phase" in found and vocabulary.OPPOSED & set(found)
         ):
             return "an in-phase or opposed-phase image by its description"
-        if words.dixon_parts(found) & (words.OPPOSED | {"f"}):
+        if vocabulary.dixon_parts(found) & (vocabulary.OPPOSED | {"f"}):
             return "a part of a Dixon set that is not water by its description"
     return None
 
@@ -190,25 +190,28 @@ def other_region(series: Series) -> str | None:
     """
     own = _regions_in(series.acquisition.series_description)
     about, label = _regions(series)
-    if own & words.LUMBAR or (not own & words.OTHER_REGION and (about | label) & words.LUMBAR):
+    if own & vocabulary.LUMBAR or (
+        not own & vocabulary.OTHER_REGION and (about | label) & vocabulary.LUMBAR
+    ):
         return None
-    if about & words.OTHER_REGION:
-        return f"another region: {min((own & words.OTHER_REGION) or (about & words.OTHER_REGION))}"
-    if label & words.OTHER_REGION and _unlike_a_lumbar_stack(series):
-        return f"another region: labelled {min(label & words.OTHER_REGION)}, and sized like it"
+    if about & vocabulary.OTHER_REGION:
+        named = (own & vocabulary.OTHER_REGION) or (about & vocabulary.OTHER_REGION)
+        return f"another region: {min(named)}"
+    if label & vocabulary.OTHER_REGION and _unlike_a_lumbar_stack(series):
+        return f"another region: labelled {min(label & vocabulary.OTHER_REGION)}, and sized like it"
     return None
 
 
 def labelled_lumbar(series: Series) -> bool:
     """Whether its texts or its label say that it shows the lumbar spine."""
     about, label = _regions(series)
-    return bool((about | label) & words.LUMBAR)
+    return bool((about | label) & vocabulary.LUMBAR)
 
 
 def labelled_elsewhere(series: Series) -> bool:
     """Whether BodyPartExamined names another region; evidence only beside other evidence."""
     _, label = _regions(series)
-    return bool(label & words.OTHER_REGION) and not label & words.LUMBAR
+    return bool(label & vocabulary.OTHER_REGION) and not label & vocabulary.LUMBAR
 
 
 UNUSABLE: Final[tuple[Exclusion, ...]] = (
@@ -257,8 +260,9 @@ def _spin_echo(series: Series) -> bool:
 
 def _called_gradient(series: Series) -> bool:
     said = _described(series)
-    return bool(set(said) & words.GRADIENT_ECHO) or any(
-        (one, other) in words.GRADIENT_PHRASES for one, other in zip(said, said[2:], strict=False)
+    return bool(set(said) & vocabulary.GRADIENT_ECHO) or any(
+        (one, other) in vocabulary.GRADIENT_PHRASES
+        for one, other in zip(said, said[2:], strict=False)
     )
 
 
@@ -267,19 +271,19 @@ def _described(series: Series) -> tuple[str, ...]:
 
     A protocol is often named after its first step, or after a sequence it no longer holds.
     """
-    return words.tokens(next(iter(words.texts_of(series.acquisition)), ""))
+    return vocabulary.tokens(next(iter(vocabulary.texts_of(series.acquisition)), ""))
 
 
 def _regions(series: Series) -> tuple[set[str], set[str]]:
     """The words of its texts, and those of its label BodyPartExamined."""
     found = series.acquisition
-    texts = (*words.texts_of(found), found.study_description)
+    texts = (*vocabulary.texts_of(found), found.study_description)
     return set().union(*map(_regions_in, texts)), _regions_in(found.body_part)
 
 
 def _regions_in(text: str) -> set[str]:
     """The words of a text, with `C-Spine` and `L Spine` as the one word of the vocabulary."""
-    split = words.tokens(text)
+    split = vocabulary.tokens(text)
     joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
     # `decúbito dorsal` is how the patient lies.
     lying = {b for a, b in pairwise(split) if a.startswith("decubit")}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from worker.domain.study import Acquisition, Role, Series
 from worker.errors import BadSettings
-from worker.nouns.study import Acquisition, Role, Series
 
 _TEXTS: Final[dict[str, Callable[[Acquisition], tuple[str, ...]]]] = {
     "description": lambda a: (a.series_description, a.protocol_name),

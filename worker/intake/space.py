@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from worker.nouns.study import Series
+from worker.domain.study import Series
 
 MIN_OVERLAP: Final = 0.25
 """Share of the smaller extent, along each patient axis, that two stacks must have in common.

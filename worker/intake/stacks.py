@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from worker.nouns.geometry import Plane
-from worker.nouns.study import SliceHeader
+from worker.domain.geometry import Plane
+from worker.domain.study import SliceHeader
 
 MAX_ANGLE_DEG: Final = 3.0
 """How far the directions of two slices of one stack may differ."""

@@ -11,8 +11,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from worker.intake import words
-from worker.nouns.study import Acquisition, Evidence
+from worker.domain.study import Acquisition, Evidence
+from worker.intake import vocabulary
 
 
 class Weighting(StrEnum):
@@ -102,20 +102,20 @@ def description(found: Acquisition) -> Claim | None:
 
     A second text is not asked then: a protocol's name settles no contradiction.
     """
-    for text in words.texts_of(found):
-        tokens = words.tokens(text)
-        named, have = words.t_weightings(tokens), set(tokens)
+    for text in vocabulary.texts_of(found):
+        tokens = vocabulary.tokens(text)
+        named, have = vocabulary.t_weightings(tokens), set(tokens)
         reason = "by its description"
         stir = any("stir" in token for token in have)
-        if have & words.PROTON_DENSITY:
+        if have & vocabulary.PROTON_DENSITY:
             return Weighting.PROTON_DENSITY, reason
         if len(named) > 1 or (stir and named == {1}):
             return None
         if named == {1}:
             return Weighting.T1, reason
-        if named and words.nulls_fluid(tokens):
+        if named and vocabulary.nulls_fluid(tokens):
             return Weighting.FLUID_ATTENUATED, reason
-        if stir or have & words.STIR:
+        if stir or have & vocabulary.STIR:
             return Weighting.STIR, reason
         if named:
             return Weighting.T2, reason
@@ -188,7 +188,7 @@ def _refined(decided: Claim, by_words: Claim | None, found: Acquisition) -> Clai
     if weighting is Weighting.T1:
         if found.contrast_agent:
             return Weighting.CONTRAST_T1, "by its contrast agent"
-        if any(words.names_contrast(text) for text in words.texts_of(found)):
+        if any(vocabulary.names_contrast(text) for text in vocabulary.texts_of(found)):
             return Weighting.CONTRAST_T1, "by its description"
         if suppressed:
             return Weighting.FAT_SUPPRESSED_T1, f"by its {suppressed}"
@@ -207,20 +207,20 @@ def _untold_inversion(found: Acquisition) -> bool:
         return True
     if "SE" in found.scanning_sequence and (found.repetition_time_ms or 1500) < 1500:
         return False  # no inversion recovery is as quick as that, whatever it is called
-    said = {word for text in words.texts_of(found) for word in words.tokens(text)}
-    return bool(said & words.STIR or any("flair" in word for word in said))
+    said = {word for text in vocabulary.texts_of(found) for word in vocabulary.tokens(text)}
+    return bool(said & vocabulary.STIR or any("flair" in word for word in said))
 
 
 def _fat_suppressed(found: Acquisition) -> str | None:
     """What tells that fat is suppressed: scan options, description or image type."""
     if "FS" in found.scan_options:
         return "scan options"
-    for text in words.texts_of(found):
-        said = words.tokens(text)
-        if set(said) & words.FAT_SUPPRESSED or any(w.endswith(("fatsat", "fs")) for w in said):
+    for text in vocabulary.texts_of(found):
+        said = vocabulary.tokens(text)
+        if set(said) & vocabulary.FAT_SUPPRESSED or any(w.endswith(("fatsat", "fs")) for w in said):
             return "description"
-        if any(a == "fat" and b in words.FAT_IMAGE_FOLLOWERS for a, b in pairwise(said)):
+        if any(a == "fat" and b in vocabulary.FAT_IMAGE_FOLLOWERS for a, b in pairwise(said)):
             return "description"
-        if "water" in said or "w" in words.dixon_parts(said):
+        if "water" in said or "w" in vocabulary.dixon_parts(said):
             return "description"
     return "image type" if {"WATER", "W"} & set(found.image_type) else None

@@ -11,7 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
-from worker.localise.heat import FAINTEST, Peak, peaks
+from worker.domain.crop import Crop, cut
+from worker.domain.geometry import Vector
+from worker.domain.points import LevelPoint
+from worker.domain.volume import Volume
+from worker.localise.peaks import FAINTEST, Peak, peaks
 from worker.localise.views import Networks
 from worker.localise.windows import (
     AXIAL_POINTS,
@@ -20,10 +24,6 @@ from worker.localise.windows import (
     AxialPoint,
     canal_window,
 )
-from worker.nouns.crop import Crop, cut
-from worker.nouns.geometry import Vector
-from worker.nouns.points import LevelPoint
-from worker.nouns.volume import Volume
 
 AXIAL: Final = "axial_points"
 """The network that draws the axial heatmaps."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level, Side
-from worker.localise.heat import Peak, decode_levels, prior, to_cell, to_crop
+from worker.domain.geometry import Vector
+from worker.domain.points import LevelPoint
+from worker.localise.peaks import Peak, decode_levels, prior, to_cell, to_crop
 from worker.localise.views import SAGITTAL, Networks, SagittalView
 from worker.localise.windows import OFFSET_MM, Structure, channels
-from worker.nouns.geometry import Vector
-from worker.nouns.points import LevelPoint
 
 OFFSET_SIGMA_MM: Final = 9.0
 LATERAL_MM: Final = dict(zip(Level, (15.0, 16.0, 17.0, 18.0, 19.0), strict=True))

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Level
-from worker.localise.heat import Peak, decode_levels, to_cell
+from worker.domain.points import LevelPoint
+from worker.localise.peaks import Peak, decode_levels, to_cell
 from worker.localise.views import SAGITTAL, Networks, SagittalView
 from worker.localise.windows import Structure, channels
-from worker.nouns.points import LevelPoint
 
 OWN_WEIGHT: Final = 0.5
 """How much a level's own slices count against the line through all levels."""

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worker.domain.crop import Crop, cut
+from worker.domain.volume import Volume
 from worker.localise.windows import SAGITTAL_SHAPE, whole_window
-from worker.nouns.crop import Crop, cut
-from worker.nouns.volume import Volume
 
 SAGITTAL: Final = "sagittal_points"
 """The network that draws the sagittal heatmaps."""

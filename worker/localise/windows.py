@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from dicom_sr.findings import Level
-from worker.nouns.crop import Grid, Window
+from worker.domain.crop import Grid, Window
 
 SAGITTAL_SHAPE: Final = (256, 256)
 AXIAL_SHAPE: Final = (96, 128)

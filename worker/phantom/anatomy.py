@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from dicom_sr.findings import Level
-from worker.nouns.geometry import Vector
+from worker.domain.geometry import Vector
 from worker.phantom.randomness import stream
 
 Profile = NDArray[np.float32]

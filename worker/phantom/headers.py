@@ -7,7 +7,7 @@ from typing import Final
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
-from worker.nouns.study import Role
+from worker.domain.study import Role
 from worker.phantom.randomness import stream
 from worker.phantom.study import Phantom, PhantomSeries
 

@@ -75,7 +75,7 @@ def parse_lesion(text: str) -> tuple[Target, Severity]:
         ) from error
     wanted = grade.strip().lower()
     for severity in Severity:
-        if equals and wanted in (severity.value, severity.words.lower(), *_SHORT[severity]):
+        if equals and wanted in (severity.value, severity.label.lower(), *_SHORT[severity]):
             return target, severity
     raise BadSettings(
         f"cannot read the severity of the lesion {text!r}: "

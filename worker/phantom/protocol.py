@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Level
-from worker.nouns.geometry import Plane, Triple, Vector
-from worker.nouns.study import Role
+from worker.domain.geometry import Plane, Triple, Vector
+from worker.domain.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, Anatomy
 from worker.phantom.profiles import foramen_place
 from worker.phantom.randomness import stream

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dicom_sr.findings import Severity, Target
-from worker.nouns.geometry import Plane
-from worker.nouns.study import Role
+from worker.domain.geometry import Plane
+from worker.domain.study import Role
 from worker.phantom.anatomy import STEP_MM, Anatomy
 from worker.phantom.painting import Pixels, Texture, cover, double
 from worker.phantom.profiles import Profiles, build_profiles

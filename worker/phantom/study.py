@@ -18,8 +18,8 @@ from dicom_sr.findings import (
     Side,
     Target,
 )
-from worker.nouns.geometry import Plane, Triple, Vector
-from worker.nouns.study import Role
+from worker.domain.geometry import Plane, Triple, Vector
+from worker.domain.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, Anatomy, draw_anatomy
 from worker.phantom.lesions import CLINICAL, Prevalence, complete, draw_severities, other_side
 from worker.phantom.profiles import foramen_place, recess_place, sac_place

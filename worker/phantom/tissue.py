@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from worker.nouns.study import Role
+from worker.domain.study import Role
 from worker.phantom.randomness import stream
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dicom_sr.findings import TARGETS, Severity, Target
-from worker.nouns.study import Role
+from worker.domain.study import Role
 from worker.phantom.headers import image
 from worker.phantom.study import Phantom, PhantomSeries
 
@@ -62,7 +62,7 @@ def write_tables(phantom: Phantom, folder: Path) -> None:
     _write(
         folder / "train.csv",
         ("study_id", *(_column(target) for target in TARGETS)),
-        [(study, *(phantom.severities[target].words for target in TARGETS))],
+        [(study, *(phantom.severities[target].label for target in TARGETS))],
     )
     _write(
         folder / "train_label_coordinates.csv",
@@ -102,7 +102,7 @@ def _coordinate(phantom: Phantom, target: Target) -> tuple[str | int | float, ..
         for s in phantom.series
         if s.series_instance_uid == point.image_point.image.series_instance_uid
     )
-    condition = " ".join(filter(None, (target.side, target.condition.words))).title()
+    condition = " ".join(filter(None, (target.side, target.condition.label))).title()
     return (
         phantom.study_instance_uid,
         series.series_instance_uid,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.nouns.crop import Grid, cut
+from worker.domain.crop import Grid, cut
 
 CROP_PX: Final = 96
 PIXEL_MM: Final = 2.5

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from worker.bundles.card import checked_file
+from worker.domain.crop import Grid
 from worker.errors import BundleMismatch
 from worker.intake.recognition import Recognition
 from worker.intake.weighting import Weighting
-from worker.nouns.crop import Grid
-from worker.recognise.measuring import Contrast, measure
+from worker.models.card import checked_file
+from worker.recognise.contrast import Contrast, measure
 from worker.recognise.network import Outlines, outline, view
 
 FOLDER: Final = Path(__file__).parent

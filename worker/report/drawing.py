@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_sr.findings import Severity
-from worker.nouns.geometry import Plane, Triple
+from worker.domain.geometry import Plane, Triple
 from worker.report.outcome import Slice
 
 LONGEST_SIDE_PX: Final = 560

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dicom_sr.findings import ImageReference, Report
-from worker.nouns.geometry import Plane
-from worker.nouns.study import Repair, RoutedStudy, SliceHeader
-from worker.nouns.volume import Volume, Volumes
+from worker.domain.geometry import Plane
+from worker.domain.study import Repair, RoutedStudy, SliceHeader
+from worker.domain.volume import Volume, Volumes
 
 
 class Outcome(Protocol):

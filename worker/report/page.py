@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Severity, Target
-from worker.nouns.study import Routing
+from worker.domain.study import Routing
 from worker.report.links import viewer_link
 from worker.report.outcome import Outcome
 from worker.report.pictures import Picture
-from worker.report.words import COLUMNS, mended, percent, summary
+from worker.report.text import COLUMNS, mended, percent, summary
 
 SLICES: Final = "slices"
 """The folder of the pictures, beside the page."""
@@ -70,7 +70,7 @@ def page(outcome: Outcome, pictures: Sequence[Picture], viewer: str | None = Non
 
 def _cell(finding: Finding, pictures: Sequence[Picture]) -> Mapping[str, Any]:
     if not isinstance(finding, Graded):
-        return {"target": str(finding.target), "graded": False, "reason": finding.reason.words}
+        return {"target": str(finding.target), "graded": False, "reason": finding.reason.label}
     return {
         "target": str(finding.target),
         "graded": True,
@@ -99,7 +99,7 @@ def _series(decision: Routing) -> Mapping[str, Any]:
     return {
         "description": decision.series_description or "(no description)",
         "uid": decision.series_instance_uid,
-        "role": None if decision.role is None else decision.role.words,
+        "role": None if decision.role is None else decision.role.label,
         "reason": "; ".join((decision.reason, *decision.flags)),
         "evidence": decision.evidence,
     }

@@ -10,10 +10,10 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageOps
 
 from dicom_sr.findings import Condition, Graded, ImageReference, Report, Target
-from worker.nouns.volume import Volumes
+from worker.domain.volume import Volumes
 from worker.report.drawing import GREY, INK, RGB, WHITE, View, font, letters, mark, view
 from worker.report.outcome import Slice, slices_by_image
-from worker.report.words import percent
+from worker.report.text import percent
 
 CAPTION_PX: Final = 78
 THUMBNAIL_PX: Final = 176
@@ -75,7 +75,7 @@ def _draw(
 ) -> Picture:
     x, y = seen.to_display(*place)
     ink = INK[finding.severity]
-    shows = shown.volume.role.words
+    shows = shown.volume.role.label
     if shown.header.instance_number is not None:
         shows += f", image {shown.header.instance_number}"
     if shown.header.image.frame is not None:
@@ -122,7 +122,7 @@ def _thumbnail(seen: View, x: float, y: float, side_mm: float, ink: RGB) -> Imag
 def _caption(whole: Image.Image, top: int, finding: Graded, shows: str) -> None:
     """The target, its grade and what is seen, below the image: nothing of it is hidden."""
     draw = ImageDraw.Draw(whole)
-    grade = f"{finding.severity.words}, confidence {percent(finding.confidence)}"
+    grade = f"{finding.severity.label}, confidence {percent(finding.confidence)}"
     for text, size, offset, ink in (
         (str(finding.target), 18, 8, WHITE),
         (grade, 18, 31, INK[finding.severity]),

@@ -11,8 +11,8 @@ from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, ImageReference
 from dicom_sr.revisions import current_report
 from worker import __version__
+from worker.domain.study import RoutedStudy
 from worker.errors import BrokenStudy
-from worker.nouns.study import RoutedStudy
 from worker.report.outcome import Outcome
 
 

@@ -13,11 +13,11 @@ from rich.tree import Tree
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
-from worker.nouns.study import Exclusion, Repair, Routing
-from worker.report.words import COLUMNS, mended, percent, summary
+from worker.domain.study import Exclusion, Repair, Routing
+from worker.report.text import COLUMNS, mended, percent, summary
 
 if TYPE_CHECKING:
-    from worker.bundles.inspection import Inspected
+    from worker.models.inspection import Inspected
 
 MAIN_FIGURES: Final = (
     *("weighted_log_loss", "constant_log_loss", "auc_severe", "ece_severe", "accuracy"),
@@ -51,7 +51,7 @@ def exclusions_table(exclusions: Iterable[Exclusion]) -> RenderableType:
     """Why nothing of a study is graded; the first reason stands in its report."""
     table = Table("Not graded", "Why")
     for one in exclusions:
-        table.add_row(one.reason.words, one.because)
+        table.add_row(one.reason.label, one.because)
     return table
 
 
@@ -60,7 +60,7 @@ def series_table(decisions: Iterable[Routing]) -> RenderableType:
     table = Table("Series", "Used as", "Why")
     table.add_column("Series Instance UID", overflow="fold")
     for decision in decisions:
-        role = Text("not used", style="dim") if decision.role is None else decision.role.words
+        role = Text("not used", style="dim") if decision.role is None else decision.role.label
         why = "; ".join((decision.reason, *decision.flags))
         description = Text(decision.series_description or "(no description)")
         table.add_row(description, role, Text(why), Text(decision.series_instance_uid, style="dim"))
@@ -71,7 +71,7 @@ def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
     """What every rule said of every series, the stronger before the weaker."""
     tree = Tree("Series", hide_root=True)
     for decision in decisions:
-        role = "not used" if decision.role is None else decision.role.words
+        role = "not used" if decision.role is None else decision.role.label
         title = Text.assemble(
             (decision.series_description or "(no description)", "bold"),
             f"  {role}  ",
@@ -129,9 +129,9 @@ def _with_interval(figure: Sequence[float]) -> str:
 
 def _cell(finding: Finding) -> Text:
     if not isinstance(finding, Graded):
-        return Text.assemble(("not assessed", "dim"), "\n", (finding.reason.words, "dim"))
+        return Text.assemble(("not assessed", "dim"), "\n", (finding.reason.label, "dim"))
     return Text.assemble(
-        (finding.severity.words, STYLES[finding.severity]),
+        (finding.severity.label, STYLES[finding.severity]),
         "\n",
         (f"conf. {percent(finding.confidence)}", "dim"),
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from worker.report.document import document, to_json
 from worker.report.outcome import Outcome
 from worker.report.page import SLICES, page
 from worker.report.pictures import draw_pictures
+from worker.report.report_json import document, to_json
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from celery.signals import setup_logging, worker_process_init, worker_shutting_d
 from worker.errors import Misconfigured
 from worker.service import tasks
 from worker.service.broker import make_app, open_redis
-from worker.service.keeper import watch
+from worker.service.events import Wire
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
 from worker.service.runtime import Runtime, StopNote, open_deliveries, start_runtime
-from worker.service.telling import Wire
+from worker.service.supervisor import watch
 from worker.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)

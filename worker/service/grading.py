@@ -21,9 +21,9 @@ from worker.settings import Incomplete
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
     from worker.archive import Hospital
-    from worker.bundles.loading import Bundle
+    from worker.domain.study import RoutedStudy
     from worker.intake.site import SiteRule
-    from worker.nouns.study import RoutedStudy
+    from worker.models.loading import Bundle
     from worker.pipeline import GradedStudy
 
 

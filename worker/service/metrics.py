@@ -18,8 +18,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from worker import __version__
+from worker.service.events import RETRIED, News
 from worker.service.queue import Priority
-from worker.service.telling import RETRIED, News
 
 MOST_MODELS: Final = 50
 """So many scanner models are told apart; the rest are `other`."""

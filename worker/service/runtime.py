@@ -22,13 +22,13 @@ from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.orthanc import OrthancArchive
 from worker.errors import ArchiveUnavailable, Misconfigured
 from worker.service.archives import open_archive
+from worker.service.attempts import Deliveries
 from worker.service.broker import open_redis
-from worker.service.deliveries import Deliveries
+from worker.service.events import Teller, Wire
+from worker.service.forwarding import Outbox
 from worker.service.leases import Leases
-from worker.service.onward import Outbox
 from worker.service.queue import Queue
 from worker.service.records import Notes, Records, RedisNotes
-from worker.service.telling import Teller, Wire
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
 
     An archive that is away is no reason to stop: studies wait for it.
     """
-    from worker.bundles.loading import device_of, load_bundle
     from worker.intake.site import load_site_rules
+    from worker.models.loading import device_of, load_bundle
     from worker.recognise.recogniser import packaged
     from worker.service.grading import Grading, Policy
 

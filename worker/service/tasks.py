@@ -30,12 +30,12 @@ from worker.errors import (
     StudyGone,
     Transient,
 )
-from worker.service.deliveries import Deliveries, GivenUp
+from worker.service.attempts import Deliveries, GivenUp
+from worker.service.events import RETRIED
 from worker.service.leases import Leases, StudyTaken
 from worker.service.queue import FIRST_WAIT_S, LONGEST_WAIT_S, TASK_NAME, Order, Priority, wait_s
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopNote
-from worker.service.telling import RETRIED
 
 PATIENCE_S: Final = 20.0
 """How long a process waits for an archive that is away before it looks at the queue again."""

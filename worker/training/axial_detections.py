@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.bundles.loading import Bundle
-from worker.localise.heat import peaks
+from worker.localise.peaks import peaks
 from worker.localise.windows import AXIAL_SHAPE
+from worker.models.loading import Bundle
 from worker.training.augment import Geometry, Move, batch_of
 from worker.training.samples import PRESENT, PointSet
 

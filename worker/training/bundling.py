@@ -15,15 +15,15 @@ import structlog
 
 from dicom_sr import uids
 from dicom_sr.findings import Condition
-from worker.bundles.card import CARD, DETECTORS, content_hash, to_toml
-from worker.bundles.loading import Bundle, load_bundle
-from worker.bundles.studies import training_studies, write_studies
 from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Evaluation, Figure, Task
+from worker.evaluation.out_of_fold import only
 from worker.evaluation.predictions import GradeSheet, PointSheet
-from worker.evaluation.unseen import only
+from worker.models.card import CARD, DETECTORS, content_hash, to_toml
+from worker.models.loading import Bundle, load_bundle
+from worker.models.studies import training_studies, write_studies
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.calibration import (
     NEUTRAL_BELIEF,

@@ -8,8 +8,8 @@ from typing import Any, Final
 import jinja2
 
 from dicom_sr.findings import Condition, Level, Severity
+from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
 from worker.evaluation.predictions import Weighting
-from worker.evaluation.words import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, Wording
 
 TEMPLATE: Final = "model_card.md.jinja"
 HEADLINES: Final = ("weighted_log_loss", "auc_severe", "ece_severe", "accuracy")
@@ -53,7 +53,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         ),
         conditions=[(PLACES[c], c.value, figures[c.value]) for c in conditions],
         weightings=[(PICTURES[w], figures[f"levels_{w.value}"]) for w in weightings],
-        classes=[(s.words, s.value) for s in Severity],
+        classes=[(s.label, s.value) for s in Severity],
         levels=[level.value for level in Level],
         cell=_cell,
         loss=GRADE_FIGURES["weighted_log_loss"],
@@ -64,12 +64,12 @@ def to_markdown(card: Mapping[str, Any]) -> str:
 
 
 def _table(
-    wordings: Mapping[str, Wording], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
+    styles: Mapping[str, FigureFormat], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
 ) -> str:
     """A Markdown table: a row for each figure that any column has."""
     rows = [
-        [wording.words, *(_cell(column.get(name), wording) for column in columns)]
-        for name, wording in wordings.items()
+        [style.label, *(_cell(column.get(name), style) for column in columns)]
+        for name, style in styles.items()
         if any(name in column for column in columns)
     ]
     return "\n".join(map(_row, [["", *heads], ["---"] * (len(heads) + 1), *rows]))
@@ -79,19 +79,21 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(figure: Sequence[float] | None, wording: Wording) -> str:
+def _cell(figure: Sequence[float] | None, style: FigureFormat) -> str:
     """A value with its interval."""
     if not figure:
         return "-"
-    value = wording.value(figure[0])
+    value = style.value(figure[0])
     if len(figure) < 3:
         return value
-    return f"{value} ({wording.bound(figure[1])} to {wording.bound(figure[2])})"
+    return f"{value} ({style.bound(figure[1])} to {style.bound(figure[2])})"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _said(figures: Mapping[str, Any], names: Sequence[str], wordings: Mapping[str, Wording]) -> str:
-    return ", ".join(f"{wordings[n].words} {_cell(figures.get(n), wordings[n])}" for n in names)
+def _said(
+    figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, FigureFormat]
+) -> str:
+    return ", ".join(f"{styles[n].label} {_cell(figures.get(n), styles[n])}" for n in names)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from worker.bundles.networks import DETECTORS, GRADERS, standardise
 from worker.grade.graders import TRAINING_WEIGHTS
-from worker.localise.heat import STRIDE, peaks
+from worker.localise.peaks import STRIDE, peaks
+from worker.models.networks import DETECTORS, GRADERS, standardise
 from worker.training.augment import Move, augmentation, batch_of
 from worker.training.recipe import Recipe
 from worker.training.samples import ABSENT, MISSING, PRESENT

@@ -19,11 +19,11 @@ from worker.datasets.discs import MaskedSlice, disc_points
 from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
 from worker.datasets.rsna_rows import CanalRow
+from worker.domain.crop import Crop, cut
 from worker.evaluation.crops import ForaminalCrops, canal_middle, cut_axial
 from worker.grade import windows as grade_windows
 from worker.localise import windows as localise_windows
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
-from worker.nouns.crop import Crop, cut
 from worker.training.samples import (
     ABSENT,
     MISSING,

@@ -8,10 +8,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from worker.bundles.card import DETECTORS
-from worker.bundles.networks import DETECTORS as DETECTOR_ARCHITECTURES
-from worker.bundles.networks import GRADERS as GRADER_ARCHITECTURES
 from worker.errors import BadSettings
+from worker.models.card import DETECTORS
+from worker.models.networks import DETECTORS as DETECTOR_ARCHITECTURES
+from worker.models.networks import GRADERS as GRADER_ARCHITECTURES
 from worker.training.augment import Geometry, Intensity
 
 RECIPES: Final = Path(__file__).with_name("recipes")

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.nouns.crop import Crop
+from worker.domain.crop import Crop
 
 PRESENT: Final = 1
 ABSENT: Final = 0

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Condition, Level, Side, Target
+from worker.domain.crop import cut
+from worker.domain.geometry import Vector
+from worker.domain.study import Role
 from worker.grade import windows as grade_windows
 from worker.localise import windows as localise_windows
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
-from worker.nouns.crop import cut
-from worker.nouns.geometry import Vector
-from worker.nouns.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, draw_anatomy
 from worker.phantom.lesions import Prevalence
 from worker.phantom.protocol import SliceCounts

@@ -28,8 +28,7 @@ from dicom_sr.findings import (
 from dicom_sr.lenient import UNREADABLE
 from dicom_sr.outline import outline
 from dicom_sr.writer import write
-
-from .strategies import NAMES, Written, image, many, written
+from tests.support.report_strategies import NAMES, Written, image, many, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each value that is broken
 

@@ -9,8 +9,7 @@ from dicom_sr.findings import ImageReference
 from dicom_sr.reader import read
 from dicom_sr.revisions import predecessors
 from dicom_sr.uids import fingerprint
-
-from .strategies import Written, many, written
+from tests.support.report_strategies import Written, many, written
 
 
 @many

@@ -9,14 +9,14 @@ from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from loopback import Answer, Asked, Server, serving
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+from tests.support.loopback import Answer, Asked, Server, serving
 from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.dicomweb_session import Access
+from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
-from worker.nouns.study import Instance, Unreadable
 
 STUDY, SERIES, INSTANCE = "1.2.3", "1.2.3.4", "1.2.3.4.5"
 KEY = f"{STUDY}/{SERIES}/{INSTANCE}"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Answer, Server, serving
-from needs import cannot_run
 
+from tests.support.loopback import Answer, Server, serving
+from tests.support.needs import cannot_run
 from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.dicomweb_session import Access
 from worker.errors import ArchiveUnavailable, BadSettings

@@ -10,8 +10,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from worker.archive.folder import FolderArchive
+from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable
-from worker.nouns.study import Instance, Unreadable
 
 
 def image(uid="1.2.3.4"):

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from dicom_sr.findings import Level, Side
-from worker.bundles.networks import standardise
 from worker.datasets.axial import AxialRow
 from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
 from worker.datasets.rsna_rows import rsna_axial, rsna_foraminal
+from worker.domain.crop import Crop, cut
+from worker.domain.study import Role
 from worker.grade.windows import (
     AXIAL_SHAPE,
     FORAMINAL_SHAPE,
@@ -22,8 +23,7 @@ from worker.grade.windows import (
     foraminal_window,
     level_spacing,
 )
-from worker.nouns.crop import Crop, cut
-from worker.nouns.study import Role
+from worker.models.networks import standardise
 
 SQUASHED = (250, 250)
 

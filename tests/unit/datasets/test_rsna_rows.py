@@ -16,8 +16,8 @@ from worker.datasets.rsna_marks import WITHOUT_IMAGES
 from worker.datasets.rsna_rows import ONE_SIDED, rsna_axial, rsna_canal, rsna_foraminal
 from worker.datasets.sides import CONTRADICT
 from worker.datasets.tables import FAULTY
+from worker.domain.study import Role
 from worker.errors import BadSettings
-from worker.nouns.study import Role
 
 FORAMEN = Condition.NEURAL_FORAMINAL_NARROWING
 CANAL = Condition.SPINAL_CANAL_STENOSIS

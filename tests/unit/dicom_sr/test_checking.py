@@ -9,9 +9,8 @@ from dicom_sr.checking import RULES, check
 from dicom_sr.checking.subject import Subject
 from dicom_sr.findings import Report
 from dicom_sr.writer import write
-
-from . import broken_headers, broken_images, broken_trees
-from .breaking import Case
+from tests.support.broken_reports import broken_headers, broken_images, broken_trees
+from tests.support.broken_reports.breaking import Case
 
 CASES = broken_headers.CASES | broken_trees.CASES | broken_images.CASES
 

@@ -61,7 +61,7 @@ def test_codes_fit_their_value_representations() -> None:
 def test_reasons_read_as_in_the_report() -> None:
     """A viewer that shows the code's meaning says what the HTML report says."""
     assert {reason: code.meaning for reason, code in codes.REASONS.items()} == {
-        reason: reason.words for reason in NotAssessedReason
+        reason: reason.label for reason in NotAssessedReason
     }
 
 

@@ -101,7 +101,7 @@ def test_every_target_is_said_once_graded_or_not(written: Dataset, report: Repor
     (evaluations,) = named(written, "C0034375")
     reasons = named(evaluations, "NA")
     assert [r.ConceptCodeSequence[0].CodeMeaning for r in reasons] == [
-        finding.reason.words for finding in report.not_assessed
+        finding.reason.label for finding in report.not_assessed
     ]
     assert len(reasons) + len(groups(written)) == len(TARGETS)
     for item in reasons:
@@ -233,4 +233,4 @@ def test_names_that_dicom_would_change_are_refused(
 def test_only_conditions_of_the_language_are_written(written: Dataset) -> None:
     """Every group's Finding is one of the three conditions, each of them present."""
     found = {named(g, "121071")[0].ConceptCodeSequence[0].CodeMeaning for g in groups(written)}
-    assert {text.lower() for text in found} == {condition.words for condition in Condition}
+    assert {text.lower() for text in found} == {condition.label for condition in Condition}

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from dicom_sr.findings import TARGETS, Condition, Level, Severity, Side, Target
+from worker.domain.study import Role
 from worker.errors import BadSettings
 from worker.evaluation.compare import as_json, compare, read_report
-from worker.nouns.study import Role
 from worker.phantom.protocol import SMALL
 from worker.phantom.study import SHOWN_ON, make_phantom
 from worker.phantom.writing import write_phantom

@@ -9,13 +9,13 @@ from PIL import Image
 
 from dicom_sr.findings import ImageReference, Level, Severity, Side
 from worker.datasets.foraminal import ForaminalRow
+from worker.domain.geometry import Plane
+from worker.domain.points import LevelPoint
+from worker.domain.study import Role, SliceHeader
+from worker.domain.volume import Volume
 from worker.evaluation.crops import ForaminalCrops
 from worker.grade.graders import VIEW_CONTEXT, foraminal_crops
 from worker.grade.windows import FORAMINAL_SHAPE, level_spacing, widened
-from worker.nouns.geometry import Plane
-from worker.nouns.points import LevelPoint
-from worker.nouns.study import Role, SliceHeader
-from worker.nouns.volume import Volume
 
 ROWS, COLUMNS = 200, 160
 XS = [4.5 * n for n in range(-4, 5)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.bars import verdicts
+from worker.evaluation.acceptance import verdicts
 from worker.evaluation.bootstrap import draw, share_figure
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Figure, Task

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import nn
 
 from dicom_sr.findings import Condition, Level, Side, Target
-from worker.bundles.studies import training_studies
 from worker.datasets.discs import CANAL_GREY, DISC_GREY, disc_points
 from worker.datasets.folds import fold_of
+from worker.domain.study import Role
 from worker.evaluation import sources
 from worker.evaluation.predictions import Weighting
 from worker.localise.windows import SAGITTAL_POINTS
-from worker.nouns.study import Role
+from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, make_phantom
 

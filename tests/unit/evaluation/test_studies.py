@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from dicom_sr.findings import TARGETS, Condition
-from worker.bundles.loading import load_bundle
-from worker.bundles.studies import training_studies
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
 from worker.evaluation.predictions import Weighting
 from worker.evaluation.studies import PREVALENCE, WEIGHTINGS, rsna
+from worker.models.loading import load_bundle
+from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, make_phantom
 from worker.phantom.writing import write_phantom

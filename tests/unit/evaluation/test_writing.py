@@ -11,14 +11,14 @@ from rich.console import Console
 
 from dicom_sr.findings import Condition, Level, Side
 from worker.errors import BadSettings
-from worker.evaluation.document import as_json
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.evaluation_table import evaluation_table
 from worker.evaluation.extras import extra
 from worker.evaluation.figures import About, Task
+from worker.evaluation.labels import provenance_sentence
+from worker.evaluation.metrics_json import as_json
 from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
 from worker.evaluation.scores import weighted
-from worker.evaluation.words import provenance_sentence
 from worker.evaluation.writing import write_evaluation
 
 ABOUT = About("default", "2026.1", "ab" * 32, {"folder": "DATA"})

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import ImageReference, Level, Side
+from worker.domain.geometry import Plane
+from worker.domain.points import LevelPoint
+from worker.domain.study import Role, SliceHeader
+from worker.domain.volume import Volume
 from worker.grade.graders import NEIGHBOUR_MM, VIEW_CONTEXT, foraminal_crops
 from worker.grade.windows import FORAMINAL_SHAPE, widened
-from worker.nouns.geometry import Plane
-from worker.nouns.points import LevelPoint
-from worker.nouns.study import Role, SliceHeader
-from worker.nouns.volume import Volume
 
 
 def volume(xs: list[float], *, reverse: bool = False, tilt: float = 0.0) -> Volume:

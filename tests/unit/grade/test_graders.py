@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dicom_sr.findings import Condition, Level, Severity, Side
-from worker.bundles.loading import Bundle
+from worker.domain.crop import Crop, Grid, Window
 from worker.grade.graders import (
     VIEW_CONTEXT,
     Neighbours,
@@ -23,7 +23,7 @@ from worker.grade.windows import (
     level_spacing,
     widened,
 )
-from worker.nouns.crop import Crop, Grid, Window
+from worker.models.loading import Bundle
 
 
 def crops(shape: tuple[int, int], count: int) -> list[Crop]:

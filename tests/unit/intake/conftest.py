@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from worker.nouns.study import Instance
+from worker.domain.study import Instance
 
 PLANES = {
     "sagittal": (0, 1, 0, 0, 0, -1),

@@ -9,9 +9,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from encoders import HTJ2K_LOSSLESS, by_dcmtk, compressed, holding, to_file
 from pydicom import dcmread, uid
 
+from tests.support.encoders import HTJ2K_LOSSLESS, by_dcmtk, compressed, holding, to_file
 from worker.intake.decoding import decode, read_header
 
 MOST_MIB = 47  # 50 MB

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from encoders import HTJ2K_LOSSY, HTJ2K_PICTURE, by_dcmtk
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
+from tests.support.encoders import HTJ2K_LOSSY, HTJ2K_PICTURE, by_dcmtk
+from worker.domain.study import Instance, Unreadable
 from worker.intake import gdcm_child
 from worker.intake.codestreams import stream_size
 from worker.intake.decoding import MAX_NESTING, decode, read_header, settle
 from worker.intake.elements import number
-from worker.nouns.study import Instance, Unreadable
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 

@@ -5,13 +5,13 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from header_sets import AXIAL, NONE, ROWS, SAGITTAL
 from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
+from tests.support.header_sets import AXIAL, NONE, ROWS, SAGITTAL
+from worker.domain.study import Instance, Role
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.study import Instance, Role
 
 GEOMETRIES = {
     "sagittal": ("sagittal", 6, {}),

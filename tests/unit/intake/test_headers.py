@@ -8,11 +8,11 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedMRImageStorage
 
+from worker.domain.geometry import Orientation
+from worker.domain.study import Instance, RepairKind, Role, Unreadable
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import Instance, RepairKind, Role, Unreadable
 
 
 def item(**attributes):

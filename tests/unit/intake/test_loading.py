@@ -4,14 +4,14 @@ import random
 
 import numpy as np
 import pytest
-from encoders import holding
 from pydicom.uid import MPEG2MPML
 
+from tests.support.encoders import holding
+from worker.domain.study import RepairKind, Role
 from worker.errors import BrokenStudy
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
-from worker.nouns.study import RepairKind, Role
 
 
 class FakeArchive:
@@ -167,7 +167,7 @@ def test_mixed_orientations_and_shapes_become_volumes(make_series, to_bytes):
 
 def test_of_two_slices_in_one_place_the_lowest_uid_stays(study, make_slice, to_bytes):
     """A repeated slice is dropped by its UID, never by the order of files, and recorded."""
-    from worker.nouns.study import Instance
+    from worker.domain.study import Instance
 
     instances, files = study
     again = Instance(

@@ -6,9 +6,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
+from worker.domain.study import Instance, RepairKind, Role
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.study import Instance, RepairKind, Role
 
 PHILIPS = {part: ["DERIVED", "PRIMARY", part, part, "DERIVED"] for part in ("W", "F", "IP", "OP")}
 SIEMENS = {p: ["ORIGINAL", "PRIMARY", "M", p, "DIS2D"] for p in ("W", "F", "IN", "OPP")}

@@ -2,13 +2,13 @@
 
 import pytest
 
+from worker.domain.study import Role
 from worker.errors import NoUsableSeries
 from worker.intake.headers import read_study
 from worker.intake.recognition import Recognition
 from worker.intake.routing import route
 from worker.intake.site import SiteRule
 from worker.intake.weighting import Weighting
-from worker.nouns.study import Role
 
 
 class Eyes:

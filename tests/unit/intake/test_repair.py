@@ -7,11 +7,11 @@ from pydicom import dcmread
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from dicom_sr.uids import derived_instance_uid
+from worker.domain.study import Instance, RepairKind
 from worker.errors import BadSettings, NotLumbar
 from worker.intake.headers import read_study
 from worker.intake.mended_copy import repair_folder
 from worker.intake.repair import repair_headers
-from worker.nouns.study import Instance, RepairKind
 
 BARE = {"SOPClassUID": None, "Modality": None}
 

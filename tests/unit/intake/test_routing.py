@@ -4,10 +4,10 @@ import random
 
 import pytest
 
+from worker.domain.study import RepairKind, Role
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake.headers import read_study
 from worker.intake.routing import route
-from worker.nouns.study import RepairKind, Role
 
 T1, T2, AX = Role.SAGITTAL_T1, Role.SAGITTAL_T2, Role.AXIAL_T2
 T1_PHYSICS = {"EchoTime": 10, "RepetitionTime": 600}

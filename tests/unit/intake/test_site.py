@@ -4,11 +4,11 @@ import re
 
 import pytest
 
+from worker.domain.study import Role
 from worker.errors import BadSettings, NotLumbar
 from worker.intake.headers import read_study
 from worker.intake.routing import route
 from worker.intake.site import load_site_rules
-from worker.nouns.study import Role
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import subprocess
 
 import numpy as np
 import pytest
-from encoders import (
+from pydicom import uid
+
+from tests.support.encoders import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSY,
     HTJ2K_PICTURE,
@@ -12,10 +14,8 @@ from encoders import (
     compressed,
     holding,
 )
-from pydicom import uid
-
+from worker.domain.study import Unreadable
 from worker.intake.decoding import decode
-from worker.nouns.study import Unreadable
 
 ACROSS, DOWN = np.meshgrid(np.arange(64), np.arange(48))
 PICTURE = (50 * ACROSS + 19 * DOWN).astype(np.uint16)

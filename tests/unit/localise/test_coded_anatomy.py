@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from dicom_sr.findings import ImageReference, Level, Side
+from worker.domain.geometry import Orientation, Plane
+from worker.domain.study import Role, SliceHeader
+from worker.domain.volume import Volume
 from worker.localise.axial import choose_slice, find_canals, recess_heights
 from worker.localise.foramina import find_foramina
 from worker.localise.levels import find_levels
 from worker.localise.views import look
 from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
-from worker.nouns.geometry import Orientation, Plane
-from worker.nouns.study import Role, SliceHeader
-from worker.nouns.volume import Volume
 
 LEVELS = list(Level)
 CANAL = {level: np.array([3.0, 20.0 + 2 * n, 60.0 - 31 * n]) for n, level in enumerate(LEVELS)}

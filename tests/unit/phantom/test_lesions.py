@@ -12,7 +12,7 @@ def test_every_target_can_be_named(severity):
     """`str(target)=severity` is read back for all 25 targets, by value and by word."""
     for target in TARGETS:
         assert parse_lesion(f"{target}={severity}") == (target, severity)
-        assert parse_lesion(f" {target} = {severity.words} ") == (target, severity)
+        assert parse_lesion(f" {target} = {severity.label} ") == (target, severity)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import TARGETS, Condition, Level, Severity, Side, Target
-from worker.nouns.geometry import Orientation
-from worker.nouns.study import Role
+from worker.domain.geometry import Orientation
+from worker.domain.study import Role
 from worker.phantom import SMALL, TRAINING, SliceCounts, make_phantom
 from worker.phantom.lesions import CLINICAL, draw_severities, other_side
 

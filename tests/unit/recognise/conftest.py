@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.nouns.study import Role
+from worker.domain.study import Role
 from worker.phantom import SMALL, make_phantom
 from worker.recognise.recogniser import packaged
 

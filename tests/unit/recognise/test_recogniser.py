@@ -9,13 +9,13 @@ from pydicom import dcmread
 from safetensors.torch import save_file
 from torch import nn, zeros
 
+from worker.domain.crop import Grid
+from worker.domain.study import Role
 from worker.errors import BundleMismatch, BundleMissing, Misconfigured
 from worker.evaluation.recognition import figures, known_slices, look_at
 from worker.intake.weighting import Weighting
-from worker.nouns.crop import Grid
-from worker.nouns.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.recognise.measuring import measure
+from worker.recognise.contrast import measure
 from worker.recognise.recogniser import FOLDER, WEIGHTS, SliceRecogniser, load_recogniser
 
 

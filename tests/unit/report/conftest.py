@@ -23,8 +23,8 @@ from dicom_sr.findings import (
     Report,
     Target,
 )
-from worker.nouns.geometry import Plane
-from worker.nouns.study import (
+from worker.domain.geometry import Plane
+from worker.domain.study import (
     Acquisition,
     Evidence,
     Repair,
@@ -36,7 +36,7 @@ from worker.nouns.study import (
     SliceHeader,
     Study,
 )
-from worker.nouns.volume import Volume, Volumes
+from worker.domain.volume import Volume, Volumes
 
 STUDY = "1.2.3"
 SPACING = {Role.SAGITTAL_T1: (0.8, 0.8), Role.SAGITTAL_T2: (0.5, 1.0), Role.AXIAL_T2: (0.6, 0.6)}

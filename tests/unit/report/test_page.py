@@ -20,10 +20,10 @@ from dicom_sr.findings import (
     Side,
     Target,
 )
-from worker.nouns.study import Repair, RepairKind, Role
+from worker.domain.study import Repair, RepairKind, Role
 from worker.report.page import page
 from worker.report.pictures import draw_pictures
-from worker.report.words import COLUMNS, mended, percent, summary
+from worker.report.text import COLUMNS, mended, percent, summary
 from worker.report.writing import write_report
 
 
@@ -73,9 +73,9 @@ def test_every_target_stands_in_its_cell(drawn, outcome):
         assert row == [str(Target(c, level, side)) for _, c, side in COLUMNS]
     for finding in outcome.report.graded:
         cell = outline.cells[str(finding.target)]
-        assert finding.severity.words in cell
+        assert finding.severity.label in cell
         assert f"confidence {percent(finding.confidence)}" in cell
-        others = {s.words for s in Severity} - {finding.severity.words}
+        others = {s.label for s in Severity} - {finding.severity.label}
         assert not any(word in cell for word in others)
 
 
@@ -99,7 +99,7 @@ def test_a_reason_is_told_in_words(make, reason):
     outcome = make({target: NotAssessed(target, reason)})
     cell = Outline(page(outcome, ())).cells[str(target)]
     assert "Not assessed" in cell
-    assert reason.words in cell
+    assert reason.label in cell
 
 
 def test_the_page_says_what_it_is(drawn, outcome):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dicom_sr.findings import TARGETS, Condition, Level, Side, Target
-from worker.nouns.volume import Volume, Volumes
+from worker.domain.volume import Volume, Volumes
 from worker.report.drawing import INK, letters, side_letters, view
 from worker.report.outcome import slices_by_image
 from worker.report.pictures import CAPTION_PX, THUMBNAIL_PX, draw_pictures, file_name

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from worker.nouns.study import Role, Routing
+from worker.domain.study import Role, Routing
 from worker.report.tables import evidence_tree
 
 

@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import stack
+
+from deploy.demo import stack
 
 
 class ChangeType(Enum):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from loopback import Answer, serving
 
+from tests.support.loopback import Answer, serving
 from worker.archive.orthanc import OrthancArchive
 from worker.service.archives import open_archive
 from worker.settings import Settings

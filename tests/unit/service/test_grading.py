@@ -14,11 +14,11 @@ from pydicom import Dataset
 from dicom_sr.findings import TARGETS, BundleIdentity, NotAssessed, NotAssessedReason, Report
 from dicom_sr.revisions import predecessors
 from worker.archive.folder import FolderArchive
-from worker.bundles.loading import Bundle
+from worker.domain.study import Instance, Role
+from worker.domain.volume import Volumes
 from worker.errors import ArchiveUnavailable, BrokenStudy, NotLumbar
 from worker.intake.site import SiteRule
-from worker.nouns.study import Instance, Role
-from worker.nouns.volume import Volumes
+from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.pipeline import GradedStudy
 from worker.service.grading import Grading, IncompleteStudy, Policy

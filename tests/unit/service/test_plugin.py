@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import stack
+
+from deploy.demo import stack
 
 SCRIPTS = sorted(stack.PLUGIN.parent.glob("*.py"))
 

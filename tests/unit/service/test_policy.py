@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from worker import errors
 from worker.service import queue, tasks
+from worker.service.attempts import Deliveries, GivenUp
 from worker.service.broker import make_app
-from worker.service.deliveries import Deliveries, GivenUp
 from worker.service.leases import Lease, StudyTaken
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import stack
+
+from deploy.demo import stack
 
 SCRIPT = stack.PLUGIN.with_name("lumbar_spool.py")
 

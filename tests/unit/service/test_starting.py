@@ -5,8 +5,8 @@ import pytest
 from worker.errors import BundleMissing
 from worker.recognise import recogniser
 from worker.service.broker import make_app
+from worker.service.events import Wire
 from worker.service.runtime import start_runtime
-from worker.service.telling import Wire
 from worker.settings import Settings
 
 

@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import Condition, Level, Probabilities, Severity, Target
-from worker.bundles.card import CARD, NETWORKS, content_hash, read_card
-from worker.bundles.loading import load_bundle
-from worker.bundles.networks import ARCHITECTURES
-from worker.bundles.studies import read_studies, training_studies
 from worker.evaluation.predictions import (
     GradePrediction,
     GradeSheet,
@@ -20,6 +16,10 @@ from worker.evaluation.predictions import (
     Weighting,
 )
 from worker.grade.graders import posteriors
+from worker.models.card import CARD, NETWORKS, content_hash, read_card
+from worker.models.loading import load_bundle
+from worker.models.networks import ARCHITECTURES
+from worker.models.studies import read_studies, training_studies
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.bundling import Unseen, assemble, finish, make_bundle
 from worker.training.calibration import NEUTRAL_BELIEF

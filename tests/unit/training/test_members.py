@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from worker.bundles.networks import DETECTORS, GRADERS
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
+from worker.models.networks import DETECTORS, GRADERS
 from worker.training import members
 from worker.training.members import Workshop, save_network, split, start_from_member, train
 from worker.training.pretrained import over_slices, start_from_imagenet

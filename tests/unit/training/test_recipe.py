@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.bundles.card import NETWORKS
 from worker.errors import BadSettings
+from worker.models.card import NETWORKS
 from worker.training.recipe import ORDER, RECIPES, read_recipe, read_recipes
 
 

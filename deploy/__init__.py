@@ -1,0 +1,1 @@
+"""What brings Orthanc Lumbar to a machine."""

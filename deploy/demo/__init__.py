@@ -1,0 +1,1 @@
+"""The demo: it starts Orthanc, Redis and a worker; the tests start them with the same code."""

@@ -1,0 +1,248 @@
+"""What an administrator does by hand, with real servers: reconcile, regrade, failures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from deploy.demo import arrival, stack
+from dicom_sr import reader
+from dicom_sr.revisions import current_report, predecessors
+from worker.archive.orthanc import OrthancArchive
+from worker.cli import main
+from worker.models.card import CARD, DEFAULT, content_hash, read_card, to_toml
+from worker.phantom import SMALL, make_phantom, write_phantom
+from worker.service.queue import Priority
+from worker.service.records import Kind, Record, Records, now, sources_of
+
+QUEUE = "lumbar"
+PASS_S = 1
+
+
+@dataclass(frozen=True)
+class Site:
+    """Redis, Orthanc and its client, the commands' environment, and a way to start a worker."""
+
+    redis: redis.Redis[bytes]
+    orthanc: stack.OrthancServer
+    client: httpx.Client
+    environment: dict[str, str]
+    worker: Callable[..., AbstractContextManager[stack.Process]]
+
+    def lumbar(self, *arguments: object, code: int = 0) -> str:
+        """Run the command; give its output, stdout where it went well and stderr where not."""
+        out, err = StringIO(), StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            assert main([str(argument) for argument in arguments]) == code, err.getvalue()
+        return err.getvalue() if code else out.getvalue()
+
+    def found(self, *arguments: object) -> list[tuple[str, str, str]]:
+        """What `lumbar reconcile` or `lumbar regrade` says of each study."""
+        said = json.loads(self.lumbar(*arguments, "--json"))
+        return [(one["study"], one["why"], one["state"]) for one in said["studies"]]
+
+    def failures(self, *arguments: object) -> list[dict[str, Any]]:
+        return json.loads(self.lumbar("failures", "list", *arguments, "--json"))["failures"]
+
+    def waiting(self) -> dict[Priority, int]:
+        """The messages in the queue, where there are any."""
+        keys = {p: f"{QUEUE}\x06\x16{p.value}" if p else QUEUE for p in Priority}
+        return {p: n for p, key in keys.items() if (n := self.redis.llen(key))}
+
+    def arrives(self, seed: int, folder: Path) -> tuple[str, str]:
+        """A phantom that arrives and of which no message is left: its UID and Orthanc's id."""
+        phantom = make_phantom(seed, slices=SMALL)
+        write_phantom(phantom, folder)
+        arrival.send(self.client, sorted(folder.rglob("*.dcm")))
+        study = arrival.orthanc_study(self.client, phantom.study_instance_uid)
+        wait_until(lambda: self.client.get(f"/studies/{study}").json()["IsStable"])
+        wait_until(self.waiting)
+        self.redis.delete(QUEUE, *(f"{QUEUE}\x06\x16{p.value}" for p in Priority))
+        return phantom.study_instance_uid, study
+
+    def busy(self) -> bool:
+        """Whether anything arrives, waits or is graded; a report's own arrival counts, too."""
+        stable = [study["IsStable"] for study in self.client.get("/studies?expand").json()]
+        if not all(stable):
+            return True
+        time.sleep(0.5)  # from stable to the message
+        return bool(self.waiting() or self.redis.hlen(f"{QUEUE}:running"))
+
+    def passes(self, count: int = 3) -> None:
+        """Wait while a keeper goes through the archive so often."""
+        for _ in range(count):
+            wait_until(lambda: not self.redis.exists(f"{QUEUE}:reconciling"))
+            wait_until(lambda: self.redis.exists(f"{QUEUE}:reconciling"))
+
+    def records(self) -> Records:
+        archive = OrthancArchive.connect(
+            self.orthanc.url, self.orthanc.username, self.orthanc.password
+        )
+        return Records(archive, self.redis, QUEUE)
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def site(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Servers of our own, without a worker yet."""
+    folder = tmp_path_factory.mktemp("keeping")
+    with (
+        stack.redis_server(folder) as server,
+        stack.orthanc_server(folder, server.url, stable_age_s=1) as orthanc,
+        orthanc.client() as client,
+    ):
+
+        def worker(**variables: str) -> AbstractContextManager[stack.Process]:
+            variables = {"LUMBAR_RECONCILE_S": str(PASS_S), **variables}
+            return stack.lumbar_worker(folder, server.url, orthanc, variables=variables)
+
+        environment = {
+            "LUMBAR_REDIS_URL": server.url,
+            "LUMBAR_ORTHANC_URL": orthanc.url,
+            "LUMBAR_ORTHANC_USERNAME": orthanc.username,
+            "LUMBAR_ORTHANC_PASSWORD": orthanc.password,
+        }
+        yield Site(redis.Redis.from_url(server.url), orthanc, client, environment, worker)
+
+
+@pytest.fixture(scope="module")
+def new_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle with another calibration, and so another identity."""
+    folder = tmp_path_factory.mktemp("bundle") / "new"
+    shutil.copytree(DEFAULT, folder)
+    card = tomllib.loads((folder / CARD).read_text())
+    card["version"] = "new"
+    card["temperatures"] = {name: 1.01 * t for name, t in card["temperatures"].items()}
+    (folder / CARD).write_text(to_toml(card))
+    return folder
+
+
+def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bundle, tmp_path):
+    """No message came: a dry run finds the study, `reconcile` has it graded, once. Then another
+    bundle: refused while the worker has the old one, and afterwards a second report that revises
+    the first; to ask for the same again changes nothing."""
+    uid, study = site.arrives(61, tmp_path / "phantom")
+    ours, theirs = (content_hash(read_card(folder)) for folder in (DEFAULT, new_bundle))
+
+    unknown = "nothing is known of it"
+    assert site.found("reconcile", "--dry-run") == [(study, unknown, "not sent (dry run)")]
+    assert site.waiting() == {}
+    assert site.found("reconcile", "--since", "all") == [(study, unknown, "queued")]
+    assert site.found("reconcile") == [(study, unknown, "waits in the queue already")]
+    assert site.waiting() == {Priority.BACKLOG: 1}
+
+    with site.worker() as worker:
+        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        wait_until(lambda: not site.busy())
+        assert site.found("reconcile") == []
+        (first,) = arrival.reports(site.client, uid)
+        assert reader.read(first).bundle.sha256 == ours
+
+        refused = site.lumbar("regrade", "--all", "--bundle", new_bundle, code=2)
+        assert "a worker grades with other models" in refused
+        assert refused.count("\n") == 1
+        dry = site.found("regrade", "--all", "--bundle", new_bundle, "--dry-run")
+        assert dry == [(study, "other models graded it", "not sent (dry run)")]
+        assert site.found("regrade", "--all") == []
+        assert site.found("regrade", uid) == [(study, "graded with these models", "left as it is")]
+        assert site.waiting() == {}
+
+    site.redis.delete(f"{QUEUE}:bundles")  # else that worker's word counts for a while
+    with site.worker(LUMBAR_BUNDLE=str(new_bundle)) as worker:
+        site.passes(2)
+        assert len(arrival.reports(site.client, uid)) == 1  # a new bundle alone regrades nothing
+        found = site.found("regrade", "--all", "--bundle", new_bundle)
+        assert found == [(study, "other models graded it", "queued")]
+        wait_until(lambda: len(arrival.reports(site.client, uid)) == 2, 300)
+        wait_until(lambda: not site.busy())
+        stored = arrival.reports(site.client, uid)
+        (second,) = (one for one in stored if one.SOPInstanceUID != first.SOPInstanceUID)
+        assert reader.read(second).bundle.sha256 == theirs
+        assert predecessors(second) == [first.SOPInstanceUID]
+        assert current_report(stored).SOPInstanceUID == second.SOPInstanceUID
+        assert site.found("regrade", "--all", "--bundle", new_bundle) == []
+
+
+def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
+    """It survives a wiped Redis, is put aside in peace of the reconciler, and graded when asked."""
+    uid, study = site.arrives(62, tmp_path / "phantom")
+    records = site.records()
+    with OrthancArchive.connect(
+        site.orthanc.url, site.orthanc.username, site.orthanc.password
+    ) as archive:
+        sources = sources_of(archive.inventory(study))
+    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "localise", "tries": 21}
+    failed = Record(
+        kind=Kind.FAILED,
+        sources=sources,
+        bundle=content_hash(read_card(DEFAULT)),
+        time=now(),
+        **details,
+    )
+    records.write(study, failed)
+
+    (listed,) = site.failures()
+    assert listed | details | {"study": study, "kind": "failed"} == listed
+    assert site.failures("--code", "TimeLimit") == []
+    site.redis.flushall()
+    assert site.failures() == []
+    assert site.failures("--scan") == [listed] == site.failures()
+    assert "out of memory" in site.lumbar("failures", "show", uid)
+    assert site.found("reconcile", "--since", "all") == []
+
+    site.redis.flushall()
+    with site.worker() as worker:
+        site.passes()
+        assert site.failures() == [listed]  # the reconciler read it again
+        assert site.lumbar("failures", "forget", uid) == f"forgotten  {study}\n"
+        assert site.failures() == []
+        site.passes()
+        assert records.read(study).kind is Kind.DISMISSED
+        assert site.failures("--scan") == []
+        assert arrival.log_events(worker, study) == []
+        assert arrival.reports(site.client, uid) == []
+
+        assert site.lumbar("failures", "replay", uid) == f"replayed  {study}\n"
+        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        assert len(arrival.reports(site.client, uid)) == 1
+        refused = site.lumbar("failures", "replay", study, code=2)
+        assert "is no dead letter: it is graded" in refused
+
+
+def test_a_deleted_study_leaves_the_list(site):
+    """A dead letter whose study was deleted is not listed for ever."""
+    gone = "-".join(["0123abcd"] * 5)
+    record = Record(kind=Kind.FAILED, sources="", bundle="", time=now())
+    site.redis.hset(f"{QUEUE}:failures", gone, record.model_dump_json())
+    assert len(site.failures()) == 1
+    assert site.lumbar("failures", "replay", "--all") == "no study was given up\n"
+    assert site.failures() == []
+
+
+def test_redis_away_is_one_line(site, monkeypatch):
+    """No trace, no password, and the code that says: try again later."""
+    monkeypatch.setitem(site.environment, "LUMBAR_REDIS_URL", "redis://:secret@127.0.0.1:1/0")
+    said = site.lumbar("failures", "list", code=75)
+    assert said.count("\n") == 1
+    assert "LUMBAR_REDIS_URL" in said
+    assert "secret" not in said

@@ -1,0 +1,303 @@
+"""A hospital to hurt: Redis, Orthanc behind a proxy and a worker, and the ways to harm them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from deploy.demo import stack
+from deploy.demo.process import running
+from tests.support.faults import census, proxy
+from tests.support.faults.studies import Study
+from tests.support.faults.table import Row
+from worker.models import card
+from worker.service.broker import make_app
+from worker.service.queue import Order, Queue
+from worker.settings import Settings
+
+STEPS = ("headers", "route", "pixels", "localise", "grade", "store", "read back")
+PATIENCE_S = 300.0
+"""Shorter than anybody waits; long for a machine that does other things as well."""
+QUEUE = "lumbar"
+SETTINGS = {
+    "LUMBAR_QUEUE": QUEUE,
+    "LUMBAR_RECONCILE_S": "2",
+    "LUMBAR_ORTHANC_TIMEOUT_S": "6",
+    "LUMBAR_MAX_RETRIES": "2",
+    # Redis gives back what was taken and not finished after this and two minutes: in time for
+    # the last count.
+    "LUMBAR_TIME_LIMIT_S": "30",
+    "LUMBAR_STOP_S": "2",
+    "LUMBAR_DEVICE": "cpu",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def small_bundle(folder: Path) -> Path:
+    """The default bundle with one member of each network: trained, and three times as fast."""
+    folder.mkdir(parents=True)
+    content = card.read_card()
+    content["name"] = "small"
+    for network in content["networks"].values():
+        network["members"] = network["members"][:1]
+        file = network["members"][0]["file"]
+        (folder / file).symlink_to(card.DEFAULT / file)
+    studies = content["training_studies"]["file"]
+    (folder / studies).symlink_to(card.DEFAULT / studies)
+    (folder / card.CARD).write_text(card.to_toml(content))
+    return folder
+
+
+@dataclass
+class Trial:
+    """One fault under way: what was sent, and when the fault was over."""
+
+    fault: str
+    sent: list[Study] = field(default_factory=list)
+    over: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def ends(self) -> None:
+        """The fault is over now: recovery begins."""
+        self.over = time.monotonic()
+
+
+@dataclass(eq=False)
+class Hospital:
+    """The servers of a test, what may be done to them, and all that they were sent."""
+
+    redis: stack.RedisServer
+    orthanc: stack.OrthancServer
+    proxy: proxy.Proxy
+    worker: stack.Process
+    client: httpx.Client
+    new_study: Callable[[], Study]
+    trials: list[Trial] = field(default_factory=list)
+
+    # What happens to it.
+
+    @contextmanager
+    def trial(self, fault: str, *, heal: bool = True) -> Iterator[Trial]:
+        """A fault in the body; after it every study that was sent has its outcome once.
+
+        Before it all that has ended is started, unless `heal` is false.
+        """
+        if heal:
+            self.heal()
+        trial = Trial(fault)
+        self.trials.append(trial)
+        yield trial
+        self.heal()
+        self.wait_for_outcomes(trial)
+
+    def send(self, trial: Trial, study: Study | None = None) -> str:
+        """Send a study (a new one) for a trial; return Orthanc's id of it."""
+        study = study or self.new_study()
+        if all(study.uid != known.uid for known in trial.sent):
+            trial.sent.append(study)
+        return study.send(self.client)
+
+    def wait_until_quiet(self, for_s: float = 2.0) -> None:
+        """Wait until no study is in hand for a while, not even for the arrival of its report."""
+        queue = queue_of(self)
+        busy = [0.0]
+
+        def quiet() -> bool:
+            names = (QUEUE, *(f"{QUEUE}\x06\x16{n}" for n in (3, 6, 9)))
+            if any(map(queue.exists, (*names, "lumbar:later", "lumbar:running"))):
+                busy[0] = time.monotonic()
+            return time.monotonic() - busy[0] > for_s
+
+        busy[0] = time.monotonic()
+        self.wait(quiet, "quiet")
+
+    def heal(self) -> None:
+        """Start what is not running; the proxy passes everything on."""
+        self.proxy.fault = proxy.WELL
+        for process in (self.redis.process, self.orthanc.process, self.worker):
+            if process.popen.poll() is not None:
+                process.restart()
+
+    def wipe_redis(self) -> None:
+        """Kill Redis and start it with nothing."""
+        self.redis.process.kill()
+        shutil.rmtree(self.redis.process.log.parent / "appendonlydir")
+        self.redis.process.restart()
+
+    def child(self, worker: stack.Process | None = None) -> int:
+        """The process id of the child that grades, of the first worker or another."""
+        parent = (worker or self.worker).popen.pid
+        return next(
+            pid for pid in children(parent) if b"keep" not in command_line(pid).split(b"\0")
+        )
+
+    def delete(self, sop_instance_uid: str) -> None:
+        """Take an image out of the archive."""
+        (match,) = self.client.post("/tools/lookup", content=sop_instance_uid).json()
+        self.client.delete(match["Path"]).raise_for_status()
+
+    @contextmanager
+    def second_worker(self, variables: Mapping[str, str] | None = None) -> Iterator[stack.Process]:
+        """Another worker with the settings of the first, but for some variables."""
+        log = self.worker.log.with_name("second.log")
+        with running(
+            "The second worker",
+            self.worker.command,
+            log,
+            {**(self.worker.environment or {}), **(variables or {})},
+            ready=self.worker.ready,
+            start_s=self.worker.start_s,
+        ) as process:
+            yield process
+
+    def kill_child(self) -> None:
+        """SIGKILL, as the kernel does it where memory runs out."""
+        os.kill(self.child(), signal.SIGKILL)
+
+    # What it says.
+
+    def events(self, study: str, since: int = 0) -> list[dict[str, Any]]:
+        """What the worker logged about a study from this place of its log on, oldest first."""
+        with self.worker.log.open("rb") as log:
+            log.seek(since)
+            lines = log.read().splitlines()
+        return [event for event in map(_event, lines) if event.get("study") == study]
+
+    def place(self) -> int:
+        """The end of the worker's log as it is now."""
+        return self.worker.log.stat().st_size
+
+    def steps(self, study: str, since: int = 0) -> list[str]:
+        """The steps of a study that the worker has begun."""
+        return [e["step"] for e in self.events(study, since) if e["event"] == "step"]
+
+    def wait_for_step(self, study: str, step: str, since: int = 0) -> None:
+        """Wait until the worker begins a step of a study."""
+        self.wait(lambda: step in self.steps(study, since), f"{step} of {study}")
+
+    def wait_for_event(self, study: str, *names: str, since: int = 0) -> dict[str, Any]:
+        """Wait for the first of some events that the worker logs of a study."""
+        found: list[dict[str, Any]] = []
+
+        def logged() -> bool:
+            found[:] = [e for e in self.events(study, since) if e["event"] in names]
+            return bool(found)
+
+        self.wait(logged, f"{names} of {study}")
+        return found[0]
+
+    def wait(self, until: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+        """Wait for something; where it does not come, say what the worker said last."""
+        deadline = time.monotonic() + patience_s
+        while not until():
+            assert time.monotonic() < deadline, f"{what} does not come\n{self.worker.tail(60)}"
+            self.start_anew()
+            time.sleep(0.02)
+
+    def start_anew(self) -> None:
+        """Do what a service manager does with a worker that ended because it took no studies."""
+        if self.worker.popen.poll() and "nobody takes them" in self.worker.said():
+            warnings.warn("a worker took no studies, ended and was started anew", stacklevel=1)
+            self.worker.restart()
+
+    # What became of it.
+
+    def wait_for_outcomes(self, trial: Trial) -> None:
+        """Wait until each study of a trial is graded or has a record; note how long it took."""
+        waiting = list(trial.sent)
+
+        def settled() -> bool:
+            while waiting:
+                fate = census.fate(self.client, waiting[0])
+                if not (fate.graded or fate.recorded):
+                    time.sleep(0.3)
+                    return False
+                waiting.pop(0)
+            return True
+
+        self.wait(settled, f"the outcome of {len(trial.sent)} studies ({trial.fault})")
+        trial.seconds = time.monotonic() - trial.over
+
+    def record(self, study: str) -> dict[str, Any]:
+        """The record that the archive keeps of a study, by Orthanc's id."""
+        found: dict[str, Any] = json.loads(self.client.get(census.NOTE.format(study)).text)
+        return found
+
+    def row(self, trial: Trial) -> Row:
+        """What the archive holds now of a trial's studies."""
+        fates = [census.fate(self.client, study) for study in trial.sent]
+        return Row(trial.fault, census.count(fates), trial.seconds)
+
+
+@contextmanager
+def hospital(
+    folder: Path,
+    bundle: Path,
+    new_study: Callable[[], Study],
+    *,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Hospital]:
+    """Servers of its own, all ready; `variables` are for Orthanc and the worker."""
+    with ExitStack() as started:
+        queue = started.enter_context(stack.redis_server(folder))
+        orthanc = started.enter_context(
+            stack.orthanc_server(
+                folder, queue.url, stable_age_s=1, queue=QUEUE, variables=variables
+            )
+        )
+        between = started.enter_context(proxy.proxying(orthanc.url))
+        settings = SETTINGS | {
+            "LUMBAR_BUNDLE": str(bundle),
+            "LUMBAR_ORTHANC_URL": between.url,
+            **(variables or {}),
+        }
+        worker = started.enter_context(
+            stack.lumbar_worker(folder, queue.url, orthanc, variables=settings)
+        )
+        client = started.enter_context(orthanc.client())
+        # Orthanc lets go of connections after a second, just when the next request comes.
+        client.headers["Connection"] = "close"
+        yield Hospital(queue, orthanc, between, worker, client, new_study)
+
+
+def children(parent: int) -> Sequence[int]:
+    """The processes that a process has started."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return sorted(int(pid) for task in tasks for pid in task.read_text().split())
+
+
+def command_line(pid: int) -> bytes:
+    """How a process was called."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}  # another library's, or a line that is being written
+    return event if isinstance(event, dict) else {}
+
+
+def order(hospital: Hospital, study: str) -> None:
+    """Announce a study once more."""
+    settings = Settings(redis_url=hospital.redis.url, queue=QUEUE)
+    with queue_of(hospital) as client:
+        Queue(make_app(settings), client, QUEUE).send(Order(study))
+
+
+def queue_of(hospital: Hospital) -> redis.Redis[bytes]:
+    """A client of the hospital's Redis."""
+    return redis.Redis.from_url(hospital.redis.url)

@@ -1,0 +1,44 @@
+"""The death of a worker in one step of a study, seen from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.support.faults import proxy
+from tests.support.faults.harness import Hospital, Trial
+
+RECOVERY_S = 30.0
+TRIES = 4
+
+
+def kill_in(hospital: Hospital, trial: Trial, step: str, kill: Callable[[], None]) -> str:
+    """Send studies until one was killed in the very step; return Orthanc's id of it."""
+    for _ in range(TRIES):
+        with hospital.proxy.doing(proxy.SLOW):
+            study = hospital.send(trial)
+            hospital.wait_for_step(study, step)
+            kill()
+        trial.ends()
+        if hospital.steps(study)[-1] == step:
+            return study
+        hospital.heal()
+        hospital.wait_for_outcomes(trial)
+    raise AssertionError(f"the kill always came after {step}")
+
+
+def kill_the_child(hospital: Hospital, step: str) -> str:
+    """The child dies, and the next takes the study up; return Orthanc's id of it."""
+    with hospital.trial(f"the worker's child killed: {step}") as trial:
+        return kill_in(hospital, trial, step, hospital.kill_child)
+
+
+def kill_the_parent(hospital: Hospital, step: str) -> None:
+    """The whole worker dies and is started anew; within 30 s it takes the study up."""
+    with hospital.trial(f"the worker's parent killed: {step}") as trial:
+        study = kill_in(hospital, trial, step, hospital.worker.kill)
+        place = hospital.place()
+        hospital.worker.restart()
+        ready = time.monotonic()
+        hospital.wait_for_step(study, "headers", place)
+        assert time.monotonic() - ready < RECOVERY_S

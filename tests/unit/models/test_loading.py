@@ -1,0 +1,125 @@
+"""A bundle loads only when it is exactly what its card says."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from dicom_sr.findings import Condition
+from worker.errors import BadSettings, BundleMismatch, BundleMissing
+from worker.models import loading
+from worker.models.card import CARD, NETWORKS
+from worker.models.loading import Bundle, load_bundle
+
+
+@pytest.fixture
+def folder(untrained_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(untrained_folder, tmp_path / "bundle"))
+
+
+def test_a_bundle_carries_its_identity_and_networks(untrained: Bundle) -> None:
+    """All four networks and all three temperatures are there, under one hash."""
+    assert set(untrained.networks) == set(NETWORKS)
+    assert set(untrained.temperatures) == set(Condition)
+    assert len(untrained.identity.sha256) == 64
+
+
+def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
+    """The error says which folder has no card."""
+    with pytest.raises(BundleMissing, match=r"card\.toml"):
+        load_bundle(tmp_path)
+
+
+def test_a_changed_weight_file_is_refused(folder: Path) -> None:
+    """One flipped byte stops the start and names the file."""
+    path = folder / "axial_grades-0.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleMismatch, match="axial_grades"):
+        load_bundle(folder)
+
+
+def test_a_missing_weight_file_is_named(folder: Path) -> None:
+    """A file that the card names and the folder lacks is an error, not a fallback."""
+    (folder / "sagittal_points-4.safetensors").unlink()
+    with pytest.raises(BundleMissing, match="sagittal_points"):
+        load_bundle(folder)
+
+
+def test_recalibration_is_another_bundle(folder: Path) -> None:
+    """The hash in every report's UID covers the calibration, not the weights alone."""
+    before = load_bundle(folder, "cpu").identity.sha256
+    card = (folder / CARD).read_text(encoding="utf-8")
+    changed = card.replace("subarticular_stenosis = 1.0", "subarticular_stenosis = 1.2")
+    (folder / CARD).write_text(changed, encoding="utf-8")
+    assert load_bundle(folder, "cpu").identity.sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[temperatures]", "[temperature]", "temperatures"),
+        ("grades_lite0", "grades_unknown", "architecture"),
+        ("outputs = 15", "outputs = 14", "does not fit"),
+        ('name = "untrained"', "name = untrained", "TOML"),
+        ('name = "untrained"', 'name = "Wirbels\\u00e4ule"', "plain characters"),
+        ('version = "0"', "version = 0", "cannot be used"),
+        ("sagittal_points = [1.0, 0.0]", "sagittal_points = [1.0]", "cannot be used"),
+        ("subarticular_stenosis = 1.0", "subarticular_stenosis = -1.0", "out of range"),
+        ("subarticular_stenosis = 0.0", "subarticular_stenosis = 2.0", "abstain_below"),
+        ("folds = 5", "folds = 1", "two folds"),
+        ("held_out = 4", "held_out = 5", "no fold 5"),
+        ("[training_studies]", "[studies]", "training_studies"),
+    ],
+)
+def test_a_wrong_card_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
+    """Each way a card can be wrong has its own clear message."""
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert old in card
+    (folder / CARD).write_text(card.replace(old, new), encoding="utf-8")
+    with pytest.raises(BundleMismatch, match=says):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:99"])
+def test_an_unknown_device_is_refused_before_anything_loads(
+    untrained_folder: Path, device: str
+) -> None:
+    """A device that is misspelt, not supported or not there is a setting to correct."""
+    with pytest.raises(BadSettings, match="use auto"):
+        load_bundle(untrained_folder, device)
+
+
+def test_a_network_says_the_mean_of_its_members(untrained: Bundle) -> None:
+    """Asked together, or some of them by number: always the mean of their logits."""
+    network = "axial_grades"
+    crops = torch.rand(3, 1, 80, 112)
+    count = len(untrained.networks[network])
+    assert count > 1
+    each = [untrained.run(network, crops, [n]) for n in range(count)]
+    assert not torch.allclose(each[0], each[1], atol=1e-3)
+    for members, asked in ((None, each), ([0, 1], each[:2])):
+        mean = torch.stack(asked).mean(dim=0)
+        torch.testing.assert_close(
+            untrained.run(network, crops, members), mean, atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_large_batch_is_split_and_put_together_again(untrained: Bundle, monkeypatch) -> None:
+    """However many crops are run at once, each gets its own logits in its own place."""
+    crops = torch.rand(5, 1, 80, 112)
+    whole = untrained.run("axial_grades", crops, [0])
+    monkeypatch.setattr(loading, "LARGEST_BATCH", 2)
+    torch.testing.assert_close(
+        untrained.run("axial_grades", crops, [0]), whole, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_changed_list_of_studies_is_refused(folder: Path) -> None:
+    """What a bundle learnt from is part of what its card vouches for."""
+    (folder / "studies.txt").write_text("0123456789abcdef\n")
+    with pytest.raises(BundleMismatch, match=r"studies\.txt"):
+        load_bundle(folder, "cpu")

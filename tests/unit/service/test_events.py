@@ -1,0 +1,164 @@
+"""What the children tell, and what becomes of it on the page of metrics."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydicom import Dataset
+
+from worker.domain.study import Acquisition, Role, RoutedStudy, Series, Study
+from worker.errors import (
+    ArchiveUnavailable,
+    BrokenStudy,
+    DeviceBusy,
+    NotLumbar,
+    NoUsableSeries,
+    StudyGone,
+)
+from worker.service.attempts import TimeLimit, TooManyDeliveries
+from worker.service.events import (
+    RETRIED,
+    UNKNOWN,
+    WITHHELD,
+    News,
+    Teller,
+    Wire,
+    hear,
+    scanner_model,
+)
+from worker.service.grading import IncompleteStudy
+from worker.service.metrics import FROM_THE_START, MOST_MODELS, OTHER, PASSING, Metrics
+from worker.service.records import Outcome
+
+STUDIES, RETRIES = "lumbar_studies_total", "lumbar_retries_total"
+
+
+def routed(*models: str, **patient: str) -> RoutedStudy:
+    header = Dataset()
+    for keyword, value in patient.items():
+        setattr(header, keyword, value)
+    series = tuple(Series(f"1.{i}", Acquisition(model_name=m), ()) for i, m in enumerate(models))
+    study = Study("1", series, sources={("1.0", "1.0.1"): header})
+    return RoutedStudy(study, {Role.SAGITTAL_T2: series}, ())
+
+
+@pytest.mark.parametrize(
+    ("models", "patient", "shown"),
+    [
+        ((), {}, UNKNOWN),
+        (("", " "), {}, UNKNOWN),
+        (("Aera 1.5T",), {"PatientName": "Doe^Jane"}, "Aera 1.5T"),
+        (('A"b\n{c}\\d é',), {}, "A b c d"),
+        (("x" * 99,), {}, "x" * 32),
+        (("Aera of Jane",), {"PatientName": "Doe^Jane"}, WITHHELD),
+        (("JANEDOE", "Aera"), {"PatientName": "doe^jane"}, "Aera"),
+        (("Scan 4711-77",), {"PatientID": "4711-77"}, WITHHELD),
+        (("Scan 19630317",), {"PatientBirthDate": "19630317"}, WITHHELD),
+        (("Aera",), {"PatientName": "A^E"}, "Aera"),
+    ],
+)
+def test_a_scanner_is_named_and_no_person(models, patient, shown):
+    """The first model that names nobody, in plain characters; withheld where each does."""
+    assert scanner_model(routed(*models, **patient)) == shown
+
+
+def test_what_is_told_is_heard(untrained):
+    """One datagram holds one try: its steps in order, cut where an error cut it short."""
+    wire = Wire()
+    teller = Teller(wire, untrained)
+    teller.begin()
+    teller.step("headers")
+    teller.step("pixels")
+    teller.end("rejected", "NotLumbar")
+    news = hear(socket.socket(fileno=os.dup(wire.keepers_end)))
+    assert (news.process, news.outcome, news.code) == (os.getpid(), "rejected", "NotLumbar")
+    assert list(news.steps_s) == ["start", "headers"]
+    assert news.seconds >= sum(news.steps_s.values())
+    assert news.bundle == untrained.identity.name
+
+
+def test_a_keeper_that_does_not_listen_keeps_nobody_waiting():
+    """A full socket drops what does not fit, and the child goes on."""
+    wire = Wire()
+    for _ in range(2000):
+        wire.tell(News(process=1, model="x" * 1000))
+
+
+def test_what_is_no_news_is_dropped():
+    """Garbage on the wire ends no keeper."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    theirs.send(b"{")
+    assert hear(ours) is None
+
+
+def page(metrics: Metrics) -> dict[tuple[str, str], float]:
+    """The samples by name and labels."""
+    families = text_string_to_metric_families(metrics.page().decode())
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_every_known_reason_is_counted_from_zero():
+    """Each is there before its first study, so that `increase()` sees it; its first makes 1."""
+    metrics = Metrics(lambda: ())
+    begun = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
+    assert set(begun.values()) == {0}
+    metrics.take(News(process=1, outcome="rejected", code="BrokenStudy"))
+    metrics.take(News(process=1, outcome="failed", code="TimeLimit"))
+    metrics.take(News(process=1, outcome=RETRIED, code="DeviceBusy"))
+    counted = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
+    assert counted.keys() == begun.keys()
+    assert {k for k in counted if counted[k]} == {
+        (STUDIES, "BrokenStudy,rejected"),
+        (STUDIES, "TimeLimit,failed"),
+        (RETRIES, "DeviceBusy"),
+    }
+
+
+def test_the_reasons_counted_from_zero_are_errors_of_ours():
+    """Each code is the name of an error that ends a try in that way."""
+    transient, rejected, given_up = (
+        {error.__name__ for error in known}
+        for known in (
+            (ArchiveUnavailable, DeviceBusy),
+            (NotLumbar, NoUsableSeries, BrokenStudy, IncompleteStudy, StudyGone),
+            (TooManyDeliveries, TimeLimit),
+        )
+    )
+    codes = {
+        outcome: {code for named, code in FROM_THE_START if named == outcome}
+        for outcome in ("rejected", "failed")
+    }
+    assert set(PASSING) == transient
+    assert {named for named, code in FROM_THE_START if not code} == set(Outcome)
+    assert codes == {"rejected": rejected, "failed": given_up | transient}
+
+
+def test_scanner_models_are_bounded():
+    """However many models come along, the page tells so many apart and one for the rest."""
+    metrics = Metrics(lambda: ())
+    for number in range(MOST_MODELS + 20):
+        found = [("c", "severe", 2)]
+        metrics.take(News(process=1, outcome="graded", model=f"m{number}", graded=found))
+    counts = {k[1]: v for k, v in page(metrics).items() if k[0] == "lumbar_findings_total"}
+    assert len(counts) == MOST_MODELS + 1
+    assert counts[f"c,{OTHER},severe"] == 40
+
+
+def test_gpu_memory_is_summed_over_the_children_that_live():
+    """Two processes on one GPU add up; what a dead one held is given back."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    metrics = Metrics(lambda: ())
+    for process, held in ((os.getpid(), 3), (os.getppid(), 4), (gone.pid, 50)):
+        metrics.take(News(process=process, device="cuda:0", gpu_bytes=(held, 10 * held)))
+    found = page(metrics)
+    assert found["lumbar_gpu_memory_allocated_bytes", "cuda:0"] == 7
+    assert found["lumbar_gpu_memory_peak_bytes", "cuda:0"] == 70

@@ -1,0 +1,144 @@
+"""report.json: the findings and what explains them, under names that other programs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dicom_sr.content import NOTICE
+from dicom_sr.findings import (
+    BundleIdentity,
+    Finding,
+    Graded,
+    ImagePoint,
+    ImageReference,
+    NotAssessed,
+    Severity,
+)
+from worker.domain.study import Exclusion, Repair, Routing
+from worker.report.outcome import Outcome, Slice, slices_by_image
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The whole report as JSON types; every key is always there, null where it has no value.
+
+    `column` and `row` are 0-based pixels (the centre of the first pixel is 0, 0),
+    `patient_mm` is LPS, `frame` counts from 1, `timings_ms` is by step.
+    """
+    report = outcome.report
+    slices = slices_by_image(outcome.volumes)
+    return {
+        "study_instance_uid": report.study_instance_uid,
+        "notice": NOTICE,
+        "bundle": _bundle(report.bundle),
+        "findings": [_finding(finding, slices) for finding in report.findings],
+        "exclusions": exclusions(outcome.routed.exclusions),
+        "routed": routings(outcome.routed.routed),
+        "rejected": routings(outcome.routed.rejected),
+        "repairs": repairs(outcome.repairs),
+        "timings_ms": {step: round(value, 1) for step, value in outcome.timings_ms.items()},
+    }
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """JSON as a person can read it too, with a newline at its end."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
+    """What was decided for each series; `role` is null where it was rejected."""
+    return [
+        {
+            "series_instance_uid": decision.series_instance_uid,
+            "series_description": decision.series_description,
+            "role": None if decision.role is None else decision.role.value,
+            "reason": decision.reason,
+            "flags": list(decision.flags),
+            "evidence": [
+                {"rule": one.rule, "says": one.says, "because": one.because}
+                for one in decision.evidence
+            ],
+        }
+        for decision in decisions
+    ]
+
+
+def exclusions(found: Iterable[Exclusion]) -> list[dict[str, str]]:
+    """Why the headers forbid grading the study; empty where they do not."""
+    return [
+        {
+            "reason": one.reason.label,
+            "reason_code": one.reason.value,
+            "because": one.because,
+        }
+        for one in found
+    ]
+
+
+def repairs(made: Iterable[Repair]) -> list[dict[str, Any]]:
+    """What was mended, on which series (null: on the study) and on how many instances."""
+    return [
+        {
+            "kind": repair.kind.value,
+            "series_instance_uid": repair.series_instance_uid,
+            "instances": repair.instances,
+            "detail": repair.detail,
+        }
+        for repair in made
+    ]
+
+
+def _bundle(bundle: BundleIdentity) -> dict[str, str]:
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "device_uid": bundle.device_uid,
+    }
+
+
+def _finding(finding: Finding, slices: Mapping[ImageReference, Slice]) -> dict[str, Any]:
+    target = finding.target
+    name = {"condition": target.condition.value, "side": target.side, "level": target.level.value}
+    match finding:
+        case Graded():
+            return name | {
+                "status": "graded",
+                "severity": finding.severity.value,
+                "probabilities": {s.value: finding.probabilities.of(s) for s in Severity},
+                "confidence": finding.confidence,
+                "point": _point(finding.point, slices[finding.point.image]),
+                "graded_on": _image(finding.graded_on),
+                "reason": None,
+                "reason_code": None,
+            }
+        case NotAssessed():
+            return name | {
+                "status": "not_assessed",
+                "severity": None,
+                "probabilities": None,
+                "confidence": None,
+                "point": None,
+                "graded_on": None,
+                "reason": finding.reason.label,
+                "reason_code": finding.reason.value,
+            }
+
+
+def _point(point: ImagePoint, shown: Slice) -> dict[str, Any]:
+    position = shown.plane.to_mm(point.column, point.row)
+    return _image(point.image) | {
+        "instance_number": shown.header.instance_number,
+        "column": point.column,
+        "row": point.row,
+        "patient_mm": [round(float(value), 3) for value in position],
+    }
+
+
+def _image(image: ImageReference) -> dict[str, Any]:
+    return {
+        "series_instance_uid": image.series_instance_uid,
+        "sop_instance_uid": image.sop_instance_uid,
+        "frame": image.frame,
+    }
