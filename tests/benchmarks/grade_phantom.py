@@ -28,8 +28,8 @@ def main() -> None:
     begun = time.perf_counter()
     import torch
 
+    from worker.approaches import load_bundle
     from worker.archive.folder import FolderArchive
-    from worker.models.loading import load_bundle
     from worker.phantom.study import make_phantom
     from worker.phantom.writing import write_phantom
     from worker.pipeline import grade

@@ -17,9 +17,9 @@ from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from tests.support.enhanced import enhance_study
 from tests.support.needs import cannot_run
+from worker.approaches import load_bundle
 from worker.archive.folder import FolderArchive
 from worker.domain.study import Role
-from worker.models.loading import load_bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade
 from worker.report.structured import structured_report

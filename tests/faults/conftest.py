@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from deploy.demo import stack
+from tests.support.bundles import small_bundle
 from tests.support.faults import harness, table
 from tests.support.faults.studies import Study, studies
 
@@ -31,7 +32,7 @@ def new_study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Study]:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that is quick to load and to ask."""
-    return harness.small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from worker.models.loading import Bundle, load_bundle
+from worker.approaches import load_bundle
+from worker.models.bundle import Bundle
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.domain.study import Role
 from worker.errors import NotLumbar
-from worker.models.loading import Bundle
+from worker.models.bundle import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade

@@ -13,7 +13,7 @@ from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.domain.study import RepairKind, Role
 from worker.errors import LumbarError, Rejected
-from worker.models.loading import Bundle
+from worker.models.bundle import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade

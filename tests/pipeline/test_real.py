@@ -11,13 +11,14 @@ from dicom_sr.findings import Condition
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.datasets.folds import fold_of
+from worker.domain.graded_study import GradedStudy
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.figures import Task
 from worker.evaluation.predictions import Weighting
-from worker.models.loading import Bundle
-from worker.pipeline import GradedStudy, grade
+from worker.models.bundle import Bundle
+from worker.pipeline import grade
 from worker.report.report_json import document
 from worker.report.structured import structured_report
 
@@ -73,7 +74,7 @@ def test_the_card_says_what_evaluate_measures(
         group = evaluation.grade_group(condition)
         assert group is not None
         for name in ("weighted_log_loss", "auc_severe"):
-            said, low, high = bundle.card["figures"][condition.value][name]
+            said, low, high = bundle.card.figures[condition.value][name]
             assert 2 * low - said <= (group.figures[name].value or 0) <= 2 * high - said
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from deploy.demo import arrival, stack
 from dicom_sr import reader
+from worker.approaches import load_bundle
 from worker.archive.orthanc import OrthancArchive
-from worker.models.loading import load_bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.pipeline import grade
 

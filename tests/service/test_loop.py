@@ -13,9 +13,9 @@ from deploy.demo import arrival, stack
 from dicom_sr import reader, uids
 from dicom_sr.findings import ImageReference, NotAssessedReason
 from dicom_sr.revisions import current_report, predecessors
+from worker.approaches import load_bundle
 from worker.archive.orthanc import OrthancArchive
 from worker.domain.study import Role
-from worker.models.loading import load_bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
 from worker.pipeline import grade
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -20,9 +18,11 @@ import redis
 from deploy.demo import arrival, stack
 from dicom_sr import reader
 from dicom_sr.revisions import current_report, predecessors
+from tests.support.bundles import recalibrated_bundle
+from worker.approaches import read_identity
 from worker.archive.orthanc import OrthancArchive
 from worker.cli import main
-from worker.models.card import CARD, DEFAULT, content_hash, read_card, to_toml
+from worker.models.card import DEFAULT
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.queue import Priority
 from worker.service.records import Kind, Record, Records, now, sources_of
@@ -128,13 +128,7 @@ def site(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def new_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped bundle with another calibration, and so another identity."""
-    folder = tmp_path_factory.mktemp("bundle") / "new"
-    shutil.copytree(DEFAULT, folder)
-    card = tomllib.loads((folder / CARD).read_text())
-    card["version"] = "new"
-    card["temperatures"] = {name: 1.01 * t for name, t in card["temperatures"].items()}
-    (folder / CARD).write_text(to_toml(card))
-    return folder
+    return recalibrated_bundle(tmp_path_factory.mktemp("bundle") / "new")
 
 
 def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bundle, tmp_path):
@@ -142,7 +136,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
     bundle: refused while the worker has the old one, and afterwards a second report that revises
     the first; to ask for the same again changes nothing."""
     uid, study = site.arrives(61, tmp_path / "phantom")
-    ours, theirs = (content_hash(read_card(folder)) for folder in (DEFAULT, new_bundle))
+    ours, theirs = (read_identity(folder).sha256 for folder in (DEFAULT, new_bundle))
 
     unknown = "nothing is known of it"
     assert site.found("reconcile", "--dry-run") == [(study, unknown, "not sent (dry run)")]
@@ -195,7 +189,7 @@ def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
     failed = Record(
         kind=Kind.FAILED,
         sources=sources,
-        bundle=content_hash(read_card(DEFAULT)),
+        bundle=read_identity(DEFAULT).sha256,
         time=now(),
         **details,
     )

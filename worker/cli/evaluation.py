@@ -26,7 +26,7 @@ from worker.cli.shell import (
 if TYPE_CHECKING:
     from worker.evaluation.figures import Task
     from worker.evaluation.predictions import GradeSheet, PointSheet
-    from worker.models.loading import Bundle
+    from worker.models.bundle import Bundle
 
     Sheets = tuple[GradeSheet | None, PointSheet | None]
     Read = Callable[[Path, Bundle, Callable[[int, int], None]], Sheets]
@@ -211,19 +211,19 @@ def _evaluate(
         # What is missing is said now, not after the long work.
         for library in LIBRARIES:
             extra(library)
+        from worker.approaches import load_bundle
         from worker.evaluation import evaluate as measuring
         from worker.evaluation.evaluation_table import evaluation_table
         from worker.evaluation.figures import About
         from worker.evaluation.metrics_json import as_json as metrics
         from worker.evaluation.writing import write_evaluation
-        from worker.models.loading import load_bundle
 
         models = load_bundle(bundle, device)
     identity = models.identity
     inputs: dict[str, Any] = {
         "folder": str(folder),
         "bundle": None if bundle is None else str(bundle),
-        "device": str(models.device),
+        "device": str(models.runner.device),
     }
     about = About(identity.name, identity.version, identity.sha256, inputs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -160,7 +160,7 @@ def regrade(
     if sum([bool(names), since is not None, everything]) != 1:
         raise BadSettings("name studies, or give --since, or --all: one of the three")
     begin = moment(since or _ALL)
-    from worker.models.inspection import inspect
+    from worker.approaches import read_identity
     from worker.service.admin import open_desk
     from worker.service.queue import Order, Priority
     from worker.service.reconciling import Reconciler, Why
@@ -168,7 +168,7 @@ def regrade(
 
     settings = Settings.load()
     configured = Path(settings.bundle) if settings.bundle else None
-    models = inspect(bundle or configured).identity
+    models = read_identity(bundle or configured)
     priority = Priority.URGENT if urgent else Priority.BACKLOG
 
     asked = _ASKED if rules else str(Why.OTHER_MODELS)

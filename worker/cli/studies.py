@@ -71,8 +71,8 @@ def grade(
     site = site_rules(rules)
     with stderr().status("loading the models") as status:
         from worker import pipeline
+        from worker.approaches import load_bundle
         from worker.archive.folder import FolderArchive
-        from worker.models.loading import load_bundle
         from worker.report.report_json import document
         from worker.report.structured import structured_report
         from worker.report.tables import grades_table

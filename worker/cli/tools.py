@@ -108,12 +108,19 @@ def keep(
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")
 def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
     """Show a model bundle: its networks, whether their files are intact, and its figures."""
-    from worker.models.inspection import inspect
+    from worker.approaches import inspect_bundle
     from worker.report.tables import bundle_table
 
-    inspected = inspect(bundle)
+    inspected = inspect_bundle(bundle)
     if as_json:
-        print_json(dataclasses.asdict(inspected) | {"folder": str(inspected.folder)})
+        print_json(
+            {
+                "folder": str(inspected.folder),
+                "identity": dataclasses.asdict(inspected.identity),
+                "card": inspected.card.model_dump(mode="json", by_alias=True),
+                "networks": [dataclasses.asdict(network) for network in inspected.networks],
+            }
+        )
     else:
         stdout().print(bundle_table(inspected))
     if broken := [network.file for network in inspected.networks if not network.intact]:

@@ -1,4 +1,4 @@
-"""The verbs of the ML engineer: train localiser, grader, bundle, recogniser."""
+"""The verbs of training: train localiser, grader, bundle, recogniser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.errors import BadSettings
 
 if TYPE_CHECKING:
     from worker.training.data import TrainingData
-    from worker.training.members import Workshop
+    from worker.training.members import RunConfig
 
 training = typer.Typer(
     name="train",
@@ -27,10 +27,10 @@ app.add_typer(training)
 
 @training.callback(invoke_without_command=True)
 def train(context: typer.Context) -> None:
-    """Train networks on labelled MRI; a broken run goes on from its last epoch.
+    """Train networks on labelled MRI; an interrupted run is resumed from its last epoch.
 
     Studies are grouped into folds by the crc32 of their id. Each fold that a recipe names
-    gets a member that does not learn from it. Runs keep checkpoints, metrics.csv,
+    gets a member that is not trained on it. Runs keep checkpoints, metrics.csv,
     TensorBoard events and curves.png.
     """
     if context.invoked_subcommand is None:
@@ -41,7 +41,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="Folder with any of sagittal_t1, axial_t2_crops, sagittal_t2 (each with an index.csv) "
-        "and rsna_2024, or the challenge's own folder. Without it phantoms alone are learnt from.",
+        "and rsna_2024, or the challenge's own folder. Without it, phantoms alone are used.",
     ),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder for checkpoints and finished members.")]
@@ -50,7 +50,7 @@ Config = Annotated[
 ]
 Fold = Annotated[
     list[int] | None,
-    typer.Option(help="Repeatable: only the member that does not learn from this fold."),
+    typer.Option(help="Repeatable: only the member that is not trained on this fold."),
 ]
 Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work (DDP).")]
 
@@ -67,7 +67,7 @@ def localiser(
     device: Device = "auto",
     devices: Devices = 1,
 ) -> None:
-    """Train a detector: sagittal_points (discs, canal, foramina) or axial_points."""
+    """Train a network of a localiser: sagittal_points (discs, canal, foramina) or axial_points."""
     _train_one(True, config, data, runs, fold, device, devices)
 
 
@@ -83,7 +83,7 @@ def grader(
     device: Device = "auto",
     devices: Devices = 1,
 ) -> None:
-    """Train a grader: foraminal_grades, or axial_grades (which starts from the former)."""
+    """Train a network of a grader: foraminal_grades, or axial_grades (starts from the former)."""
     _train_one(False, config, data, runs, fold, device, devices)
 
 
@@ -94,7 +94,10 @@ def bundle(
     runs: Runs = Path("runs"),
     recipes: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Recipes of your own; packaged ones stand in for others."),
+        typer.Option(
+            metavar="DIR",
+            help="Recipes of your own (and approach.toml); packaged recipes are used for the rest.",
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "default",
     device: Device = "auto",
@@ -102,33 +105,36 @@ def bundle(
 ) -> None:
     """Train every member of every network, calibrate, measure, and write a bundle.
 
-    About an hour and a half on two cores. What is finished is not trained again; each figure on the
-    card is of studies that the predicting member had not seen.
+    About an hour and a half on two cores. Finished members are not trained again; every figure on
+    the card is out of fold.
     """
+    from worker.training.recipe import read_recipes
 
-    def work(read: TrainingData, workshop: Workshop) -> None:
+    # Before anything is read: a recipe that cannot run is refused at once.
+    approach, chosen = read_recipes(recipes)
+
+    def work(read: TrainingData, config: RunConfig) -> None:
         from worker.training.bundling import make_bundle
         from worker.training.model_card import headlines
-        from worker.training.recipe import read_recipes
 
-        card = make_bundle(read, out, workshop, read_recipes(recipes), name=name)
+        card = make_bundle(read, out, config, approach, chosen, name=name)
         for line in headlines(card):
             stdout().print(line, highlight=False)
         print_path("bundle", out)
 
-    _in_workshop(work, data, (out, runs), device, devices)
+    _run(work, data, (out, runs), device, devices)
 
 
 @training.command(epilog="Example:  lumbar train recogniser --data DATA --out RECOGNISER")
 def recogniser(
     data: Annotated[Path, typer.Option(help="Folder with sagittal_t2.")],
     out: Annotated[Path, typer.Option(help="Folder for weights.safetensors.")],
-    seed: Annotated[int, typer.Option(help="Draws the network and its samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the samples.")] = 0,
 ) -> None:
-    """Train the outlines by which a T2 is known where headers say nothing.
+    """Train the network that recognises T2 where headers do not give the weighting.
 
-    Five minutes on an idle core. What ships is named by its SHA-256 in
-    worker/recognise/recogniser.py; `lumbar evaluate recogniser` measures that.
+    Five minutes on an idle core. The packaged weights are named by their SHA-256 in
+    worker/recognise/recogniser.py; `lumbar evaluate recogniser` measures those.
     """
     existing(data)
     writable(out)
@@ -141,7 +147,7 @@ def recogniser(
 
 
 def _train_one(
-    detector: bool,
+    localises: bool,
     config: Path,
     data: Path | None,
     runs: Path,
@@ -149,33 +155,35 @@ def _train_one(
     device: str,
     devices: int,
 ) -> None:
-    from worker.training.recipe import read_recipe
+    from worker.models.seam import NetworkKind
+    from worker.training.recipe import check_recipe, known_networks, read_recipe
 
     existing(config)
-    recipe = read_recipe(config)
-    if recipe.is_detector is not detector:
-        verb = "localiser" if recipe.is_detector else "grader"
+    recipe, networks = read_recipe(config), known_networks()
+    grades = check_recipe(recipe, networks).kind in (NetworkKind.GRADES, NetworkKind.CLASSES)
+    if grades is localises:
+        verb = "grader" if grades else "localiser"
         raise BadSettings(f"{config} trains {recipe.network}: use lumbar train {verb}")
 
-    def work(read: TrainingData, workshop: Workshop) -> None:
+    def work(read: TrainingData, run: RunConfig) -> None:
         from worker.training.members import train as train_members
 
-        files, _ = train_members(recipe, read, workshop, folds)
+        files, _ = train_members(recipe, networks, read, run, folds)
         for file in files:
             print_path("member", file)
             print_path("curves", file.parent / "curves.png")
 
-    _in_workshop(work, data, (runs,), device, devices)
+    _run(work, data, (runs,), device, devices)
 
 
-def _in_workshop(
-    work: Callable[[TrainingData, Workshop], Any],
+def _run(
+    work: Callable[[TrainingData, RunConfig], Any],
     data: Path | None,
     folders: tuple[Path, ...],
     device: str,
     devices: int,
 ) -> None:
-    """Check everything that can be checked before the long work, then do it.
+    """Check all that can be checked before the long work, then do it.
 
     `folders` are made; the last one holds the runs.
     """
@@ -184,10 +192,10 @@ def _in_workshop(
     for folder in folders:
         writable(folder)
     runs = folders[-1]
-    from worker.models.loading import choose_device
+    from worker.models.device import choose_device
     from worker.training.data import TrainingData
-    from worker.training.members import Workshop
+    from worker.training.members import RunConfig
 
     choose_device(device)
     progress = stdout().is_terminal
-    work(TrainingData(data, runs), Workshop(runs, device, devices, progress))
+    work(TrainingData(data, runs), RunConfig(runs, device, devices, progress))

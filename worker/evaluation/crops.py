@@ -1,4 +1,4 @@
-"""What the graders see of an annotated row: the same windows as the worker cuts.
+"""The crops of an annotated row: the same windows as the worker cuts.
 
 Training, evaluation and the worker all cut with `worker.domain.crop.cut`; only where the
 window's place and scale come from differs.
@@ -20,8 +20,8 @@ from worker.datasets.axial import AxialRow
 from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
 from worker.domain.crop import Crop, cut
-from worker.grade import windows
-from worker.grade.graders import Neighbours
+from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
+from worker.grade.crops import Neighbours
 
 USUAL_SPACING: Final = 0.11
 """The level spacing of a series with one annotated level, in sides of the image."""
@@ -34,9 +34,10 @@ class ForaminalCrops:
     the slice stands in itself, as the worker does at the end of a series.
     """
 
-    def __init__(self, rows: Sequence[ForaminalRow]) -> None:
+    def __init__(self, rows: Sequence[ForaminalRow], options: CropOptions) -> None:
+        self._options = options
         self._spacings = {
-            key: windows.level_spacing(
+            key: options.level_spacing(
                 {level: np.array(row.physical) for level, row in side.items()}
             )
             for key, side in pool_by_side(rows).items()
@@ -63,12 +64,12 @@ class ForaminalCrops:
         picture cannot be read.
         """
         spacing = self._spacings.get((row.study_id, row.series_id, row.side))
-        shape = windows.widened(windows.FORAMINAL_SHAPE, context)
+        shape = widened(FORAMINAL_SHAPE, context)
 
         def cut_on(file: tuple[str, tuple[float, float]]) -> Crop:
             picture = _picture(*file)
             rows, columns = picture.pixels.shape
-            window = windows.foraminal_window(
+            window = self._options.foraminal_window(
                 row.x_fraction * columns - 0.5,
                 row.y_fraction * rows - 0.5,
                 spacing or USUAL_SPACING * max(row.extent),
@@ -85,7 +86,7 @@ class ForaminalCrops:
             try:
                 return here if file is None else cut_on(file)
             except OSError:
-                return here  # a broken neighbour is told with its own row
+                return here  # a broken neighbour is reported with its own row
 
         outward = self._outward(row)
         return beside(outward), here, beside(-outward)
@@ -98,11 +99,11 @@ class ForaminalCrops:
         return 1 if ascends is (row.side is Side.LEFT) else -1
 
 
-def cut_axial(row: AxialRow, context: float = 1.0) -> Crop:
+def cut_axial(row: AxialRow, options: CropOptions, context: float = 1.0) -> Crop:
     """The crop around the canal of one row, as `ForaminalCrops.cut`."""
     picture = read_picture(row.path)
-    window = windows.axial_window(*canal_middle(row), row.span, picture.grid, context=context)
-    shape = windows.widened(windows.AXIAL_SHAPE, context)
+    window = options.axial_window(*canal_middle(row), row.span, picture.grid, context=context)
+    shape = widened(AXIAL_SHAPE, context)
     return cut(picture.pixels, window, shape)
 
 

@@ -25,7 +25,7 @@ from worker.datasets.pictures import Picture, read_picture
 from worker.domain.crop import Grid
 from worker.domain.geometry import Orientation
 from worker.domain.study import Role, SliceHeader, Unreadable
-from worker.grade.windows import NOMINAL_SPACING_MM, level_spacing
+from worker.grade.crop_windows import CropOptions
 from worker.intake.decoding import decode
 from worker.intake.headers import read_study
 from worker.intake.weighting import Weighting, weigh
@@ -36,7 +36,8 @@ T1_FOLDER: Final = "sagittal_t1"
 T2_FOLDER: Final = "sagittal_t2"
 _LOWER_SPINE: Final = "lowerspine"
 _LOWER_SPINE_MM: Final = 1.25
-_DISC_SPACING_MM: Final = 1.1 * NOMINAL_SPACING_MM
+_CROPS: Final = CropOptions()
+_DISC_SPACING_MM: Final = 1.1 * _CROPS.nominal_spacing_mm
 """Discs curve farther back than foramina, and so lie farther apart."""
 _USUAL_HEIGHT_MM: Final = 280.0
 _PHANTOMS: Final = 20
@@ -143,7 +144,7 @@ def _inverted(known: KnownSlice) -> KnownSlice:
 def scaled_grid(item: MaskedSlice, picture: Picture) -> Grid:
     """The grid of a SPIDER slice in millimetres, from the spacing of its discs."""
     discs = {point.level: np.array(point.disc) for point in disc_points(item.mask)}
-    return _scaled(picture, level_spacing(discs), _DISC_SPACING_MM, picture.pixels.shape[0])
+    return _scaled(picture, _CROPS.level_spacing(discs), _DISC_SPACING_MM, picture.pixels.shape[0])
 
 
 def _scaled(picture: Picture, spacing: float | None, spacing_mm: float, height: float) -> Grid:
@@ -164,8 +165,10 @@ def _foraminal(folder: Path) -> Iterator[KnownSlice]:
 
 def _read_foraminal(row: ForaminalRow, levels: Mapping[Level, ForaminalRow]) -> Pixels:
     picture = read_picture(row.path, row.original)
-    spacing = level_spacing({level: np.array(other.physical) for level, other in levels.items()})
-    return picture.pixels, _scaled(picture, spacing, NOMINAL_SPACING_MM, row.extent[0])
+    spacing = _CROPS.level_spacing(
+        {level: np.array(other.physical) for level, other in levels.items()}
+    )
+    return picture.pixels, _scaled(picture, spacing, _CROPS.nominal_spacing_mm, row.extent[0])
 
 
 def _masked(folder: Path) -> Iterator[KnownSlice]:

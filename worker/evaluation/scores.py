@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
-from worker.grade.graders import TRAINING_WEIGHTS
+from worker.domain.predictions import SEVERITY_WEIGHTS
 
-WEIGHTS: Final = np.array(TRAINING_WEIGHTS)
+WEIGHTS: Final = np.array(SEVERITY_WEIGHTS)
 """Sample weight by true severity."""
 
 Probabilities = NDArray[np.float64]
@@ -32,7 +32,7 @@ def weighted(posterior: Probabilities) -> Probabilities:
 
     The loss weighs a row by its true severity, so the expected loss is least for
     weight x posterior, renormalised: what a network trained with these weights learns, and
-    what `worker.grade.graders.posteriors` divides out.
+    what `worker.grade.crops.posteriors` divides out.
     """
     return normalised(np.asarray(posterior, dtype=np.float64) * WEIGHTS)
 

@@ -19,8 +19,9 @@ from dicom_sr.findings import (
 )
 from worker.archive.folder import FolderArchive
 from worker.domain.geometry import Plane
+from worker.domain.graded_study import GradedStudy
 from worker.errors import BadSettings, Rejected
-from worker.evaluation.out_of_fold import only, provenance, unseen_by
+from worker.evaluation.out_of_fold import only, out_of_fold_members, provenance
 from worker.evaluation.predictions import (
     GradePrediction,
     GradeSheet,
@@ -29,9 +30,8 @@ from worker.evaluation.predictions import (
     Weighting,
 )
 from worker.evaluation.truth import IMAGES, Annotated, Truth, read_truth
-from worker.models.card import NETWORKS
-from worker.models.loading import Bundle
-from worker.pipeline import GradedStudy, grade
+from worker.models.bundle import Bundle
+from worker.pipeline import grade
 
 SAME_PLACE_MM: Final = 15.0
 """A point further than this from the annotated slice is another one: that of the other side."""
@@ -59,7 +59,7 @@ def rsna(
     problems: list[str] = []
     for done, path in enumerate(studies):
         observe(done, len(studies))
-        members = {network: unseen_by(bundle, network, path.name) for network in NETWORKS}
+        members = {n: out_of_fold_members(bundle, n, path.name) for n in bundle.card.networks}
         if not all(members.values()):
             continue
         try:
@@ -76,7 +76,9 @@ def rsna(
         if truth is not None:
             points += _points(path.name, study, truth)
     observe(len(studies), len(studies))
-    source = provenance(bundle, NETWORKS, [path.name for path in studies], problems)
+    source = provenance(
+        bundle, tuple(bundle.card.networks), [path.name for path in studies], problems
+    )
     return GradeSheet(tuple(graded), source), PointSheet(tuple(points), source)
 
 

@@ -1,28 +1,155 @@
-"""A bundle's card: read, checked, and hashed; written as TOML."""
+"""A bundle's card: what the bundle is made of, and what identifies its results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 
-from dicom_sr.findings import BundleIdentity, Condition
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dicom_sr import uids
+from dicom_sr.findings import TARGETS, BundleIdentity, Condition
 from worker.errors import BundleMismatch, BundleMissing
+from worker.models.validation import explain
 
 DEFAULT: Final = Path(__file__).parent / "default"
 CARD: Final = "card.toml"
-DETECTORS: Final = ("sagittal_points", "axial_points")
-GRADERS: Final = ("foraminal_grades", "axial_grades")
-NETWORKS: Final = DETECTORS + GRADERS
+SCHEMA: Final = 2
+"""The schema of the cards that this version reads and writes."""
+CURRENT_TARGET_SET: Final = "rsna-2024/1"
+TARGET_SETS: Final = {CURRENT_TARGET_SET: TARGETS}
+
+_SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Text = Annotated[str, Field(pattern=r"^[!-\[\]-}]([ -\[\]-}]{0,62}[!-\[\]-}])?$")]
+"""1 to 64 plain characters: what value representation LO keeps as it is (DICOM PS3.5 6.2)."""
 
 
-def read_card(folder: Path | None = None) -> dict[str, Any]:
-    """Read a bundle's card without loading its weights.
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ApproachEntry(_Table):
+    """Which approach the networks serve, and its options where they are not the defaults."""
+
+    name: str
+    version: int = Field(ge=1)
+    options: dict[str, Any] = {}
+
+
+class Member(_Table):
+    """One member of a network; `held_out` is the fold that it was not trained on."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$")
+    sha256: _SHA256
+    held_out: int = Field(ge=0)
+
+
+class PlattScaling(_Table):
+    """A logistic curve over the logit of a point's score: the probability that it is right."""
+
+    slope: float = Field(default=1.0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+
+
+class NetworkEntry(_Table):
+    """One network: its architecture, the names of its outputs, and its fold members."""
+
+    architecture: str
+    kwargs: dict[str, Any] = {}
+    heads: tuple[str, ...] = Field(min_length=1)
+    folds: int = Field(ge=2)
+    members: tuple[Member, ...] = Field(min_length=1)
+    platt_scaling: PlattScaling | None = None
+
+    @model_validator(mode="after")
+    def _folds_exist(self) -> Self:
+        for member in self.members:
+            if member.held_out >= self.folds:
+                raise ValueError(f"there is no fold {member.held_out} of {self.folds}")
+        return self
+
+
+class CalibrationEntry(_Table):
+    """How posteriors of one condition are calibrated."""
+
+    temperature: float = Field(default=1.0, gt=0.05, lt=20)
+
+
+class DecisionEntry(_Table):
+    """How grades of one condition are decided.
+
+    Below this probability of the most probable grade the target is not assessed.
+    """
+
+    abstain_below: float = Field(default=0.0, ge=0, lt=1)
+
+
+class StudiesEntry(_Table):
+    """The file with the hashes of the studies that were trained on."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    sha256: _SHA256
+    count: int = Field(ge=0)
+
+
+class Card(_Table):
+    """Everything that a bundle is, but for the weights themselves.
+
+    `figures` is what was measured, by condition or task.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    name: _Text
+    version: _Text
+    licence: str = ""
+    target_set: str
+    approach: ApproachEntry
+    networks: dict[str, NetworkEntry]
+    calibration: dict[Condition, CalibrationEntry]
+    decision: dict[Condition, DecisionEntry]
+    training_studies: StudiesEntry
+    figures: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _conditions_are_there(self) -> Self:
+        if self.target_set not in TARGET_SETS:
+            known = ", ".join(TARGET_SETS)
+            raise ValueError(f"unknown target set {self.target_set!r}: known are {known}")
+        for condition in {target.condition for target in TARGET_SETS[self.target_set]}:
+            for name in ("calibration", "decision"):
+                if condition not in getattr(self, name):
+                    raise ValueError(f"{name}.{condition} is missing")
+        return self
+
+    def identified_content(self, approach: Mapping[str, Any]) -> dict[str, Any]:
+        """What identifies the results, as JSON types: all but licence, studies and figures.
+
+        `approach` holds name, version and resolved options of the approach that runs.
+        """
+        content = self.model_dump(mode="json", by_alias=True)
+        for name in ("licence", "training_studies", "figures"):
+            del content[name]
+        return content | {"approach": dict(approach)}
+
+
+def identity_of(card: Card, approach: Mapping[str, Any]) -> BundleIdentity:
+    """The identity that a report carries.
+
+    The SHA-256, and with it the Device UID, covers weights, approach, resolved options,
+    calibration and decision. `approach` is what `Card.identified_content` takes.
+    """
+    content = json.dumps(card.identified_content(approach), sort_keys=True)
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    return BundleIdentity(card.name, card.version, sha256, uids.device_uid(sha256))
+
+
+def read_card(folder: Path | None = None) -> Card:
+    """Read a bundle's card (the packaged one's when `folder` is None) without its weights.
 
     Raises `BundleMissing` when there is none, `BundleMismatch` when it cannot be used.
     """
@@ -31,123 +158,40 @@ def read_card(folder: Path | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise BundleMissing(f"no model bundle at {folder}: it has no {CARD}")
     try:
-        card = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleMismatch(f"{path} is not valid TOML: {error}") from error
-    if missing := _missing(card):
-        raise BundleMismatch(f"{path} lacks {', '.join(missing)}")
+    schema = content.get("schema", 1)
+    if schema != SCHEMA:
+        raise BundleMismatch(
+            f"{path} has card schema {schema}; this version reads schema {SCHEMA}: write the "
+            "bundle again (`lumbar train bundle` with the same --runs reuses finished members)"
+        )
     try:
-        _check_values(card)
-    except (TypeError, ValueError, KeyError) as error:
-        raise BundleMismatch(f"{path} cannot be used: {error}") from error
-    return card
+        return Card.model_validate(content)
+    except ValidationError as error:
+        raise BundleMismatch(f"{path} cannot be used: {explain(error, Card)}") from error
 
 
-def identity_of(card: Mapping[str, Any]) -> BundleIdentity:
-    """The identity that a report carries."""
-    return BundleIdentity(
-        name=card["name"],
-        version=card["version"],
-        sha256=content_hash(card),
-        device_uid=card["device_uid"],
-    )
-
-
-def content_hash(card: Mapping[str, Any]) -> str:
-    """The hash of all that changes a grade: every tensor file, and the calibration."""
-    decisive = {
-        name: card[name] for name in ("networks", "temperatures", "beliefs", "abstain_below")
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+def write_card(card: Card, folder: Path) -> None:
+    """Write a card as TOML; entries at their default are written too."""
+    content = card.model_dump(mode="json", by_alias=True, exclude_none=True)
+    (folder / CARD).write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
 def checked_file(
-    folder: Path, entry: Mapping[str, Any], mend: str = "reinstall the bundle"
+    folder: Path, name: str, sha256: str, remedy: str = "reinstall the bundle"
 ) -> Path:
-    """The file of an entry with `file` and `sha256`; `mend` is what to do where it is not that.
+    """The path of a file whose SHA-256 is as expected; `remedy` is what to do where it is not.
 
     Raises `BundleMissing` when it is not there, `BundleMismatch` for another content.
     """
-    path: Path = folder / entry["file"]
+    path = folder / name
     if not path.is_file():
-        raise BundleMissing(f"{path} is missing: {mend}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != entry["sha256"]:
+        raise BundleMissing(f"{path} is missing: {remedy}")
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual != sha256:
         raise BundleMismatch(
-            f"{path} is not the file that was measured: sha256 {found[:12]} instead of "
-            f"{entry['sha256'][:12]}; {mend}"
+            f"{path} has SHA-256 {actual[:12]}..., expected {sha256[:12]}...: {remedy}"
         )
     return path
-
-
-def to_toml(card: Mapping[str, Any]) -> str:
-    """Write a card as TOML: scalars first, then tables."""
-    return "\n".join(_lines(card, ())) + "\n"
-
-
-def _missing(card: Mapping[str, Any]) -> list[str]:
-    wanted = {
-        "networks": NETWORKS,
-        "beliefs": DETECTORS,
-        "temperatures": tuple(Condition),
-        "abstain_below": tuple(Condition),
-        "training_studies": ("file", "sha256"),
-    }
-    missing = [name for name in ("name", "version", "device_uid", *wanted) if name not in card]
-    for table, names in wanted.items():
-        missing += [f"{table}.{name}" for name in names if name not in card.get(table, {})]
-    return missing
-
-
-def _check_values(card: Mapping[str, Any]) -> None:
-    """Raise for a value that would fail only later, in the middle of a study."""
-    for name in ("name", "version"):
-        # What the SR keeps: VR LO in any character set (PS3.5 6.2).
-        if not re.fullmatch(r"[!-\[\]-}]([ -\[\]-}]{0,62}[!-\[\]-}])?", card[name]):
-            raise ValueError(f"{name} must be 1 to 64 plain characters")
-    if not re.fullmatch(r"2\.25\.\d{1,39}", card["device_uid"]):
-        raise ValueError("device_uid must be a 2.25 UID")
-    for condition in Condition:
-        if not 0.05 < float(card["temperatures"][condition]) < 20:
-            raise ValueError(f"temperatures.{condition} is out of range")
-        if not 0 <= float(card["abstain_below"][condition]) < 1:
-            raise ValueError(f"abstain_below.{condition} must be in 0..1")
-    for detector in DETECTORS:
-        slope, offset = card["beliefs"][detector]
-        if not math.isfinite(slope) or not math.isfinite(offset):
-            raise ValueError(f"beliefs.{detector} must be two numbers")
-    for name in NETWORKS:
-        entry = card["networks"][name]
-        if int(entry["folds"]) < 2 or not entry["members"]:
-            raise ValueError(f"networks.{name} needs members and two folds or more")
-        for member in entry["members"]:
-            if not 0 <= int(member["held_out"]) < int(entry["folds"]):
-                raise ValueError(f"networks.{name}: no fold {member['held_out']}")
-            if not isinstance(member["file"], str) or not isinstance(member["sha256"], str):
-                raise ValueError(f"networks.{name}: a member needs file and sha256")
-
-
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    lines = [f"[{'.'.join(map(_key, path))}]"] if path else []
-    lines += [f"{_key(k)} = {_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines += ["", *_lines(value, (*path, key))]
-    return lines
-
-
-def _key(key: str) -> str:
-    """A key, quoted where TOML wants that: levels have a slash."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, list):
-        if value and isinstance(value[0], Mapping):
-            return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]"
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value) if isinstance(value, str) else repr(value)

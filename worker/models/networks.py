@@ -1,4 +1,4 @@
-"""The network architectures a bundle can name, and the intensities they expect.
+"""The network architectures that a bundle's card can name, and the intensities they expect.
 
 Every network takes raw crops, shape (batch, slices, height, width), in any linear
 intensity scale, and standardises them itself: what ships with the weights cannot be
@@ -7,16 +7,21 @@ forgotten. Several slices are neighbours, the one that counts in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Final
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.models.registry import unknown
+from worker.models.seam import NetworkKind
+
 BACKBONE: Final = "tf_efficientnet_lite0"
+"""The default backbone; any that timm can create will do."""
 
 
 def standardise(crops: Tensor) -> Tensor:
@@ -43,36 +48,37 @@ def middle(crops: Tensor) -> Tensor:
     return crops[:, index : index + 1]
 
 
-class Heatmaps(nn.Module):
-    """A feature pyramid that draws one heatmap for each named point, at a quarter of the size.
+class HeatmapPyramid(nn.Module):
+    """A feature pyramid that draws one heatmap per head, at a quarter of the size.
 
     `forward` takes (batch, 1, height, width) with sides divisible by 32 and returns
-    logits (batch, points, height / 4, width / 4).
+    logits (batch, heads, height / 4, width / 4).
     """
 
-    def __init__(self, points: int, width: int = 64) -> None:
+    def __init__(self, heads: int, backbone: str = BACKBONE, width: int = 64) -> None:
         super().__init__()
         self.encoder = timm.create_model(
-            BACKBONE, pretrained=False, in_chans=1, features_only=True, out_indices=(1, 2, 3, 4)
+            backbone, pretrained=False, in_chans=1, features_only=True, out_indices=(1, 2, 3, 4)
         )
         channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator,union-attr]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(_smoothing(width) for _ in channels)
-        self.head = nn.Conv2d(width, points, 1)
+        self.head = nn.Conv2d(width, heads, 1)
         # Start from "nothing here": almost every pixel of a heatmap is background.
         nn.init.constant_(self.head.bias, -4.0)  # type: ignore[arg-type]
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Return the logits of every point's heatmap."""
+        """Return the logits of every head's heatmap."""
         maps = self.encoder(standardise(crops))
         merged: Tensor | None = None
         for feature, lateral, smooth in reversed(
             list(zip(maps, self.lateral, self.smooth, strict=True))
         ):
-            here = lateral(feature)
+            current = lateral(feature)
             if merged is not None:
-                here = here + functional.interpolate(merged, scale_factor=2.0, mode="nearest")
-            merged = smooth(here)
+                enlarged = functional.interpolate(merged, scale_factor=2.0, mode="nearest")
+                current = current + enlarged
+            merged = smooth(current)
         logits: Tensor = self.head(merged)
         return logits
 
@@ -86,42 +92,76 @@ def _smoothing(width: int) -> nn.Sequential:
     )
 
 
-class Grades(nn.Module):
-    """A classifier with one three-class head for each named target of the crop.
+class CropClassifier(nn.Module):
+    """A classifier of a crop with three severities per head.
 
-    `forward` takes (batch, slices, height, width) and returns logits (batch, targets, 3)
-    in the order Normal/Mild, Moderate, Severe. A grader of one slice looks at the middle
-    one of however many it is given.
+    `forward` takes (batch, slices, height, width) and returns logits (batch, heads, 3)
+    in the order Normal/Mild, Moderate, Severe. With `slices` 1 the middle slice is used, however
+    many there are.
     """
 
-    def __init__(self, targets: int, slices: int = 1, dropout: float = 0.3) -> None:
+    def __init__(
+        self, heads: int, backbone: str = BACKBONE, slices: int = 1, dropout: float = 0.3
+    ) -> None:
         super().__init__()
-        self.targets, self.slices = targets, slices
-        self.encoder = timm.create_model(BACKBONE, pretrained=False, in_chans=slices, num_classes=0)
+        self.heads, self.slices = heads, slices
+        self.encoder = timm.create_model(backbone, pretrained=False, in_chans=slices, num_classes=0)
         self.dropout = nn.Dropout(dropout)
         features: int = self.encoder.num_features  # type: ignore[assignment]
-        self.head = nn.Linear(features, targets * 3)
+        self.head = nn.Linear(features, heads * 3)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Return the logits of every target's three grades."""
+        """Return the logits of every head's three severities."""
         return self.classify(standardise(crops))
 
     def classify(self, standard: Tensor) -> Tensor:
         """The same for crops that are standardised already, and mixed in training."""
         features = self.encoder(middle(standard) if self.slices == 1 else standard)
         logits: Tensor = self.head(self.dropout(features))
-        return logits.view(-1, self.targets, 3)
+        return logits.view(-1, self.heads, 3)
 
 
-DETECTORS: Final[dict[str, Callable[[int], nn.Module]]] = {
-    "heatmaps_lite0": Heatmaps,
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built, and what kind of output it has.
+
+    `build` takes the number of heads and keyword arguments.
+    """
+
+    kind: NetworkKind
+    build: Callable[..., nn.Module]
+
+    @property
+    def options(self) -> list[str]:
+        """The keyword arguments that `build` takes."""
+        return [name for name in inspect.signature(self.build).parameters if name != "heads"]
+
+
+ARCHITECTURES: Final[dict[str, Architecture]] = {
+    "heatmap_pyramid": Architecture(NetworkKind.POINTS, HeatmapPyramid),
+    "crop_classifier": Architecture(NetworkKind.GRADES, CropClassifier),
 }
-"""Detectors by the name that a bundle's card uses; each takes its number of points."""
+"""Every architecture by the name that a card or a recipe uses."""
 
-GRADERS: Final[dict[str, Callable[[int], nn.Module]]] = {
-    "grades_lite0": Grades,
-    "grades_lite0_neighbours": partial(Grades, slices=3),
-}
-"""Graders by the name that a bundle's card uses; each takes its number of targets."""
 
-ARCHITECTURES: Final = DETECTORS | GRADERS
+def build_network(architecture: str, heads: int, kwargs: Mapping[str, Any]) -> nn.Module:
+    """A network with random weights; raises ValueError that says what is wrong."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(unknown("architecture", architecture, ARCHITECTURES))
+    known = ARCHITECTURES[architecture]
+    for name in kwargs:
+        if name not in known.options:
+            raise ValueError(f"{architecture}: {unknown('option', name, known.options)}")
+    backbone = kwargs.get("backbone", BACKBONE)
+    if not timm.is_model(backbone):
+        raise ValueError(unknown("backbone", str(backbone), _similar(backbone)))
+    try:
+        return known.build(heads, **kwargs)
+    except (TypeError, RuntimeError, AssertionError) as error:
+        raise ValueError(f"{architecture} cannot be built: {error}") from error
+
+
+def _similar(backbone: object) -> list[str]:
+    """Some of timm's models with a similar name; there are more than a thousand."""
+    stem = str(backbone)[:6]
+    return list(timm.list_models(f"*{stem}*"))[:8] or [BACKBONE]

@@ -1,14 +1,14 @@
-"""Which studies a bundle learnt from, kept as hashes: for evaluation without self-praise."""
+"""The studies that a bundle was trained on, as hashes: they are evaluated out of fold."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from worker.models.card import checked_file
+from worker.models.card import StudiesEntry, checked_file
 
 STUDIES: Final = "studies.txt"
 _DIGITS: Final = 16
@@ -32,17 +32,17 @@ def training_studies(study_ids: Iterable[str]) -> TrainingStudies:
     return TrainingStudies(frozenset(map(_digest, study_ids)))
 
 
-def write_studies(studies: TrainingStudies, folder: Path) -> dict[str, Any]:
+def write_studies(studies: TrainingStudies, folder: Path) -> StudiesEntry:
     """Write them into a bundle's folder; returns their entry in its card."""
     content = "".join(f"{digest}\n" for digest in sorted(studies.digests)).encode()
     (folder / STUDIES).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    return {"file": STUDIES, "sha256": digest, "count": len(studies)}
+    return StudiesEntry(file=STUDIES, sha256=digest, count=len(studies))
 
 
-def read_studies(folder: Path, card: Mapping[str, Any]) -> TrainingStudies:
+def read_studies(folder: Path, entry: StudiesEntry) -> TrainingStudies:
     """Read them back; raises `BundleMissing` or `BundleMismatch`."""
-    path = checked_file(folder, card["training_studies"])
+    path = checked_file(folder, entry.file, entry.sha256)
     return TrainingStudies(frozenset(path.read_text(encoding="ascii").split()))
 
 

@@ -82,7 +82,7 @@ def load_recogniser(folder: Path, sha256: str = SHA256) -> SliceRecogniser:
     Raises `BundleMissing` where they are not there, `BundleMismatch` when their hash is
     another or their tensors do not fit.
     """
-    path = checked_file(folder, {"file": WEIGHTS, "sha256": sha256}, _MEND)
+    path = checked_file(folder, WEIGHTS, sha256, _MEND)
     network = Outlines()
     try:
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})

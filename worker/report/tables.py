@@ -17,7 +17,7 @@ from worker.domain.study import Exclusion, Repair, Routing
 from worker.report.text import COLUMNS, mended, percent, summary
 
 if TYPE_CHECKING:
-    from worker.models.inspection import Inspected
+    from worker.models.inspection import InspectedBundle
 
 MAIN_FIGURES: Final = (
     *("weighted_log_loss", "constant_log_loss", "auc_severe", "ece_severe", "accuracy"),
@@ -96,7 +96,7 @@ def repairs_table(repairs: Iterable[Repair]) -> RenderableType:
     return table
 
 
-def bundle_table(bundle: Inspected) -> RenderableType:
+def bundle_table(bundle: InspectedBundle) -> RenderableType:
     """The members of a bundle and whether their files are intact, then the card's main figures."""
     networks = Table("File", "Architecture", "Size", "sha256", box=box.HORIZONTALS)
     for network in bundle.networks:
@@ -104,7 +104,7 @@ def bundle_table(bundle: Inspected) -> RenderableType:
         intact = Text("as the card", "green") if network.intact else Text("DIFFERS", "bold red")
         networks.add_row(network.file, network.architecture, size, intact)
     measured = Table("Measured on studies kept out of training", "", box=None)
-    for part, figures in bundle.figures.items():
+    for part, figures in bundle.card.figures.items():
         said = [
             f"{name.replace('_', ' ')} {_with_interval(figures[name])}"
             for name in MAIN_FIGURES
@@ -117,7 +117,7 @@ def bundle_table(bundle: Inspected) -> RenderableType:
         Text(f"sha256 {identity.sha256}\nDevice UID {identity.device_uid}"),
         networks,
         measured,
-        Text(bundle.licence or "no licence is named", style="dim"),
+        Text(bundle.card.licence or "no licence is named", style="dim"),
     )
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import torch
     from pydicom import Dataset
 
+    from worker.domain.graded_study import GradedStudy
     from worker.domain.study import RoutedStudy
-    from worker.models.loading import Bundle
-    from worker.pipeline import GradedStudy
+    from worker.models.bundle import Bundle
 
 LONGEST_BYTES: Final = 65_536
 LONGEST_MODEL: Final = 32
@@ -143,7 +143,7 @@ class Teller:
     def _tell(self, **told: object) -> None:
         if self._wire is None or self._bundle is None:
             return
-        identity, device = self._bundle.identity, self._bundle.device
+        identity, device = self._bundle.identity, self._bundle.runner.device
         self._wire.tell(
             News.model_validate(
                 {

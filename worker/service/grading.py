@@ -13,7 +13,7 @@ from dicom_sr.revisions import current_report
 from worker import MIN_AGE_YEARS
 from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
-from worker.pipeline import Observer, Steps, grade_routed, look
+from worker.pipeline import Observer, Steps, grade_routed, route_study
 from worker.report.structured import expected_sr_uid, fingerprint, structured_report
 from worker.service.records import Kind, Outcome, Record, Records, now, sources_of
 from worker.settings import Incomplete
@@ -21,10 +21,10 @@ from worker.settings import Incomplete
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
     from worker.archive import Hospital
+    from worker.domain.graded_study import GradedStudy
     from worker.domain.study import RoutedStudy
     from worker.intake.site import SiteRule
-    from worker.models.loading import Bundle
-    from worker.pipeline import GradedStudy
+    from worker.models.bundle import Bundle
 
 
 _LEFT: Final = {Kind.GRADED: Outcome.NOTHING_NEW, Kind.WAITING: Outcome.WAITING}
@@ -81,7 +81,7 @@ class Grading:
         came back). With `regrade` only a report of the same models counts, and routing is always
         asked. A report of fewer images stays, and is named as revised.
 
-        Raises what `look` and `grade_routed` raise; `ArchiveUnavailable` when the report is
+        Raises what `route_study` and `grade_routed` raise; `ArchiveUnavailable` when the report is
         not there after it was stored; `BrokenStudy` when another report, or something that is
         none, occupies its UID; `IncompleteStudy`.
         """
@@ -94,7 +94,13 @@ class Grading:
             return _LEFT.get(record.kind, Outcome.LEFT)
 
         steps = Steps(observe)
-        routed = look(study, self.archive, steps, self.site, self.policy.min_age_years)
+        routed = route_study(
+            study,
+            self.archive,
+            steps,
+            site=self.site,
+            min_age_years=self.policy.min_age_years,
+        )
         if (done := self._report_about(study, routed, regrade)) is not None:
             uid, by = done
             delivered = known.delivered if known and known.report == uid else None

@@ -59,8 +59,9 @@ def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
 
     An archive that is away is no reason to stop: studies wait for it.
     """
+    from worker.approaches import load_bundle
     from worker.intake.site import load_site_rules
-    from worker.models.loading import device_of, load_bundle
+    from worker.models.device import device_of
     from worker.recognise.recogniser import packaged
     from worker.service.grading import Grading, Policy
 

@@ -24,10 +24,10 @@ from typing import Final
 import redis
 import structlog
 
+from worker.approaches import read_identity
 from worker.archive import HeldStudy
 from worker.archive.orthanc import OrthancArchive
 from worker.errors import LumbarError
-from worker.models.card import identity_of, read_card
 from worker.service.active_models import Announcements
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
@@ -64,7 +64,7 @@ class Keeper:
         self._queue = Queue(make_app(settings), client, settings.queue)
         self._leases = Leases(client, settings.queue)
         self._models = Announcements(client, settings.queue)
-        self._bundle = identity_of(read_card(Path(settings.bundle) if settings.bundle else None))
+        self._bundle = read_identity(Path(settings.bundle) if settings.bundle else None)
         self._archive = open_archive(settings)
         self._records = open_records(self._archive, client, settings)
         self._reconciler = Reconciler(self._archive, self._records)

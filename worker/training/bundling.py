@@ -1,41 +1,53 @@
-"""From fitted members to a bundle: calibrated, and measured on what no member has seen."""
+"""From trained members to a bundle: calibrated and measured out of fold."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import structlog
 
-from dicom_sr import uids
 from dicom_sr.findings import Condition
+from worker.approaches import load_bundle, read_identity
 from worker.datasets.folds import fold_of
+from worker.errors import BadSettings
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Evaluation, Figure, Task
+from worker.evaluation.figures import Task
 from worker.evaluation.out_of_fold import only
-from worker.evaluation.predictions import GradeSheet, PointSheet
-from worker.models.card import CARD, DETECTORS, content_hash, to_toml
-from worker.models.loading import Bundle, load_bundle
+from worker.evaluation.predictions import GradePrediction, GradeSheet, PointSheet
+from worker.localise.heatmaps.windows import AXIAL as AXIAL_NETWORK
+from worker.localise.heatmaps.windows import SAGITTAL as SAGITTAL_NETWORK
+from worker.models.bundle import Bundle, resolved
+from worker.models.card import (
+    CURRENT_TARGET_SET,
+    ApproachEntry,
+    CalibrationEntry,
+    Card,
+    DecisionEntry,
+    Member,
+    NetworkEntry,
+    PlattScaling,
+    write_card,
+)
+from worker.models.seam import Approach
 from worker.models.studies import training_studies, write_studies
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.calibration import (
-    NEUTRAL_BELIEF,
-    NEUTRAL_TEMPERATURE,
-    RIGHT_WITHIN,
     abstention,
-    at_temperature,
-    fit_belief,
+    calibrated,
+    fit_platt_scaling,
     fit_temperature,
 )
+from worker.training.card_figures import detection_figures, grade_figures, point_figures
 from worker.training.data import AXIAL, T1, T2, TrainingData
-from worker.training.members import OUTPUTS, PHANTOM, Workshop, train
+from worker.training.members import PHANTOM, RunConfig, train
 from worker.training.model_card import to_markdown
 from worker.training.recipe import Recipe
 from worker.training.samples import PointSet
@@ -44,10 +56,12 @@ log = structlog.get_logger()
 
 LICENCE: Final = "CC-BY-NC-4.0: non-commercial research use only, as the training data"
 
+Sheet = TypeVar("Sheet", GradeSheet, PointSheet)
+
 
 @dataclass(frozen=True, eq=False)
-class Unseen:
-    """What a bundle says of the studies that its members have not seen; None without data."""
+class OutOfFold:
+    """The out-of-fold predictions of a bundle; None without data, or where it cannot make them."""
 
     foraminal: GradeSheet | None
     axial: GradeSheet | None
@@ -59,193 +73,153 @@ class Unseen:
 def make_bundle(
     data: TrainingData,
     out: Path,
-    workshop: Workshop,
+    config: RunConfig,
+    approach: Approach,
     recipes: Mapping[str, Recipe],
     *,
     name: str = "default",
-) -> dict[str, Any]:
+) -> Card:
     """Train what is not trained yet, calibrate, and write a bundle; returns its card."""
     files: dict[str, list[Path]] = {}
     studies: set[str] = set()
     for network, recipe in recipes.items():
-        files[network], seen = train(recipe, data, workshop)
-        studies |= seen
-    card = assemble(out, files, recipes, studies, name)
-    bundle = load_bundle(out, workshop.device)
-    unseen = predict_unseen(bundle, data, recipes["axial_points"])
-    return finish(out, card, unseen)
+        files[network], trained_on = train(recipe, approach.networks, data, config)
+        studies |= trained_on
+    card = assemble(out, files, approach, recipes, studies, name)
+    bundle = load_bundle(out, config.device)
+    return finish(out, card, predict_out_of_fold(bundle, data, recipes))
 
 
 def assemble(
     out: Path,
     files: Mapping[str, list[Path]],
+    approach: Approach,
     recipes: Mapping[str, Recipe],
     studies: set[str],
     name: str,
-) -> dict[str, Any]:
+) -> Card:
     """Put the members' files into a folder with a card that calibrates nothing yet."""
     out.mkdir(parents=True, exist_ok=True)
-    networks: dict[str, Any] = {}
-    for network in sorted(files):
+    networks: dict[str, NetworkEntry] = {}
+    for network, spec in approach.networks.items():
         recipe = recipes[network]
         members = []
         for fold, file in zip(recipe.held_out, files[network], strict=True):
             copyfile(file, out / file.name)
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            members.append({"file": file.name, "sha256": digest, "held_out": fold})
-        networks[network] = {
-            "architecture": recipe.architecture,
-            "outputs": OUTPUTS[network],
-            "folds": recipe.folds,
-            "members": members,
-        }
-    card = {
-        "name": name,
-        "version": datetime.now(UTC).strftime("%Y.%m.%d"),
-        "licence": LICENCE,
-        "networks": networks,
-        "beliefs": {network: list(NEUTRAL_BELIEF) for network in DETECTORS},
-        "temperatures": {condition.value: NEUTRAL_TEMPERATURE for condition in Condition},
-        "abstain_below": {condition.value: 0.0 for condition in Condition},
-        "training_studies": write_studies(training_studies(studies), out),
-    }
-    return _write(out, card)
+            members.append(Member(file=file.name, sha256=digest, held_out=fold))
+        networks[network] = NetworkEntry(
+            architecture=recipe.architecture,
+            kwargs=recipe.kwargs,
+            heads=spec.heads,
+            folds=recipe.folds,
+            members=tuple(members),
+        )
+    card = Card(
+        name=name,
+        version=datetime.now(UTC).strftime("%Y.%m.%d"),
+        licence=LICENCE,
+        target_set=CURRENT_TARGET_SET,
+        approach=ApproachEntry(**resolved(approach)),
+        networks=networks,
+        calibration={condition: CalibrationEntry() for condition in Condition},
+        decision={condition: DecisionEntry() for condition in Condition},
+        training_studies=write_studies(training_studies(studies), out),
+    )
+    write_card(card, out)
+    return card
 
 
-def predict_unseen(bundle: Bundle, data: TrainingData, axial_points: Recipe) -> Unseen:
-    """Everything that the members of a bundle say of the studies they have not seen."""
-    folder = data.folder
+def predict_out_of_fold(
+    bundle: Bundle, data: TrainingData, recipes: Mapping[str, Recipe]
+) -> OutOfFold:
+    """All that the members of a bundle predict of studies that they were not trained on."""
+    return OutOfFold(
+        foraminal=_sheet(bundle, data, T1, sources.foraminal),
+        axial=_sheet(bundle, data, AXIAL, sources.axial),
+        t1=_sheet(bundle, data, T1, sources.levels),
+        t2=_sheet(bundle, data, T2, sources.levels),
+        recesses=_detections(bundle, data, recipes.get(AXIAL_NETWORK)),
+    )
 
-    def sheet(name: str, read: Any) -> Any:  # noqa: ANN401 - either kind of sheet
-        if folder is None or not (folder / name).is_dir():
-            return None
-        log.info("predicting what was kept out", data=name)
-        return read(folder / name, bundle, lambda _done, _total: None)
 
-    held_out = axial_points.held_out[0]
-    first = only(bundle, {"axial_points": (0,)})  # the one member that has not seen that fold
-    samples = data.samples(axial_points)
+def _sheet(
+    bundle: Bundle,
+    data: TrainingData,
+    name: str,
+    read: Callable[[Path, Bundle, sources.Observe], Sheet],
+) -> Sheet | None:
+    if data.folder is None or not (data.folder / name).is_dir():
+        return None
+    log.info("predicting out of fold", data=name)
+    try:
+        return read(data.folder / name, bundle, lambda _done, _total: None)
+    except BadSettings as error:
+        log.warning("not measured", data=name, reason=str(error))
+        return None
+
+
+def _detections(bundle: Bundle, data: TrainingData, recipe: Recipe | None) -> Detections | None:
+    """How well the axial network finds canal and recesses, by its first member."""
+    if recipe is None:
+        return None
+    samples = data.samples(recipe, bundle.approach.networks[AXIAL_NETWORK])
     assert isinstance(samples, PointSet)
     kept_out = samples.where(
-        lambda s: not s.startswith(PHANTOM) and fold_of(s, axial_points.folds) == held_out
+        lambda s: not s.startswith(PHANTOM) and fold_of(s, recipe.folds) == recipe.held_out[0]
     )
-    return Unseen(
-        foraminal=sheet(T1, sources.foraminal),
-        axial=sheet(AXIAL, sources.axial),
-        t1=sheet(T1, sources.levels),
-        t2=sheet(T2, sources.levels),
-        recesses=detect_axial(first, kept_out) if len(kept_out) else None,
-    )
+    if not len(kept_out):
+        return None
+    return detect_axial(only(bundle, {AXIAL_NETWORK: (0,)}).runner, kept_out)
 
 
-def finish(out: Path, card: Mapping[str, Any], unseen: Unseen) -> dict[str, Any]:
-    """Calibrate an assembled bundle on what its members have not seen, and write its card."""
-    temperatures, below = dict(card["temperatures"]), dict(card["abstain_below"])
-    beliefs: dict[str, Any] = dict(card["beliefs"])
+def finish(out: Path, card: Card, predicted: OutOfFold) -> Card:
+    """Calibrate an assembled bundle out of fold, measure it, and write its card."""
+    calibration, decision = dict(card.calibration), dict(card.decision)
     figures: dict[str, Any] = {}
-    for task, sheet in ((Task.FORAMINAL, unseen.foraminal), (Task.AXIAL, unseen.axial)):
+    for task, sheet in ((Task.FORAMINAL, predicted.foraminal), (Task.AXIAL, predicted.axial)):
         if sheet is None:
             continue
-        calibrated: list[Any] = []
+        rows: list[GradePrediction] = []
         for condition in Condition:
-            rows = [row for row in sheet.rows if row.target.condition is condition]
-            known = [row for row in rows if row.truth is not None]
-            if known:
-                temperatures[condition.value] = fit_temperature(known)
-                warm = at_temperature(known, temperatures[condition.value])
-                below[condition.value] = abstention(warm)
-                calibrated += warm
-        evaluation = evaluate(task, replace(sheet, rows=tuple(calibrated)))
-        figures |= _grade_figures(evaluation)
-    for points in (unseen.t1, unseen.t2):
+            of_it = [row for row in sheet.rows if row.target.condition is condition]
+            labelled = [row for row in of_it if row.truth is not None]
+            if labelled:
+                temperature = fit_temperature(labelled)
+                at_it = calibrated(labelled, temperature)
+                calibration[condition] = CalibrationEntry(temperature=temperature)
+                decision[condition] = DecisionEntry(abstain_below=abstention(at_it))
+                rows += at_it
+        figures |= grade_figures(evaluate(task, replace(sheet, rows=tuple(rows))))
+    for points in (predicted.t1, predicted.t2):
         if points is not None:
-            figures |= _point_figures(evaluate(Task.LEVELS, points=points))
-    if unseen.t1 is not None:
-        beliefs["sagittal_points"] = list(_belief_of(unseen.t1))
-    if unseen.recesses is not None:
-        beliefs["axial_points"] = list(fit_belief(unseen.recesses.heats, unseen.recesses.errors))
-        figures["axial_points"] = _detection_figures(unseen.recesses)
-    calibrated_card = {
-        **card,
-        "temperatures": temperatures,
-        "abstain_below": below,
-        "beliefs": beliefs,
-        "figures": figures,
+            figures |= point_figures(evaluate(Task.LEVELS, points=points))
+    scaling: dict[str, PlattScaling] = {}
+    if predicted.t1 is not None:
+        scaling[SAGITTAL_NETWORK] = _platt_scaling_of(predicted.t1)
+    if predicted.recesses is not None:
+        found = predicted.recesses
+        scaling[AXIAL_NETWORK] = fit_platt_scaling(found.scores, found.errors)
+        figures[AXIAL_NETWORK] = detection_figures(found)
+    networks = {
+        name: entry.model_copy(update={"platt_scaling": scaling.get(name)})
+        for name, entry in card.networks.items()
     }
-    return _write(out, calibrated_card)
+    finished = card.model_copy(
+        update={
+            "networks": networks,
+            "calibration": calibration,
+            "decision": decision,
+            "figures": figures,
+        }
+    )
+    write_card(finished, out)
+    markdown = to_markdown(finished, read_identity(out).device_uid)
+    (out / "README.md").write_text(markdown, encoding="utf-8")
+    return finished
 
 
-def _write(out: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    whole = {**card, "device_uid": uids.device_uid(content_hash(card))}
-    (out / CARD).write_text(to_toml(whole), encoding="utf-8")
-    if "figures" in whole:
-        (out / "README.md").write_text(to_markdown(whole), encoding="utf-8")
-    return whole
-
-
-def _belief_of(sheet: PointSheet) -> tuple[float, float]:
+def _platt_scaling_of(sheet: PointSheet) -> PlattScaling:
     rows = [row for row in sheet.rows if row.error is not None]
-    heats = np.array([row.confidence for row in rows])
-    return fit_belief(heats, np.array([row.error for row in rows], dtype=np.float64))
-
-
-def _grade_figures(evaluation: Evaluation) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    for group in evaluation.grade_groups:
-        measured = _measured(group.figures)
-        measured |= {
-            f"{name}_{severity}": figure
-            for severity, classes in group.classes.items()
-            for name, figure in _measured(classes).items()
-        }
-        if group.level is not None:
-            levels = figures[group.condition.value]["levels"]
-            levels[group.level.value] = {"n": group.n, "counts": list(group.counts), **measured}
-            continue
-        figures[group.condition.value] = {
-            "n": group.n,
-            "studies": group.studies,
-            "counts": list(group.counts),
-            "confusion": [list(row) for row in group.confusion],
-            **measured,
-            "coverage_accuracy": [
-                [round(c.coverage, 3), round(c.accuracy, 4)] for c in _tenths(group.curves.coverage)
-            ],
-            "levels": {},
-        }
-    return figures
-
-
-def _point_figures(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        f"levels_{group.weighting.value}": {
-            "n": group.n,
-            "studies": group.studies,
-            **_measured(group.figures),
-        }
-        for group in evaluation.point_groups
-        if group.level is None
-    }
-
-
-def _detection_figures(found: Detections) -> dict[str, Any]:
-    return {
-        "n": len(found.errors),
-        "median_error": [round(float(np.median(found.errors)), 4)],
-        "right": [round(float((found.errors < RIGHT_WITHIN).mean()), 4)],
-    }
-
-
-def _measured(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
-    """Figures as [value, low, high], those that could be computed."""
-    return {
-        name: [round(v, 4) for v in (f.value, f.low, f.high) if v is not None]
-        for name, f in figures.items()
-        if f.value is not None
-    }
-
-
-def _tenths(curve: Any) -> list[Any]:  # noqa: ANN401 - a sequence of Coverage
-    """About ten points of a curve, the ends included."""
-    chosen = np.unique(np.linspace(0, len(curve) - 1, min(11, len(curve))).round().astype(int))
-    return [curve[n] for n in chosen]
+    scores = np.array([row.confidence for row in rows])
+    return fit_platt_scaling(scores, np.array([row.error for row in rows], dtype=np.float64))

@@ -1,10 +1,10 @@
-"""Everything that a data folder, and phantoms, give to each network."""
+"""The samples that a data folder and phantoms give to each network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,11 +20,19 @@ from worker.datasets.rsna import read_coordinates, recess_points
 from worker.datasets.rsna_rows import rsna_axial, rsna_canal, rsna_foraminal
 from worker.datasets.tables import Table
 from worker.errors import BadSettings
+from worker.models.registry import unknown
+from worker.models.seam import NetworkSpec
 from worker.phantom.lesions import TRAINING
 from worker.training import real
 from worker.training.recipe import Recipe
 from worker.training.samples import GradeSet, PointSet, join
-from worker.training.synthetic import PhantomSamples, join_samples, phantom_samples
+from worker.training.synthetic import (
+    PhantomSamples,
+    join_samples,
+    load_samples,
+    phantom_samples,
+    save_samples,
+)
 
 log = structlog.get_logger()
 
@@ -35,6 +43,7 @@ T1: Final = "sagittal_t1"
 T2: Final = "sagittal_t2"
 AXIAL: Final = "axial_t2_crops"
 CHALLENGE: Final = "rsna_2024"
+PHANTOMS: Final = "phantoms"
 
 LAYOUT: Final = (
     f"any of {T1}, {AXIAL} and {T2} (folders with an index.csv), and {CHALLENGE} (the challenge's "
@@ -43,10 +52,10 @@ LAYOUT: Final = (
 
 
 class TrainingData:
-    """The samples of one data folder, read when a network first wants them."""
+    """The samples of one data folder, read when they are first needed."""
 
     def __init__(self, folder: Path | None, cache: Path) -> None:
-        """`folder` None is phantoms alone; `cache` keeps painted phantoms."""
+        """`folder` None is phantoms alone; `cache` keeps rendered phantoms."""
         self.folder, self.cache = folder, cache
         if folder is None:
             return
@@ -56,18 +65,23 @@ class TrainingData:
         if self._challenge is None and not any((folder / n).is_dir() for n in (T1, T2, AXIAL)):
             raise BadSettings(f"{folder} holds no training data: expected {LAYOUT}")
 
-    def samples(self, recipe: Recipe) -> PointSet | GradeSet:
-        """All samples of a recipe's network, drawn by the recipe's shares.
+    def samples(self, recipe: Recipe, spec: NetworkSpec) -> PointSet | GradeSet:
+        """All samples of a network, drawn by the recipe's shares.
 
         Raises `BadSettings` when there is none.
         """
-        real_parts = self._real(recipe.network) if self.folder else {}
-        parts = {name: part for name, part in real_parts.items() if len(part)}
+        kind = SAMPLES.get(spec.samples)
+        if kind is None:
+            raise BadSettings(unknown("samples", spec.samples, SAMPLES))
+        if strange := recipe.shares.keys() - {*kind.sources, PHANTOMS}:
+            raise BadSettings(
+                f"{recipe.network}: {unknown('samples', strange.pop(), [*kind.sources, PHANTOMS])}"
+            )
+        parts = {n: part for n, part in kind.read(self).items() if len(part)} if self.folder else {}
         if recipe.phantoms:
             phantoms = self._phantoms(recipe.first_phantom, recipe.phantoms)
-            parts["phantoms"] = getattr(phantoms, recipe.network)
-        if unknown := recipe.shares.keys() - {*SOURCES[recipe.network], "phantoms"}:
-            raise BadSettings(f"{recipe.network} has no samples called {', '.join(unknown)}")
+            if spec.samples in phantoms:
+                parts[PHANTOMS] = phantoms[spec.samples]
         for name, part in parts.items():
             log.info("samples", network=recipe.network, source=name, count=len(part))
             share = np.full(len(part), recipe.shares.get(name, 1.0), dtype=np.float32)
@@ -77,23 +91,27 @@ class TrainingData:
         joined: PointSet | GradeSet = join(list(parts.values()))
         return joined
 
-    def _real(self, network: str) -> dict[str, Any]:
-        read: dict[str, Callable[[], dict[str, Any]]] = {
-            "foraminal_grades": lambda: {"real": real.foraminal_grades(self._foramina())},
-            "axial_grades": lambda: {"real": real.axial_grades(self._axial())},
-            "axial_points": lambda: {"real": real.canal_points(self._axial(), self._recesses())},
-            "sagittal_points": self._sagittal,
-        }
-        return read[network]()
+    def foraminal_grades(self) -> dict[str, GradeSet]:
+        """Crops around the foramina of sagittal T1."""
+        return {"real": real.foraminal_grades(self._foramina())}
 
-    def _sagittal(self) -> dict[str, PointSet]:
+    def axial_grades(self) -> dict[str, GradeSet]:
+        """Crops around the canal of axial T2."""
+        return {"real": real.axial_grades(self._axial())}
+
+    def axial_points(self) -> dict[str, PointSet]:
+        """Canal and recesses of axial T2."""
+        return {"real": real.canal_points(self._axial(), self._recesses())}
+
+    def sagittal_points(self) -> dict[str, PointSet]:
+        """Foramina on T1, discs and canal from masks, and canals on T2."""
         assert self.folder is not None
         parts = {}
         if foramina := self._foramina():
             parts["real"] = real.foraminal_points(foramina)
         if (self.folder / T2).is_dir():
-            parts["discs"] = real.disc_slices(told(read_masked_slices(self.folder / T2)))
-        if self._has_images and (canals := told(rsna_canal(self._challenge_folder))):
+            parts["discs"] = real.disc_slices(logged(read_masked_slices(self.folder / T2)))
+        if self._has_images and (canals := logged(rsna_canal(self._challenge_folder))):
             parts["canals"] = real.canal_slices(canals)
         return parts
 
@@ -112,11 +130,11 @@ class TrainingData:
         """The rows of an index folder, and those of the challenge's studies not among them."""
         assert self.folder is not None
         folder = self.folder / name
-        rows = told(index(folder)) if folder.is_dir() else ()
+        rows = logged(index(folder)) if folder.is_dir() else ()
         if self._has_images:
             known = {row.study_id for row in rows}
             rows += tuple(
-                r for r in told(challenge(self._challenge_folder)) if r.study_id not in known
+                r for r in logged(challenge(self._challenge_folder)) if r.study_id not in known
             )
         return rows
 
@@ -135,33 +153,41 @@ class TrainingData:
     def _phantoms(self, first: int, count: int) -> PhantomSamples:
         path = self.cache / f"phantoms-{first}-{count}.npz"
         if path.is_file():
-            return PhantomSamples.load(path)
-        log.info("painting phantoms", count=count)
+            return load_samples(path)
+        log.info("rendering phantoms", count=count)
         made = make_phantoms(first, count)
         path.parent.mkdir(parents=True, exist_ok=True)
-        made.save(path)
+        save_samples(made, path)
         return made
 
 
-SOURCES: Final = {
-    "foraminal_grades": ("real",),
-    "axial_grades": ("real",),
-    "axial_points": ("real",),
-    "sagittal_points": ("real", "discs", "canals"),
+@dataclass(frozen=True)
+class SampleKind:
+    """Where the samples of a name come from: `read` gives them by source."""
+
+    read: Callable[[TrainingData], Mapping[str, Any]]
+    sources: tuple[str, ...] = ("real",)
+
+
+SAMPLES: Final[dict[str, SampleKind]] = {
+    "sagittal_points": SampleKind(TrainingData.sagittal_points, ("real", "discs", "canals")),
+    "axial_points": SampleKind(TrainingData.axial_points),
+    "foraminal_grades": SampleKind(TrainingData.foraminal_grades),
+    "axial_grades": SampleKind(TrainingData.axial_grades),
 }
-"""What each network can learn from, besides phantoms."""
+"""Samples by the name that a network's specification uses; phantoms are added to each."""
 
 
 def make_phantoms(first_seed: int, count: int, processes: int = 2) -> PhantomSamples:
     """The samples of `count` phantoms, rich in lesions."""
-    # A forked child of a process with torch in it can hang: start afresh.
+    # A forked child of a process with torch in it can hang: spawn instead.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         seeds = range(first_seed, first_seed + count)
         return join_samples(pool.map(partial(phantom_samples, prevalence=TRAINING), seeds))
 
 
-def told(table: Table[Any]) -> tuple[Any, ...]:
-    """The rows of a table; its problems are logged by file and line, and what was left out."""
+def logged(table: Table[Any]) -> tuple[Any, ...]:
+    """The rows of a table; its problems are logged by file and line."""
     for problem in table.problems:
         log.warning("row skipped", problem=problem)
     log.info("table read", account=table.account)

@@ -1,8 +1,8 @@
-"""One member of a network: fitted on all folds but one, and its weights kept."""
+"""One member of a network: trained on all folds but one, and its weights kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,19 +16,12 @@ from torch import nn
 from dicom_sr.findings import Severity
 from worker.datasets.folds import check_fold, fold_of
 from worker.errors import BadSettings
-from worker.grade import windows as grade_windows
-from worker.localise.windows import (
-    AXIAL_POINTS,
-    AXIAL_SHAPE,
-    SAGITTAL_POINTS,
-    SAGITTAL_SHAPE,
-    AxialPoint,
-)
+from worker.models.seam import IMAGENET, SCRATCH, NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.fitting import Run, fit
-from worker.training.modules import GradeModule, PointModule
-from worker.training.pretrained import over_slices, start_from_imagenet
-from worker.training.recipe import IMAGENET, Recipe
+from worker.training.modules import module_of
+from worker.training.pretrained import fill, start_from_imagenet
+from worker.training.recipe import Recipe, check_recipe
 from worker.training.samples import MISSING, GradeSet, PointSet
 
 log = structlog.get_logger()
@@ -36,21 +29,12 @@ log = structlog.get_logger()
 PHANTOM: Final = "phantom"
 """What the ids of phantoms begin with."""
 
-MIRROR: Final = {
-    AxialPoint.CANAL: AxialPoint.CANAL,
-    AxialPoint.LEFT_RECESS: AxialPoint.RIGHT_RECESS,
-    AxialPoint.RIGHT_RECESS: AxialPoint.LEFT_RECESS,
-}
-"""What each axial point is called once its patient is mirrored."""
-
-TARGETS: Final = {
-    "foraminal_grades": ("neural foraminal narrowing",),
-    "axial_grades": ("spinal canal stenosis", "left subarticular", "right subarticular"),
-}
+ENCODER: Final = "encoder"
+"""The submodule of a network that starts from other weights."""
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RunConfig:
     """Where and on what networks are trained: runs go to `runs`/NETWORK/foldN."""
 
     runs: Path
@@ -64,41 +48,37 @@ class Workshop:
 
 
 def train(
-    recipe: Recipe, data: TrainingData, workshop: Workshop, folds: Sequence[int] | None = None
+    recipe: Recipe,
+    networks: Mapping[str, NetworkSpec],
+    data: TrainingData,
+    config: RunConfig,
+    folds: Sequence[int] | None = None,
 ) -> tuple[list[Path], frozenset[str]]:
-    """Fit the members of a recipe (those of `folds`, else all) and keep their weights.
+    """Train the members of a recipe (those of `folds`, else all) and keep their weights.
 
-    A finished member is not fitted again, an unfinished one goes on from its last epoch.
+    A finished member is not trained again, an unfinished one is resumed from its last epoch.
     Returns the weight files and the ids of the real studies. Raises `BadSettings` before
-    anything is fitted when a fold cannot be trained or judged on.
+    anything is trained when the recipe cannot run, or a fold cannot be trained or validated on.
     """
-    samples = data.samples(recipe)
+    spec = check_recipe(recipe, networks)
     chosen = recipe.held_out if folds is None else tuple(folds)
-    if strange := set(chosen) - set(range(recipe.folds)):
-        raise BadSettings(f"{recipe.network} has folds 0 to {recipe.folds - 1}, not {strange}")
+    if unknown := set(chosen) - set(range(recipe.folds)):
+        raise BadSettings(f"{recipe.network} has folds 0 to {recipe.folds - 1}, not {unknown}")
     for fold in chosen:
-        _check(recipe, samples, fold)
+        _check_start_is_trained(recipe, spec, fold, config)
+    samples = data.samples(recipe, spec)
+    for fold in chosen:
+        _check_fold(recipe, samples, fold)
     files = []
     for fold in chosen:
-        path = workshop.weights(recipe.network, fold)
+        path = config.weights(recipe.network, fold)
         _same_recipe(recipe, path.parent)
         if path.exists():
             log.info("already trained", network=recipe.network, fold=fold)
         else:
-            save_network(_fit(recipe, samples, fold, workshop), path)
+            save_network(_fit(recipe, spec, samples, fold, config), path)
         files.append(path)
     return files, frozenset(s for s in samples.studies if not s.startswith(PHANTOM))
-
-
-def _same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Keep the recipe beside a run; raise `BadSettings` for a run of another one."""
-    kept = folder / "recipe.json"
-    if kept.is_file() and Recipe.model_validate_json(kept.read_text("utf-8")) != recipe:
-        raise BadSettings(
-            f"{folder} was trained by another recipe ({kept.name}): remove it, or name other --runs"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -116,26 +96,53 @@ def save_network(network: nn.Module, path: Path) -> None:
     half.replace(path)
 
 
-def _fit(recipe: Recipe, samples: PointSet | GradeSet, fold: int, workshop: Workshop) -> nn.Module:
+def split(
+    samples: PointSet | GradeSet, folds: int, fold: int
+) -> tuple[PointSet, PointSet] | tuple[GradeSet, GradeSet]:
+    """Training and validation samples; phantoms validate only where there is nothing else."""
+    training = samples.where(lambda study: fold_of(study, folds) != fold)
+    kept_out = samples.where(lambda study: fold_of(study, folds) == fold)
+    real = kept_out.where(lambda study: not study.startswith(PHANTOM))
+    validation = real if len(real) else kept_out
+    return training, validation  # type: ignore[return-value]
+
+
+def start_from_member(encoder: nn.Module, weights: Path) -> None:
+    """Fill an encoder with that of a finished member."""
+    prefix = f"{ENCODER}."
+    state = {
+        name.removeprefix(prefix): value.float() if value.is_floating_point() else value
+        for name, value in load_file(weights).items()
+        if name.startswith(prefix)
+    }
+    fill(encoder, state)
+
+
+def _fit(
+    recipe: Recipe,
+    spec: NetworkSpec,
+    samples: PointSet | GradeSet,
+    fold: int,
+    config: RunConfig,
+) -> nn.Module:
     training, validation = split(samples, recipe.folds, fold)
     torch.manual_seed(recipe.seed)
-    module = module_of(recipe)
-    encoder = module.network.get_submodule("encoder")
-    if recipe.start == IMAGENET:
-        start_from_imagenet(encoder)
-    elif recipe.start == "foraminal_grades":
-        start = workshop.weights(recipe.start, fold)
-        start_from_member(encoder, start, recipe.folds)
+    module = module_of(recipe, spec, samples.heads)
+    start = recipe.start_of(spec)
+    if start == IMAGENET:
+        start_from_imagenet(module.network.get_submodule(ENCODER), recipe.backbone)
+    elif start != SCRATCH:
+        start_from_member(module.network.get_submodule(ENCODER), config.weights(start, fold))
     run = Run(
-        workshop.runs / recipe.network / f"fold{fold}",
+        config.runs / recipe.network / f"fold{fold}",
         recipe.epochs,
         recipe.samples or round(float(training.shares.sum())),
         recipe.batch,
         seed=recipe.seed,
-        device=workshop.device,
-        devices=workshop.devices,
+        device=config.device,
+        devices=config.devices,
         patience=recipe.patience,
-        progress=workshop.progress,
+        progress=config.progress,
     )
     log.info(
         "training",
@@ -147,71 +154,49 @@ def _fit(recipe: Recipe, samples: PointSet | GradeSet, fold: int, workshop: Work
     return fit(module, training, validation, run)
 
 
-def split(
-    samples: PointSet | GradeSet, folds: int, fold: int
-) -> tuple[PointSet, PointSet] | tuple[GradeSet, GradeSet]:
-    """What is learnt from, and what a fold keeps out; phantoms judge only among themselves."""
-    training = samples.where(lambda study: fold_of(study, folds) != fold)
-    kept_out = samples.where(lambda study: fold_of(study, folds) == fold)
-    real = kept_out.where(lambda study: not study.startswith(PHANTOM))
-    validation = real if len(real) else kept_out
-    return training, validation  # type: ignore[return-value]
-
-
-def start_from_member(encoder: nn.Module, weights: Path, folds: int) -> None:
-    """Fill an encoder with that of a member which the same studies were kept out of.
-
-    Raises `BadSettings` when that member is not trained yet, or with other folds: it would
-    have seen studies that are to judge.
-    """
-    if not weights.is_file():
+def _same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Keep the recipe beside a run; raise `BadSettings` for a run of another one."""
+    kept = folder / "recipe.json"
+    if kept.is_file() and Recipe.model_validate_json(kept.read_text("utf-8")) != recipe:
         raise BadSettings(
-            f"{weights} is missing: train the foraminal grader first, with the same --runs"
+            f"{folder} was trained by another recipe ({kept.name}): remove it, or name other --runs"
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _check_start_is_trained(
+    recipe: Recipe, spec: NetworkSpec, fold: int, config: RunConfig
+) -> None:
+    """Raise `BadSettings` where the member to start from is missing, or was trained otherwise.
+
+    With other folds it would have seen studies that are to validate.
+    """
+    start = recipe.start_of(spec)
+    if start in (IMAGENET, SCRATCH):
+        return
+    weights = config.weights(start, fold)
+    if not weights.is_file():
+        raise BadSettings(f"{weights} is missing: train {start} first, with the same --runs")
     kept = weights.with_name("recipe.json")
-    if kept.is_file():
-        theirs = Recipe.model_validate_json(kept.read_text("utf-8")).folds
-        if theirs != folds:
-            raise BadSettings(f"{weights} keeps a fold of {theirs} out, not of {folds}")
-    prefix = "encoder."
-    state = {
-        name.removeprefix(prefix): value.float() if value.is_floating_point() else value
-        for name, value in load_file(weights).items()
-        if name.startswith(prefix)
-    }
-    slices = encoder.state_dict()["conv_stem.weight"].shape[1]
-    state["conv_stem.weight"] = over_slices(state["conv_stem.weight"], slices)
-    encoder.load_state_dict(state)
+    if not kept.is_file():
+        return
+    other = Recipe.model_validate_json(kept.read_text("utf-8"))
+    if other.folds != recipe.folds:
+        raise BadSettings(f"{weights} keeps a fold of {other.folds} out, not of {recipe.folds}")
+    if other.backbone != recipe.backbone:
+        raise BadSettings(
+            f"{weights} has the backbone {other.backbone}, {recipe.network} has {recipe.backbone}"
+        )
 
 
-def module_of(recipe: Recipe) -> PointModule | GradeModule:
-    """What learns a recipe's network."""
-    if recipe.network == "sagittal_points":
-        return PointModule(OUTPUTS[recipe.network], SAGITTAL_SHAPE, recipe)
-    if recipe.network == "axial_points":
-        mirrored = tuple(AXIAL_POINTS.index(MIRROR[point]) for point in AXIAL_POINTS)
-        return PointModule(OUTPUTS[recipe.network], AXIAL_SHAPE, recipe, mirrored_points=mirrored)
-    sided = recipe.network == "axial_grades"
-    shape = grade_windows.AXIAL_SHAPE if sided else grade_windows.FORAMINAL_SHAPE
-    return GradeModule(OUTPUTS[recipe.network], shape, recipe, sided=sided)
-
-
-OUTPUTS: Final = {
-    "sagittal_points": len(SAGITTAL_POINTS),
-    "axial_points": len(AXIAL_POINTS),
-    "foraminal_grades": 1,
-    "axial_grades": 2,
-}
-"""Points or targets of each network; the axial grader knows the canal and the left recess."""
-
-
-def _check(recipe: Recipe, samples: PointSet | GradeSet, fold: int) -> None:
+def _check_fold(recipe: Recipe, samples: PointSet | GradeSet, fold: int) -> None:
     grades = None
     if isinstance(samples, GradeSet):
         ranks = list(Severity)
         grades = {
-            target: [None if rank == MISSING else ranks[rank] for rank in column]
-            for target, column in zip(TARGETS[recipe.network], samples.labels.T, strict=True)
+            head.replace("_", " "): [None if rank == MISSING else ranks[rank] for rank in column]
+            for head, column in zip(samples.heads, samples.labels.T, strict=True)
         }
     real = np.array([not s.startswith(PHANTOM) for s in samples.studies])
     if real.any():

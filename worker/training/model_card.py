@@ -1,4 +1,4 @@
-"""The card that people read: a bundle's Markdown, written from its TOML."""
+"""The model card: a bundle's README, written from its card."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import jinja2
 from dicom_sr.findings import Condition, Level, Severity
 from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
 from worker.evaluation.predictions import Weighting
+from worker.models.card import Card
 
 TEMPLATE: Final = "model_card.md.jinja"
 HEADLINES: Final = ("weighted_log_loss", "auc_severe", "ece_severe", "accuracy")
 POINT_HEADLINES: Final = ("median_error", "right", "study_right")
 
 
-def headlines(card: Mapping[str, Any]) -> list[str]:
-    """The figures that one looks at first, a line for each part that was measured."""
-    figures = card.get("figures", {})
+def headlines(card: Card) -> list[str]:
+    """The main figures, a line for each part that was measured."""
+    figures = card.figures
     lines = []
     for condition in Condition:
         if found := figures.get(condition.value):
-            lines.append(f"{PLACES[condition]}: {_said(found, HEADLINES, GRADE_FIGURES)}")
+            lines.append(f"{PLACES[condition]}: {_listed(found, HEADLINES, GRADE_FIGURES)}")
     for weighting in Weighting:
         if found := figures.get(f"levels_{weighting.value}"):
-            lines.append(f"{PICTURES[weighting]}: {_said(found, POINT_HEADLINES, POINT_FIGURES)}")
+            lines.append(f"{PICTURES[weighting]}: {_listed(found, POINT_HEADLINES, POINT_FIGURES)}")
     return lines
 
 
-def to_markdown(card: Mapping[str, Any]) -> str:
+def to_markdown(card: Card, device_uid: str) -> str:
     """The Markdown of a card: a figure that was not measured is a dash."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("worker.training", "."),
@@ -38,11 +39,12 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    figures = card.get("figures", {})
+    figures = card.figures
     conditions = [c for c in Condition if c.value in figures]
     weightings = [w for w in Weighting if f"levels_{w.value}" in figures]
     return environment.get_template(TEMPLATE).render(
         card=card,
+        device_uid=device_uid,
         grade_table=_table(
             GRADE_FIGURES, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
         ),
@@ -51,7 +53,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
             [PICTURES[w] for w in weightings],
             [figures[f"levels_{w.value}"] for w in weightings],
         ),
-        conditions=[(PLACES[c], c.value, figures[c.value]) for c in conditions],
+        conditions=[(PLACES[c], c, figures[c.value]) for c in conditions],
         weightings=[(PICTURES[w], figures[f"levels_{w.value}"]) for w in weightings],
         classes=[(s.label, s.value) for s in Severity],
         levels=[level.value for level in Level],
@@ -93,7 +95,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _said(
+def _listed(
     figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, FigureFormat]
 ) -> str:
     return ", ".join(f"{styles[n].label} {_cell(figures.get(n), styles[n])}" for n in names)

@@ -1,4 +1,4 @@
-"""What is learnt and from what loss: heatmaps of points, and grades of crops."""
+"""What each kind of network is trained by: its loss, its augmentation, its validation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from worker.grade.graders import TRAINING_WEIGHTS
-from worker.localise.peaks import STRIDE, peaks
-from worker.models.networks import DETECTORS, GRADERS, standardise
+from worker.domain.predictions import SEVERITY_WEIGHTS
+from worker.localise.heatmaps.peaks import STRIDE, peaks
+from worker.models.networks import build_network, standardise
+from worker.models.seam import NetworkKind, NetworkSpec
 from worker.training.augment import Move, augmentation, batch_of
 from worker.training.recipe import Recipe
 from worker.training.samples import ABSENT, MISSING, PRESENT
@@ -72,30 +73,25 @@ def move_average(
 
 
 class PointModule(_Fitted):
-    """Learns heatmaps: one Gaussian for each present point, unknown points not scored."""
+    """Trains heatmaps: one Gaussian for each present point, unknown points not scored."""
 
-    def __init__(
-        self,
-        points: int,
-        shape: tuple[int, int],
-        recipe: Recipe,
-        *,
-        mirrored_points: tuple[int, ...] | None = None,
-    ) -> None:
-        super().__init__(DETECTORS[recipe.architecture](points), recipe)
+    def __init__(self, spec: NetworkSpec, recipe: Recipe, sample_heads: Sequence[str]) -> None:
+        super().__init__(build_network(recipe.architecture, len(spec.heads), recipe.kwargs), recipe)
+        shape = spec.input_shape[1:]
         self.augment = augmentation(shape, recipe.geometry, recipe.intensity)
         self.plain, self.width = Move(shape), shape[1]
-        self.mirrored_points = mirrored_points
+        self.columns, self.mirrored_columns = head_columns(spec, sample_heads)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The loss of an augmented batch."""
         images, points, states = batch
         crops, where, flip = _tensors(self.augment(batch_of(images, points)))
-        if self.mirrored_points is not None:
-            # A mirrored patient's left recess is what was the right one.
-            order = torch.tensor(self.mirrored_points, device=where.device)
-            where = torch.where(flip.view(-1, 1, 1), where[:, order], where)
-            states = torch.where(flip.view(-1, 1), states[:, order], states)
+        # A mirrored patient's left recess is what was the right one.
+        mirrored = flip.view(-1, 1)
+        where = torch.where(
+            mirrored[..., None], where[:, self.mirrored_columns], where[:, self.columns]
+        )
+        states = torch.where(mirrored, states[:, self.mirrored_columns], states[:, self.columns])
         loss = heatmap_loss(self.network(crops), where, states)
         self.log("train_loss", loss, prog_bar=True)
         return loss
@@ -104,6 +100,7 @@ class PointModule(_Fitted):
         """Loss, median error in pixels and share within 4 % of the width, by the average."""
         images, points, states = batch
         crops, where, _ = _tensors(self.plain(batch_of(images, points)))
+        where, states = where[:, self.columns], states[:, self.columns]
         logits = self.average(crops)
         self._log_validation("val_loss", heatmap_loss(logits, where, states), len(images))
         found = peaks(torch.sigmoid(logits).flatten(0, 1), 1)[0].view_as(where)
@@ -115,20 +112,19 @@ class PointModule(_Fitted):
 
 
 class GradeModule(_Fitted):
-    """Learns grades with cross-entropy weighted 1/2/4 by the true severity.
+    """Trains grades with cross-entropy weighted 1/2/4 by the true severity.
 
-    With `sided`, labels are (canal, left, right) and the network has two heads, canal and
-    left: a mirrored crop trains the left head with the right side's label.
+    A mirrored crop trains each head with the label of the mirrored patient: the head of the left
+    recess with the right side's.
     """
 
-    def __init__(
-        self, targets: int, shape: tuple[int, int], recipe: Recipe, *, sided: bool
-    ) -> None:
-        super().__init__(GRADERS[recipe.architecture](targets), recipe)
-        self.network.get_submodule("dropout").p = recipe.dropout  # type: ignore[assignment]
+    def __init__(self, spec: NetworkSpec, recipe: Recipe, sample_heads: Sequence[str]) -> None:
+        super().__init__(build_network(recipe.architecture, len(spec.heads), recipe.kwargs), recipe)
+        shape = spec.input_shape[1:]
         self.augment = augmentation(shape, recipe.geometry, recipe.intensity)
         self.plain = Move(shape)
-        self.sided, self.mixup = sided, recipe.mixup
+        self.mixup = recipe.mixup
+        self.columns, self.mirrored_columns = head_columns(spec, sample_heads)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of an augmented batch, its samples mixed in pairs where `mixup` says so."""
@@ -152,20 +148,41 @@ class GradeModule(_Fitted):
         images, labels = batch
         crops, _, flipped = _tensors(self.plain(batch_of(images)))
         loss = grade_loss(self.average(crops), self._labels(labels, flipped))
-        if self.sided:
+        if self.columns != self.mirrored_columns:
             mirrored = grade_loss(self.average(crops.flip(-1)), self._labels(labels, ~flipped))
             loss = (loss + mirrored) / 2
         self._log_validation("val_loss", loss, len(images))
 
     def _labels(self, labels: Tensor, mirrored: Tensor) -> Tensor:
-        if not self.sided:
-            return labels
-        side = torch.where(mirrored, labels[:, 2], labels[:, 1])
-        return torch.stack([labels[:, 0], side], dim=1)
+        """The label of each head, shape (batch, heads), of crops that are mirrored or not."""
+        return torch.where(
+            mirrored.view(-1, 1), labels[:, self.mirrored_columns], labels[:, self.columns]
+        )
+
+
+MODULES: Final[dict[NetworkKind, type[PointModule] | type[GradeModule]]] = {
+    NetworkKind.POINTS: PointModule,
+    NetworkKind.GRADES: GradeModule,
+}
+"""What trains a kind of network."""
+
+
+def module_of(
+    recipe: Recipe, spec: NetworkSpec, sample_heads: Sequence[str]
+) -> PointModule | GradeModule:
+    """What trains a recipe's network; `sample_heads` names the labels of its samples."""
+    return MODULES[spec.kind](spec, recipe, sample_heads)
+
+
+def head_columns(spec: NetworkSpec, sample_heads: Sequence[str]) -> tuple[list[int], list[int]]:
+    """For each head its column among the labels of a sample, and that in the mirrored patient."""
+    columns = [sample_heads.index(head) for head in spec.heads]
+    mirrored = [sample_heads.index(spec.mirror.get(head, head)) for head in spec.heads]
+    return columns, mirrored
 
 
 def grade_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of (batch, targets, 3) against (batch, targets), weighted 1/2/4.
+    """Cross-entropy of (batch, heads, 3) against (batch, heads), weighted 1/2/4.
 
     Normalised by the weights' sum; missing labels are not scored.
     """
@@ -174,7 +191,7 @@ def grade_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def mixed_loss(logits: Tensor, labels: Tensor, others: Tensor, share: float) -> Tensor:
     """`grade_loss` of samples that are `share` one and the rest another."""
-    weight = torch.tensor(TRAINING_WEIGHTS, device=logits.device)
+    weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
     total = scored = torch.zeros((), device=logits.device)
     for truth, part in ((labels, share), (others, 1.0 - share)):
         flat = truth.flatten().long()

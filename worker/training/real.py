@@ -21,9 +21,10 @@ from worker.datasets.pictures import Picture, read_picture
 from worker.datasets.rsna_rows import CanalRow
 from worker.domain.crop import Crop, cut
 from worker.evaluation.crops import ForaminalCrops, canal_middle, cut_axial
-from worker.grade import windows as grade_windows
-from worker.localise import windows as localise_windows
-from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
+from worker.grade.crop_windows import CropOptions, widened
+from worker.localise.heatmaps import windows
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.localise.heatmaps.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.training.samples import (
     ABSENT,
     MISSING,
@@ -49,7 +50,18 @@ GRADE_CONTEXT: Final = 1.35
 """How much wider than its crop a grading sample is stored, so that it can be moved."""
 
 POINT_CONTEXT: Final = 1.5
-"""The same for the axial detector, which must find a canal far from the centre."""
+"""The same for the axial localiser, which must find a canal far from the centre."""
+
+CROPS: Final = CropOptions()
+HEATMAPS: Final = HeatmapOptions()
+"""Samples are cut as the strategies cut with their default options."""
+
+AXIAL_WINDOW_SPANS: Final = HEATMAPS.axial_window_mm / CROPS.nominal_span_mm
+"""Width of the axial localiser's window in recess spans, where there are no millimetres."""
+
+SAGITTAL_HEADS: Final = windows.NETWORKS[windows.SAGITTAL].heads
+AXIAL_GRADE_HEADS: Final = ("canal", "left_recess", "right_recess")
+"""The labels of an axial grading sample."""
 
 
 def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
@@ -68,7 +80,7 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
         height, width = picture.pixels.shape
         crop = _whole(picture)
         point, state = _nothing_known()
-        state[localise_windows.channels(Structure.CANAL)] = ABSENT
+        state[windows.channels(Structure.CANAL)] = ABSENT
         # Both sides on one slice happens near the midline; then only its own points count.
         sides = {row.side for row in here}
         known = pooled[here[0].study_id, here[0].series_id, here[0].side] if len(sides) == 1 else {}
@@ -81,7 +93,7 @@ def foraminal_points(rows: Sequence[ForaminalRow]) -> PointSet:
         points.append(point)
         states.append(state)
         studies.append(here[0].study_id)
-    return point_set(images, points, states, studies)
+    return point_set(SAGITTAL_HEADS, images, points, states, studies)
 
 
 def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
@@ -102,12 +114,12 @@ def disc_slices(slices: Sequence[MaskedSlice]) -> PointSet:
                 if place is not None:
                     point[name] = crop.to_crop_px(*place)
         if all(disc.canal is not None for disc in found):
-            state[localise_windows.channels(Structure.FORAMEN)] = ABSENT
+            state[windows.channels(Structure.FORAMEN)] = ABSENT
         images.append(to_grey(crop.pixels))
         points.append(point)
         states.append(state)
         studies.append(item.study_id)
-    return point_set(images, points, states, studies)
+    return point_set(SAGITTAL_HEADS, images, points, states, studies)
 
 
 def canal_slices(rows: Sequence[CanalRow]) -> PointSet:
@@ -117,7 +129,7 @@ def canal_slices(rows: Sequence[CanalRow]) -> PointSet:
         height, width = picture.pixels.shape
         crop = _whole(picture)
         point, state = _nothing_known()
-        state[localise_windows.channels(Structure.FORAMEN)] = ABSENT
+        state[windows.channels(Structure.FORAMEN)] = ABSENT
         for level, (x, y) in row.points.items():
             name = SAGITTAL_POINTS.index((Structure.CANAL, level))
             point[name] = crop.to_crop_px(x * width - 0.5, y * height - 0.5)
@@ -126,7 +138,7 @@ def canal_slices(rows: Sequence[CanalRow]) -> PointSet:
         points.append(point)
         states.append(state)
         studies.append(row.study_id)
-    return point_set(images, points, states, studies)
+    return point_set(SAGITTAL_HEADS, images, points, states, studies)
 
 
 def canal_points(
@@ -140,11 +152,11 @@ def canal_points(
     Without both, the box stands in for them.
     """
     images, points, studies = [], [], []
-    shape = grade_windows.widened(localise_windows.AXIAL_SHAPE, POINT_CONTEXT)
+    shape = widened(windows.AXIAL_SHAPE, POINT_CONTEXT)
     for row, picture in _readable(rows, lambda row: read_picture(row.path)):
         middle = canal_middle(row)
-        window = localise_windows.canal_window(
-            *middle, localise_windows.AXIAL_SPANS * row.span * POINT_CONTEXT, picture.grid
+        window = windows.canal_window(
+            *middle, AXIAL_WINDOW_SPANS * row.span * POINT_CONTEXT, picture.grid
         )
         crop = cut(picture.pixels, window, shape)
         key = (row.study_id, row.series_id, row.instance_number, row.level)
@@ -168,29 +180,29 @@ def canal_points(
         images.append(to_grey(crop.pixels))
         studies.append(row.study_id)
     states = [np.full(len(AXIAL_POINTS), PRESENT, dtype=np.int8)] * len(images)
-    return point_set(images, points, states, studies)
+    return point_set(AXIAL_POINTS, images, points, states, studies)
 
 
 def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
     """Crops around foramina with their grade."""
-    crops = ForaminalCrops(rows)
+    crops = ForaminalCrops(rows, CROPS)
     images, labels, studies = [], [], []
     ordered = sorted(rows, key=lambda r: (r.study_id, str(r.path), r.level, r.side))
     for row, slices in _readable(ordered, lambda row: crops.cut(row, GRADE_CONTEXT)):
         images.append(to_greys(slices))
         labels.append([_rank(row.severity)])
         studies.append(row.study_id)
-    return grade_set(images, labels, studies)
+    return grade_set(("foramen",), images, labels, studies)
 
 
 def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
     """Crops around the canal with the grades of canal, left and right recess."""
     images, labels, studies = [], [], []
-    for row, crop in _readable(rows, lambda row: cut_axial(row, GRADE_CONTEXT)):
+    for row, crop in _readable(rows, lambda row: cut_axial(row, CROPS, GRADE_CONTEXT)):
         images.append(to_greys([crop]))
         labels.append([_rank(row.canal), _rank(row.left), _rank(row.right)])
         studies.append(row.study_id)
-    return grade_set(images, labels, studies)
+    return grade_set(AXIAL_GRADE_HEADS, images, labels, studies)
 
 
 def _readable(rows: Sequence[Row], read: Callable[[Row], Result]) -> Iterator[tuple[Row, Result]]:
@@ -207,8 +219,8 @@ def _readable(rows: Sequence[Row], read: Callable[[Row], Result]) -> Iterator[tu
 def _whole(picture: Picture) -> Crop:
     """What the sagittal detector sees of a picture."""
     rows, columns = picture.pixels.shape
-    window = localise_windows.whole_window(rows, columns, picture.grid)
-    return cut(picture.pixels, window, localise_windows.SAGITTAL_SHAPE)
+    window = windows.whole_window(rows, columns, picture.grid)
+    return cut(picture.pixels, window, windows.SAGITTAL_SHAPE)
 
 
 def _nothing_known() -> tuple[NDArray[np.float32], NDArray[np.int8]]:

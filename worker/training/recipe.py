@@ -1,31 +1,41 @@
-"""How one network is trained: a TOML file, checked before anything is read or fitted."""
+"""How one network is trained: a TOML file, checked before anything is read or trained."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from worker.approaches import APPROACHES, TwoStage, create_approach
 from worker.errors import BadSettings
-from worker.models.card import DETECTORS
-from worker.models.networks import DETECTORS as DETECTOR_ARCHITECTURES
-from worker.models.networks import GRADERS as GRADER_ARCHITECTURES
+from worker.grade import GRADERS
+from worker.localise import LOCALISERS
+from worker.models.card import ApproachEntry
+from worker.models.networks import ARCHITECTURES, BACKBONE, build_network
+from worker.models.registry import unknown
+from worker.models.seam import IMAGENET, SCRATCH, Approach, NetworkKind, NetworkSpec
+from worker.models.validation import explain
 from worker.training.augment import Geometry, Intensity
+from worker.training.pretrained import IMAGENET_BACKBONES
 
 RECIPES: Final = Path(__file__).with_name("recipes")
-IMAGENET: Final = "imagenet"
-ORDER: Final = ("sagittal_points", "axial_points", "foraminal_grades", "axial_grades")
-"""The order of a whole training: the axial grader starts from the foraminal one."""
+APPROACH_FILE: Final = "approach.toml"
+
+TRAINED_KINDS: Final = (NetworkKind.POINTS, NetworkKind.GRADES)
+"""The kinds of network that there is a loss for."""
 
 
 class Recipe(BaseModel):
     """How one network is trained.
 
-    `folds` groups the studies (crc32 of their id); `held_out` names the folds that get a
-    member of their own which does not learn from them. `start` is "imagenet", "nothing",
-    or the network whose encoder of the same fold is taken. `samples` is how many are drawn
+    `architecture` and `kwargs` are those of the card. `folds` groups the studies (crc32 of their
+    id); `held_out` names the folds that get a member of their own which is not trained on them.
+    `start` is "imagenet", "scratch", or the network whose encoder of the same fold is taken over;
+    without one, that of the network's specification. `samples` is how many are drawn
     an epoch (all, by their shares, if 0), `rate` the highest learning rate, `decay` that of
     the averaged weights, `mixup` the parameter of its Beta distribution, `patience` the
     epochs without a better validation loss after which a run ends (0: it never does).
@@ -34,9 +44,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: Literal["sagittal_points", "axial_points", "foraminal_grades", "axial_grades"]
+    network: str
     architecture: str
-    start: Literal["imagenet", "nothing", "foraminal_grades"] = IMAGENET
+    kwargs: dict[str, Any] = {}
+    start: str | None = None
     folds: int = Field(ge=2)
     held_out: tuple[int, ...] = Field(min_length=1)
     epochs: int = Field(ge=1)
@@ -44,7 +55,6 @@ class Recipe(BaseModel):
     batch: int = Field(ge=2)
     rate: float = Field(gt=0)
     decay: float = Field(gt=0, lt=1)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     patience: int = Field(default=0, ge=0)
     seed: int = 0
@@ -56,51 +66,159 @@ class Recipe(BaseModel):
     intensity: Intensity = Intensity()
 
     @model_validator(mode="after")
-    def _fits(self) -> Recipe:
-        known = DETECTOR_ARCHITECTURES if self.is_detector else GRADER_ARCHITECTURES
-        if self.architecture not in known:
-            raise ValueError(f"architecture must be one of {', '.join(known)}")
+    def _folds_exist(self) -> Recipe:
         if wrong := [fold for fold in self.held_out if not 0 <= fold < self.folds]:
             raise ValueError(f"held_out names fold {wrong[0]} of {self.folds}, counted from 0")
-        if self.start == "foraminal_grades" and self.network != "axial_grades":
-            raise ValueError("only axial_grades can start from foraminal_grades")
-        if self.network == "axial_grades" and self.architecture.endswith("_neighbours"):
-            raise ValueError("axial_grades looks at one slice: use grades_lite0")
-        if self.is_detector and self.mixup:
-            raise ValueError("mixup is for graders: a mixed point is nowhere")
         return self
 
     @property
-    def is_detector(self) -> bool:
-        """Whether it finds points rather than grades crops."""
-        return self.network in DETECTORS
+    def backbone(self) -> str:
+        """The name of the encoder in timm."""
+        return str(self.kwargs.get("backbone", BACKBONE))
+
+    def start_of(self, spec: NetworkSpec) -> str:
+        """Where the weights begin."""
+        return self.start or spec.start
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; raises `BadSettings` that names what is wrong in which file."""
+    content = _toml(path)
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise BadSettings(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{path} is no recipe: {error}") from error
+        return Recipe.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()
-        )
-        raise BadSettings(f"{path} is no recipe: {faults}") from error
+        raise BadSettings(f"{path} is not a recipe: {explain(error, Recipe)}") from error
 
 
-def read_recipes(folder: Path | None = None) -> dict[str, Recipe]:
-    """The recipes of a whole bundle, in the order in which they are trained.
+def read_recipes(folder: Path | None = None) -> tuple[Approach, dict[str, Recipe]]:
+    """An approach and the recipes of its networks, in the order in which they are trained.
 
-    A folder may hold some of them; the packaged ones stand in for the others.
+    `folder` may hold an `approach.toml` (the `[approach]` table of a card) and recipes of its
+    own; packaged recipes are used for the others, and `two_stage` without an approach.
+    Raises `BadSettings`.
     """
-    recipes = {}
-    for name in ORDER:
+    approach = _read_approach(folder)
+    recipes: dict[str, Recipe] = {}
+    for name in training_order(approach.networks):
         own = folder / f"{name}.toml" if folder else None
         path = own if own is not None and own.is_file() else RECIPES / f"{name}.toml"
         recipes[name] = read_recipe(path)
         if recipes[name].network != name:
             raise BadSettings(f"{path} is the recipe of {recipes[name].network}, not of {name}")
-    return recipes
+        check_recipe(recipes[name], approach.networks, recipes)
+    return approach, recipes
+
+
+def _read_approach(folder: Path | None) -> Approach:
+    path = folder / APPROACH_FILE if folder else None
+    if path is None or not path.is_file():
+        return create_approach(ApproachEntry(name=TwoStage.name, version=TwoStage.version))
+    try:
+        entry = ApproachEntry.model_validate({"version": 1, **_toml(path).get("approach", {})})
+        return create_approach(entry)
+    except ValidationError as error:
+        raise BadSettings(f"{path}: {explain(error, ApproachEntry)}") from error
+    except ValueError as error:
+        raise BadSettings(f"{path}: {error}") from error
+
+
+def known_networks() -> dict[str, NetworkSpec]:
+    """The networks of every registered strategy with its default options, by name."""
+    known: dict[str, NetworkSpec] = {}
+    for registry in (LOCALISERS, GRADERS, APPROACHES):
+        for strategy in registry.values():
+            known |= strategy(strategy.Options()).networks
+    return known
+
+
+def training_order(networks: Mapping[str, NetworkSpec]) -> list[str]:
+    """The networks so that each comes after the one that it starts from."""
+    order: list[str] = []
+
+    def add(name: str) -> None:
+        if name in order:
+            return
+        start = networks[name].start
+        if start in networks and start != name:
+            add(start)
+        order.append(name)
+
+    for name in networks:
+        add(name)
+    return order
+
+
+def check_recipe(
+    recipe: Recipe,
+    networks: Mapping[str, NetworkSpec],
+    recipes: Mapping[str, Recipe] | None = None,
+) -> NetworkSpec:
+    """The specification of a recipe's network; raises `BadSettings` for one that cannot run.
+
+    Nothing is read, painted or trained for that. `recipes` are those of the networks that it may
+    start from, where they are known.
+    """
+    where = f"the recipe of {recipe.network}"
+    if recipe.network not in networks:
+        raise BadSettings(unknown("network", recipe.network, networks))
+    spec = networks[recipe.network]
+    if spec.kind not in TRAINED_KINDS:
+        raise BadSettings(f"{where}: networks of kind {spec.kind} cannot be trained yet")
+    try:
+        with torch.device("meta"):
+            network = build_network(recipe.architecture, len(spec.heads), recipe.kwargs)
+    except ValueError as error:
+        raise BadSettings(f"{where}: {error}") from error
+    kind = ARCHITECTURES[recipe.architecture].kind
+    if kind is not spec.kind:
+        fitting = [name for name, one in ARCHITECTURES.items() if one.kind is spec.kind]
+        raise BadSettings(
+            f"{where}: {recipe.architecture} puts out {kind}, it needs {spec.kind}: use "
+            f"{', '.join(fitting)}"
+        )
+    slices = getattr(network, "slices", 1)
+    if slices not in (1, spec.input_shape[0]):
+        raise BadSettings(
+            f"{where}: kwargs.slices is {slices}; its samples have {spec.input_shape[0]}"
+        )
+    if recipe.mixup and spec.kind is not NetworkKind.GRADES:
+        raise BadSettings(f"{where}: mixup is for graders: a mixed point has no place")
+    _check_start(recipe, recipe.start_of(spec), networks, recipes or {}, where)
+    return spec
+
+
+def _check_start(
+    recipe: Recipe,
+    start: str,
+    networks: Mapping[str, NetworkSpec],
+    recipes: Mapping[str, Recipe],
+    where: str,
+) -> None:
+    if start == SCRATCH:
+        return
+    if start == IMAGENET:
+        if recipe.backbone not in IMAGENET_BACKBONES:
+            raise BadSettings(
+                f"{where}: no ImageNet weights for {recipe.backbone} in a Python package (there "
+                f"are for {', '.join(IMAGENET_BACKBONES)}): use one of these, or start = "
+                f'"{SCRATCH}"'
+            )
+        return
+    if start not in networks or start == recipe.network:
+        known = [IMAGENET, SCRATCH, *(name for name in networks if name != recipe.network)]
+        raise BadSettings(f"{where}: {unknown('start', start, known)}")
+    other = recipes.get(start)
+    if other is not None and other.backbone != recipe.backbone:
+        raise BadSettings(
+            f"{where}: its backbone is {recipe.backbone}, that of {start} is {other.backbone}: "
+            "an encoder can be taken over only by the same backbone"
+        )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path} is not valid TOML: {error}") from error

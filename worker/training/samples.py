@@ -24,11 +24,12 @@ MISSING: Final = -1
 
 @dataclass(frozen=True, eq=False)
 class PointSet:
-    """Images (n, rows, columns) uint8, points (n, names, 2), states (n, names), per sample.
+    """Images (n, rows, columns) uint8, points (n, heads, 2), states (n, heads), per sample.
 
-    `shares` is how often a sample is drawn, relative to the others.
+    `heads` names the points; `shares` is how often a sample is drawn, relative to the others.
     """
 
+    heads: tuple[str, ...]
     images: NDArray[np.uint8]
     points: NDArray[np.float32]
     states: NDArray[np.int8]
@@ -42,6 +43,7 @@ class PointSet:
         """The samples of the studies that `keep` accepts."""
         chosen = np.array([keep(study) for study in self.studies], dtype=bool)
         return PointSet(
+            self.heads,
             self.images[chosen],
             self.points[chosen],
             self.states[chosen],
@@ -52,8 +54,12 @@ class PointSet:
 
 @dataclass(frozen=True, eq=False)
 class GradeSet:
-    """Images (n, slices, rows, columns) uint8 and labels (n, targets) 0..2 or MISSING."""
+    """Images (n, slices, rows, columns) uint8 and labels (n, heads) 0..2 or MISSING.
 
+    `heads` names the labels.
+    """
+
+    heads: tuple[str, ...]
     images: NDArray[np.uint8]
     labels: NDArray[np.int8]
     studies: tuple[str, ...]
@@ -66,6 +72,7 @@ class GradeSet:
         """The samples of the studies that `keep` accepts."""
         chosen = np.array([keep(study) for study in self.studies], dtype=bool)
         return GradeSet(
+            self.heads,
             self.images[chosen],
             self.labels[chosen],
             _choose(self.studies, chosen),
@@ -77,6 +84,7 @@ Set = TypeVar("Set", PointSet, GradeSet)
 
 
 def point_set(
+    heads: Sequence[str],
     images: Sequence[NDArray[np.uint8]],
     points: Sequence[NDArray[np.float32]],
     states: Sequence[NDArray[np.int8]],
@@ -84,6 +92,7 @@ def point_set(
 ) -> PointSet:
     """A set of samples that are all drawn equally often."""
     return PointSet(
+        tuple(heads),
         np.stack(images),
         np.stack(points).astype(np.float32),
         np.stack(states),
@@ -93,10 +102,14 @@ def point_set(
 
 
 def grade_set(
-    images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]], studies: Sequence[str]
+    heads: Sequence[str],
+    images: Sequence[NDArray[np.uint8]],
+    labels: Sequence[Sequence[int]],
+    studies: Sequence[str],
 ) -> GradeSet:
     """A set of samples that are all drawn equally often."""
     return GradeSet(
+        tuple(heads),
         np.stack(images),
         np.array(labels, dtype=np.int8),
         tuple(studies),
@@ -105,13 +118,17 @@ def grade_set(
 
 
 def join(sets: Sequence[Set]) -> Set:
-    """All samples of several sets of the same kind and shape."""
+    """All samples of several sets of the same kind, heads and shape."""
+    heads = {one.heads for one in sets}
+    if len(heads) != 1:
+        raise ValueError(f"samples with different heads cannot be joined: {sorted(heads)}")
     parts = {field.name: [getattr(one, field.name) for one in sets] for field in fields(sets[0])}
     joined: dict[str, Any] = {
         name: tuple(itertools.chain(*part)) if name == "studies" else np.concatenate(part)
         for name, part in parts.items()
+        if name != "heads"
     }
-    return type(sets[0])(**joined)
+    return type(sets[0])(heads=heads.pop(), **joined)
 
 
 def to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

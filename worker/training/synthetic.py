@@ -6,8 +6,9 @@ slices, midline T1, both structures on one slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,22 @@ from dicom_sr.findings import Condition, Level, Side, Target
 from worker.domain.crop import cut
 from worker.domain.geometry import Vector
 from worker.domain.study import Role
-from worker.grade import windows as grade_windows
-from worker.localise import windows as localise_windows
-from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
+from worker.grade import crops
+from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, widened
+from worker.localise.heatmaps import windows
+from worker.localise.heatmaps.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.phantom.anatomy import SEGMENT_OF, draw_anatomy
 from worker.phantom.lesions import Prevalence
 from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, PhantomSeries, make_phantom, target_places
-from worker.training.real import GRADE_CONTEXT, POINT_CONTEXT
+from worker.training.real import (
+    AXIAL_GRADE_HEADS,
+    CROPS,
+    GRADE_CONTEXT,
+    HEATMAPS,
+    POINT_CONTEXT,
+    SAGITTAL_HEADS,
+)
 from worker.training.samples import (
     ABSENT,
     PRESENT,
@@ -49,43 +58,35 @@ SEEN_MM: Final = {
 """A structure shows on slices within the first distance, certainly not beyond the second."""
 
 
-@dataclass(frozen=True, eq=False)
-class PhantomSamples:
-    """What one or many phantoms give to each network."""
+PhantomSamples = Mapping[str, PointSet | GradeSet]
+"""What one or many phantoms give to each network, by the name of its samples."""
 
-    sagittal_points: PointSet
-    axial_points: PointSet
-    foraminal_grades: GradeSet
-    axial_grades: GradeSet
 
-    def save(self, path: Path) -> None:
-        """Keep them, to be loaded instead of painted again."""
-        arrays: dict[str, NDArray[np.generic]] = {}
-        for part in fields(self):
-            samples = getattr(self, part.name)
-            for field in fields(samples):
-                arrays[f"{part.name}.{field.name}"] = np.asarray(getattr(samples, field.name))
-        # Whole or not at all: a broken run must not leave half a file to be trusted.
-        half = path.with_suffix(".half.npz")
-        np.savez(half, allow_pickle=False, **arrays)
-        half.replace(path)
+def save_samples(samples: PhantomSamples, path: Path) -> None:
+    """Keep samples in a file, to be loaded instead of rendered again."""
+    arrays = {
+        f"{name}/{field.name}": np.asarray(getattr(part, field.name))
+        for name, part in samples.items()
+        for field in fields(part)
+    }
+    # Whole or not at all: half a file of an interrupted run must not be loaded.
+    half = path.with_suffix(".half.npz")
+    np.savez(half, allow_pickle=False, **arrays)
+    half.replace(path)
 
-    @classmethod
-    def load(cls, path: Path) -> PhantomSamples:
-        """What `save` kept."""
-        kinds = {
-            "sagittal_points": PointSet,
-            "axial_points": PointSet,
-            "foraminal_grades": GradeSet,
-            "axial_grades": GradeSet,
-        }
-        with np.load(path, allow_pickle=False) as arrays:
-            parts: dict[str, Any] = {}
-            for name, kind in kinds.items():
-                values = {f.name: arrays[f"{name}.{f.name}"] for f in fields(kind)}
-                values["studies"] = tuple(values["studies"].tolist())
-                parts[name] = kind(**values)
-        return cls(**parts)
+
+def load_samples(path: Path) -> PhantomSamples:
+    """What `save_samples` kept."""
+    parts: dict[str, dict[str, Any]] = defaultdict(dict)
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            name, field = key.split("/")
+            value = arrays[key]
+            parts[name][field] = tuple(value.tolist()) if value.dtype.kind == "U" else value
+    return {
+        name: (GradeSet if "labels" in values else PointSet)(**values)
+        for name, values in parts.items()
+    }
 
 
 def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
@@ -106,28 +107,25 @@ def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
         _nearest(phantom.of(Role.AXIAL_T2), (both[Side.LEFT] + both[Side.RIGHT]) / 2)
         for both in recesses.values()
     ]
-    return PhantomSamples(
-        join(
+    spacing_mm = CROPS.level_spacing(canals)
+    axial_series = phantom.of(Role.AXIAL_T2)
+    return {
+        windows.SAGITTAL: join(
             [
                 _sagittal(phantom.of(role), places, seed, study)
                 for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
             ]
         ),
-        _axial_points(phantom.of(Role.AXIAL_T2), axial, list(recesses.values()), study),
-        _foraminal(phantom, grade_windows.level_spacing(canals), study),
-        _axial_grades(phantom, axial, recesses, study),
-    )
+        windows.AXIAL: _axial_points(axial_series, axial, list(recesses.values()), study),
+        crops.FORAMINAL: _foraminal(phantom, spacing_mm, study),
+        crops.AXIAL: _axial_grades(phantom, axial, recesses, study),
+    }
 
 
 def join_samples(parts: Iterable[PhantomSamples]) -> PhantomSamples:
     """The samples of many phantoms."""
-    every = list(parts)
-    return PhantomSamples(
-        join([p.sagittal_points for p in every]),
-        join([p.axial_points for p in every]),
-        join([p.foraminal_grades for p in every]),
-        join([p.axial_grades for p in every]),
-    )
+    all_parts: list[Mapping[str, Any]] = list(parts)
+    return {name: join([part[name] for part in all_parts]) for name in all_parts[0]}
 
 
 def _nearest(series: PhantomSeries, position_mm: Vector) -> int:
@@ -140,8 +138,8 @@ def _sagittal(
     anatomy = draw_anatomy(seed)
     images, points, states = [], [], []
     for plane, pixels in zip(series.planes, series.pixels, strict=True):
-        window = localise_windows.whole_window(plane.rows, plane.columns, plane.grid)
-        crop = cut(pixels.astype(np.float32), window, localise_windows.SAGITTAL_SHAPE)
+        window = windows.whole_window(plane.rows, plane.columns, plane.grid)
+        crop = cut(pixels.astype(np.float32), window, windows.SAGITTAL_SHAPE)
         point = np.zeros((len(SAGITTAL_POINTS), 2), dtype=np.float32)
         state = np.full(len(SAGITTAL_POINTS), UNKNOWN, dtype=np.int8)
         for n, (structure, level) in enumerate(SAGITTAL_POINTS):
@@ -159,7 +157,7 @@ def _sagittal(
         images.append(to_grey(crop.pixels))
         points.append(point)
         states.append(state)
-    return point_set(images, points, states, [study] * len(images))
+    return point_set(SAGITTAL_HEADS, images, points, states, [study] * len(images))
 
 
 def _places_of(structure: Structure, level: Level, places: dict[Target, Vector]) -> list[Vector]:
@@ -177,15 +175,15 @@ def _axial_points(
     recesses: Sequence[dict[Side, Vector]],
     study: str,
 ) -> PointSet:
-    shape = grade_windows.widened(localise_windows.AXIAL_SHAPE, POINT_CONTEXT)
+    shape = widened(windows.AXIAL_SHAPE, POINT_CONTEXT)
     images, points = [], []
     for index, both in zip(slices, recesses, strict=True):
         plane = series.planes[index]
         left, right = (plane.to_px(both[side]) for side in Side)
         middle = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2)
-        window = localise_windows.canal_window(
+        window = windows.canal_window(
             *middle,
-            localise_windows.AXIAL_WIDTH_MM * POINT_CONTEXT,
+            HEATMAPS.axial_window_mm * POINT_CONTEXT,
             plane.grid,
         )
         crop = cut(series.pixels[index].astype(np.float32), window, shape)
@@ -197,22 +195,22 @@ def _axial_points(
         images.append(to_grey(crop.pixels))
         points.append(np.array([crop.to_crop_px(*named[name]) for name in AXIAL_POINTS]))
     states = [np.full(len(AXIAL_POINTS), PRESENT, dtype=np.int8)] * len(images)
-    return point_set(images, points, states, [study] * len(images))
+    return point_set(AXIAL_POINTS, images, points, states, [study] * len(images))
 
 
-def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
+def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeSet:
     series = phantom.of(Role.SAGITTAL_T1)
     by_x = sorted(range(len(series.planes)), key=lambda n: series.planes[n].position_mm[0])
-    shape = grade_windows.widened(grade_windows.FORAMINAL_SHAPE, GRADE_CONTEXT)
+    shape = widened(FORAMINAL_SHAPE, GRADE_CONTEXT)
     images, labels = [], []
     for target, truth in phantom.points.items():
         if target.condition is not Condition.NEURAL_FORAMINAL_NARROWING:
             continue
         plane = series.planes[truth.index]
-        window = grade_windows.foraminal_window(
+        window = CROPS.foraminal_window(
             truth.image_point.column,
             truth.image_point.row,
-            spacing or grade_windows.NOMINAL_SPACING_MM,
+            spacing_mm or CROPS.nominal_spacing_mm,
             plane.grid,
             context=GRADE_CONTEXT,
         )
@@ -221,7 +219,7 @@ def _foraminal(phantom: Phantom, spacing: float | None, study: str) -> GradeSet:
         beside = [by_x[min(max(place + n, 0), len(by_x) - 1)] for n in (outward, 0, -outward)]
         images.append(to_greys([cut(_slice(series, n), window, shape) for n in beside]))
         labels.append([phantom.severities[target].rank])
-    return grade_set(images, labels, [study] * len(images))
+    return grade_set(("foramen",), images, labels, [study] * len(images))
 
 
 def _axial_grades(
@@ -231,11 +229,11 @@ def _axial_grades(
     study: str,
 ) -> GradeSet:
     series = phantom.of(Role.AXIAL_T2)
-    shape = grade_windows.widened(grade_windows.AXIAL_SHAPE, GRADE_CONTEXT)
+    shape = widened(AXIAL_SHAPE, GRADE_CONTEXT)
     images, labels = [], []
     for (level, both), index in zip(recesses.items(), slices, strict=True):
         plane = series.planes[index]
-        window = grade_windows.axial_window(
+        window = CROPS.axial_window(
             *plane.to_px((both[Side.LEFT] + both[Side.RIGHT]) / 2),
             float(np.linalg.norm(both[Side.LEFT] - both[Side.RIGHT])),
             plane.grid,
@@ -245,7 +243,7 @@ def _axial_grades(
         targets = [Target(Condition.SPINAL_CANAL_STENOSIS, level)]
         targets += [Target(Condition.SUBARTICULAR_STENOSIS, level, side) for side in Side]
         labels.append([phantom.severities[target].rank for target in targets])
-    return grade_set(images, labels, [study] * len(images))
+    return grade_set(AXIAL_GRADE_HEADS, images, labels, [study] * len(images))
 
 
 def _slice(series: PhantomSeries, index: int) -> NDArray[np.float32]:

@@ -22,7 +22,6 @@ from deploy.demo.process import running
 from tests.support.faults import census, proxy
 from tests.support.faults.studies import Study
 from tests.support.faults.table import Row
-from worker.models import card
 from worker.service.broker import make_app
 from worker.service.queue import Order, Queue
 from worker.settings import Settings
@@ -43,21 +42,6 @@ SETTINGS = {
     "LUMBAR_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
 }
-
-
-def small_bundle(folder: Path) -> Path:
-    """The default bundle with one member of each network: trained, and three times as fast."""
-    folder.mkdir(parents=True)
-    content = card.read_card()
-    content["name"] = "small"
-    for network in content["networks"].values():
-        network["members"] = network["members"][:1]
-        file = network["members"][0]["file"]
-        (folder / file).symlink_to(card.DEFAULT / file)
-    studies = content["training_studies"]["file"]
-    (folder / studies).symlink_to(card.DEFAULT / studies)
-    (folder / card.CARD).write_text(card.to_toml(content))
-    return folder
 
 
 @dataclass

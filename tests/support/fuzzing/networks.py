@@ -7,6 +7,8 @@ these find all 25 targets on every study, and what they say still depends on the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import torch
@@ -15,16 +17,20 @@ from torch.nn import functional
 
 from dicom_sr.findings import BundleIdentity, Condition, Level
 from dicom_sr.uids import device_uid
-from worker.localise.peaks import STRIDE
-from worker.localise.windows import (
+from tests.support.bundles import card_of
+from worker.approaches import TwoStage
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.localise.heatmaps.peaks import STRIDE
+from worker.localise.heatmaps.windows import (
     AXIAL_SHAPE,
-    AXIAL_WIDTH_MM,
     SAGITTAL_POINTS,
     SAGITTAL_SHAPE,
     Structure,
 )
-from worker.models.loading import Bundle
+from worker.models.bundle import Bundle, resolved
+from worker.models.card import ApproachEntry, DecisionEntry
 from worker.models.networks import middle, standardise
+from worker.models.runner import TorchRunner
 from worker.models.studies import training_studies
 
 _CANAL = ((144, 77), (143, 105), (148, 132), (158, 157), (173, 176))
@@ -32,7 +38,7 @@ _FORAMEN = ((139, 66), (139, 97), (143, 129), (153, 159), (169, 184))
 """Where the sagittal view of the fuzzed phantom shows them, in crop pixels, L1/L2 first."""
 
 _PLACES = {Structure.DISC: _CANAL, Structure.CANAL: _CANAL, Structure.FORAMEN: _FORAMEN}
-_RECESS_PX = 9.3 / AXIAL_WIDTH_MM * AXIAL_SHAPE[1]
+_RECESS_PX = 9.3 / HeatmapOptions().axial_window_mm * AXIAL_SHAPE[1]
 
 
 class Drawn(nn.Module):
@@ -77,8 +83,8 @@ def small_bundle() -> Bundle:
     across = (0.0, _RECESS_PX, -_RECESS_PX)  # the patient's left is shown on the right
     axial = [(width / 2 + x, height / 2) for x in across]
     sha256 = "ab" * 32
-    return Bundle(
-        identity=BundleIdentity("fuzzing", "0", sha256, device_uid(sha256)),
+    approach = TwoStage.of("heatmaps", "crops")
+    runner = TorchRunner(
         networks=MappingProxyType(
             {
                 "sagittal_points": (Drawn(SAGITTAL_SHAPE, sagittal).eval(),),
@@ -87,10 +93,20 @@ def small_bundle() -> Bundle:
                 "axial_grades": (Linear(2, 1).eval(),),
             }
         ),
-        temperatures=MappingProxyType(dict.fromkeys(Condition, 1.0)),
-        beliefs=MappingProxyType({"sagittal_points": (1.0, 0.0), "axial_points": (1.0, 0.0)}),
-        abstain_below=MappingProxyType(dict.fromkeys(Condition, 0.6)),
+        platt_scaling={},
         device=torch.device("cpu"),
-        card=MappingProxyType({}),
+    )
+    with TemporaryDirectory() as folder:
+        card = card_of(
+            Path(folder),
+            ApproachEntry(**resolved(approach)),
+            {},
+            decision={condition: DecisionEntry(abstain_below=0.6) for condition in Condition},
+        )
+    return Bundle(
+        card=card,
+        approach=approach,
+        runner=runner,
+        identity=BundleIdentity("fuzzing", "0", sha256, device_uid(sha256)),
         studies=training_studies([]),
     )

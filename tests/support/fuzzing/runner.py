@@ -23,7 +23,7 @@ from tests.support.fuzzing.cases import CASES, Case
 from tests.support.fuzzing.judge import judge, own_report
 from tests.support.fuzzing.networks import small_bundle
 from tests.support.fuzzing.originals import KINDS, original
-from worker.models.loading import load_bundle
+from worker.approaches import load_bundle
 
 BRAKE_BYTES = 6 * 2**30
 """A runaway allocation must not take the machine with it."""

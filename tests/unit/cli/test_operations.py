@@ -13,18 +13,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
+from worker.approaches import read_identity
 from worker.archive import HeldStudy
 from worker.cli import main
 from worker.cli.operations import moment
 from worker.errors import BadSettings, BrokenStudy, StudyGone
-from worker.models.card import content_hash, read_card
 from worker.service import admin as desks
 from worker.service.admin import Desk
 from worker.service.queue import Order, Priority
 from worker.service.records import Kind, Record, sources_of
 
 VERBS = ("reconcile", "regrade", *(f"failures {v}" for v in ("list", "show", "replay", "forget")))
-OURS = content_hash(read_card())
+OURS = read_identity().sha256
 OTHERS = "f" * 64
 NOW = datetime.now(UTC).replace(microsecond=0)
 IMAGES = ("1", "2")

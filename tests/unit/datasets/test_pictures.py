@@ -16,15 +16,10 @@ from worker.datasets.pictures import Picture, read_picture
 from worker.datasets.rsna_rows import rsna_axial, rsna_foraminal
 from worker.domain.crop import Crop, cut
 from worker.domain.study import Role
-from worker.grade.windows import (
-    AXIAL_SHAPE,
-    FORAMINAL_SHAPE,
-    axial_window,
-    foraminal_window,
-    level_spacing,
-)
+from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions
 from worker.models.networks import standardise
 
+OPTIONS = CropOptions()
 SQUASHED = (250, 250)
 
 
@@ -33,11 +28,11 @@ def foraminal_crop(rows: list[ForaminalRow], side: Side, level: Level) -> Crop:
     pooled = next(here for key, here in pool_by_side(rows).items() if key[2] is side)
     row = pooled[level]
     picture = read_picture(row.path, row.original)
-    spacing = level_spacing({at: np.array(r.physical) for at, r in pooled.items()})
+    spacing = OPTIONS.level_spacing({at: np.array(r.physical) for at, r in pooled.items()})
     assert spacing is not None
     height, width = picture.pixels.shape
     column, line = row.x_fraction * width - 0.5, row.y_fraction * height - 0.5
-    window = foraminal_window(column, line, spacing, picture.grid)
+    window = OPTIONS.foraminal_window(column, line, spacing, picture.grid)
     return cut(picture.pixels, window, FORAMINAL_SHAPE)
 
 
@@ -46,7 +41,7 @@ def axial_crop(row: AxialRow) -> Crop:
     picture = read_picture(row.path)
     x_min, y_min, x_max, y_max = row.box
     left, top = row.corner_px
-    window = axial_window(
+    window = OPTIONS.axial_window(
         (x_min + x_max) / 2 - left - 0.5, (y_min + y_max) / 2 - top - 0.5, row.span, picture.grid
     )
     return cut(picture.pixels, window, AXIAL_SHAPE)
@@ -159,7 +154,7 @@ def test_a_slice_looks_alike_however_it_was_stored(
     dataset.save_as(tmp_path / "turned.dcm")
 
     def look(picture: Picture, column: float, row: float) -> np.ndarray:
-        window = axial_window(column, row, 18.0, picture.grid)
+        window = OPTIONS.axial_window(column, row, 18.0, picture.grid)
         return cut(picture.pixels, window, AXIAL_SHAPE).pixels
 
     place = (140.0, 150.0)

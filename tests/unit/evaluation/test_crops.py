@@ -14,8 +14,10 @@ from worker.domain.points import LevelPoint
 from worker.domain.study import Role, SliceHeader
 from worker.domain.volume import Volume
 from worker.evaluation.crops import ForaminalCrops
-from worker.grade.graders import VIEW_CONTEXT, foraminal_crops
-from worker.grade.windows import FORAMINAL_SHAPE, level_spacing, widened
+from worker.grade.crop_windows import FORAMINAL_SHAPE, CropOptions, widened
+from worker.grade.crops import Crops
+
+OPTIONS = CropOptions()
 
 ROWS, COLUMNS = 200, 160
 XS = [4.5 * n for n in range(-4, 5)]
@@ -93,9 +95,10 @@ def test_pictures_and_slices_give_the_same_stack(
     assert abs(patient_x(row)) == 13.5
     index = next(n for n, p in enumerate(stack.planes) if p.position_mm[0] == patient_x(row))
     column, line = PLACES[level]
-    spacing = level_spacing({lv: np.array(place) for lv, place in PLACES.items()})
-    theirs = foraminal_crops(LevelPoint(level, side, stack, index, column, line, 1.0), spacing)
-    ours = ForaminalCrops(rows).cut(row, VIEW_CONTEXT)
+    spacing = OPTIONS.level_spacing({lv: np.array(place) for lv, place in PLACES.items()})
+    point = LevelPoint(level, side, stack, index, column, line, 1.0)
+    theirs = Crops(OPTIONS).foraminal_crops(point, spacing)
+    ours = ForaminalCrops(rows, OPTIONS).cut(row, OPTIONS.view_context)
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine.pixels, other.pixels, atol=1e-2)
     assert not np.allclose(ours[0].pixels, ours[2].pixels, atol=5)
@@ -106,7 +109,7 @@ def test_pictures_and_slices_give_the_same_stack(
 def test_a_slice_that_no_row_names_is_stood_in_for(pictures, tmp_path, leftward, side) -> None:
     """The outermost named slice has no lateral neighbour, the innermost no medial one."""
     rows = table(pictures, tmp_path, leftward=leftward)
-    crops = ForaminalCrops(rows)
+    crops = ForaminalCrops(rows, OPTIONS)
     for level, lateral_is_itself in ((Level.L3_L4, True), (Level.L1_L2, False)):
         row = next(r for r in rows if (r.side, r.level) == (side, level))
         lateral, here, medial = (crop.pixels for crop in crops.cut(row))
@@ -119,7 +122,7 @@ def test_a_slice_that_no_row_names_is_stood_in_for(pictures, tmp_path, leftward,
 def test_a_series_of_one_side_has_no_neighbours(pictures, tmp_path, leftward, side) -> None:
     """Which way its numbers run cannot be known, and a guess could swap lateral and medial."""
     rows = table(pictures, tmp_path, leftward=leftward, sides=(side,))
-    crops = ForaminalCrops(rows)
+    crops = ForaminalCrops(rows, OPTIONS)
     for row in rows:
         lateral, here, medial = (crop.pixels for crop in crops.cut(row))
         assert np.array_equal(lateral, here)
@@ -133,14 +136,14 @@ def test_neighbours_come_from_the_same_series_alone(pictures, tmp_path) -> None:
     crops = {}
     for change in ({"study_id": "78"}, {"series_id": "2"}):
         others = [r if r is row else replace(r, **change) for r in rows]
-        crops = ForaminalCrops(others).cut(row)
+        crops = ForaminalCrops(others, OPTIONS).cut(row)
         assert all(np.array_equal(crop.pixels, crops[1].pixels) for crop in crops)
 
 
 def test_context_widens_and_keeps_the_pixel_size(pictures, tmp_path) -> None:
     """A widened crop holds the plain one in its middle."""
     rows = table(pictures, tmp_path, leftward=True)
-    crops = ForaminalCrops(rows)
+    crops = ForaminalCrops(rows, OPTIONS)
     for plain, wide in zip(crops.cut(rows[1]), crops.cut(rows[1], 1.5), strict=True):
         assert plain.pixels.shape == FORAMINAL_SHAPE
         assert wide.pixels.shape == widened(FORAMINAL_SHAPE, 1.5)
@@ -154,4 +157,4 @@ def test_a_picture_that_cannot_be_read_is_an_os_error(pictures, tmp_path) -> Non
     rows = table(pictures, tmp_path, leftward=True)
     rows[0].path.write_bytes(b"no picture")
     with pytest.raises(OSError, match="is no picture"):
-        ForaminalCrops(rows).cut(rows[0])
+        ForaminalCrops(rows, OPTIONS).cut(rows[0])

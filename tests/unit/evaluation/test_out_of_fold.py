@@ -1,13 +1,12 @@
 """No study is predicted by a member that learnt from it."""
 
-import copy
 from dataclasses import dataclass, replace
 
 import pytest
 
+from tests.support.bundles import NETWORKS
 from worker.datasets.folds import fold_of
-from worker.evaluation.out_of_fold import by_members, only, provenance, unseen_by
-from worker.models.card import NETWORKS
+from worker.evaluation.out_of_fold import by_members, only, out_of_fold_members, provenance
 from worker.models.studies import training_studies
 
 
@@ -32,40 +31,40 @@ def bundle(untrained):
 
 def with_members(bundle, network: str, count: int):
     """The same with the first members of one network alone."""
-    card = copy.deepcopy(dict(bundle.card))
-    card["networks"][network]["members"] = card["networks"][network]["members"][:count]
-    networks = {**bundle.networks, network: bundle.networks[network][:count]}
-    return replace(bundle, card=card, networks=networks)
+    entry = bundle.card.networks[network]
+    fewer = entry.model_copy(update={"members": entry.members[:count]})
+    card = bundle.card.model_copy(update={"networks": {**bundle.card.networks, network: fewer}})
+    return replace(bundle, card=card, runner=bundle.runner.only({network: range(count)}))
 
 
 def held_out(bundle, network: str) -> list[int]:
     """The folds that the members of a network were kept from."""
-    return [member["held_out"] for member in bundle.card["networks"][network]["members"]]
+    return [member.held_out for member in bundle.card.networks[network].members]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_study_is_predicted_by_the_member_of_its_fold_alone(bundle, network) -> None:
     """Whatever the network's number of folds; nobody where no member was kept from it."""
-    folds, kept = bundle.card["networks"][network]["folds"], held_out(bundle, network)
+    folds, kept = bundle.card.networks[network].folds, held_out(bundle, network)
     for study in LEARNT:
         own = fold_of(study, folds)
-        chosen = [kept[n] for n in unseen_by(bundle, network, study)]
+        chosen = [kept[n] for n in out_of_fold_members(bundle, network, study)]
         assert chosen == ([own] if own in kept else [])
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_unknown_study_is_predicted_by_all(bundle, network) -> None:
     """None of them has seen it."""
-    every = tuple(range(len(bundle.networks[network])))
-    assert all(unseen_by(bundle, network, study) == every for study in UNKNOWN)
+    every = tuple(range(len(bundle.runner.networks[network])))
+    assert all(out_of_fold_members(bundle, network, study) == every for study in UNKNOWN)
 
 
 def test_only_these_members_are_left(bundle) -> None:
     """The named network keeps the member asked for, every other network all of its own."""
     able = only(bundle, {"axial_grades": (1,)})
-    assert able.networks["axial_grades"] == (bundle.networks["axial_grades"][1],)
-    assert able.networks["foraminal_grades"] == bundle.networks["foraminal_grades"]
-    assert len(bundle.networks["axial_grades"]) == 3
+    assert able.runner.networks["axial_grades"] == (bundle.runner.networks["axial_grades"][1],)
+    assert able.runner.networks["foraminal_grades"] == bundle.runner.networks["foraminal_grades"]
+    assert len(bundle.runner.networks["axial_grades"]) == 3
 
 
 def test_rows_are_grouped_by_who_may_predict_them(bundle) -> None:
@@ -78,9 +77,10 @@ def test_rows_are_grouped_by_who_may_predict_them(bundle) -> None:
         assert group == [row for row in rows if row in group]
         for row in group:
             expected = tuple(
-                bundle.networks[network][n] for n in unseen_by(bundle, network, row.study_id)
+                bundle.runner.networks[network][n]
+                for n in out_of_fold_members(bundle, network, row.study_id)
             )
-            assert able.networks[network] == expected
+            assert able.runner.networks[network] == expected
 
 
 def test_a_study_seen_by_all_is_left_out_and_counted(bundle) -> None:
@@ -105,9 +105,9 @@ def test_every_network_that_speaks_must_not_have_seen_the_study(bundle) -> None:
     for able, group in groups:
         for row in group:
             for network in NETWORKS:
-                chosen = unseen_by(bundle, network, row.study_id)
+                chosen = out_of_fold_members(bundle, network, row.study_id)
                 assert chosen
-                assert len(able.networks[network]) == len(chosen)
+                assert len(able.runner.networks[network]) == len(chosen)
     told = {row.study_id for _, group in groups for row in group}
     assert told < set(STUDIES)
     source = provenance(bundle, NETWORKS, STUDIES, ())
@@ -117,5 +117,5 @@ def test_every_network_that_speaks_must_not_have_seen_the_study(bundle) -> None:
 
 def test_the_untrained_bundle_has_learnt_from_one_study(untrained) -> None:
     """The fixture that other tests rely on: one known study, and everything else unknown."""
-    assert len(unseen_by(untrained, "foraminal_grades", "learnt")) == 1
-    assert len(unseen_by(untrained, "foraminal_grades", "another")) == 3
+    assert len(out_of_fold_members(untrained, "foraminal_grades", "learnt")) == 1
+    assert len(out_of_fold_members(untrained, "foraminal_grades", "another")) == 3

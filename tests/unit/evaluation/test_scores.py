@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from worker.domain.predictions import SEVERITY_WEIGHTS
 from worker.evaluation.scores import (
     any_severe_log_loss,
     any_severe_spinal,
@@ -14,7 +15,7 @@ from worker.evaluation.scores import (
     weighted,
     weighted_log_loss,
 )
-from worker.grade.graders import posteriors
+from worker.grade.crops import posteriors
 
 shares = arrays(float, (7, 3), elements=st.floats(0.01, 1)).map(
     lambda rows: rows / rows.sum(axis=1, keepdims=True)
@@ -25,7 +26,7 @@ shares = arrays(float, (7, 3), elements=st.floats(0.01, 1)).map(
 def test_weighted_is_the_inverse_of_what_graders_divide_out(posterior):
     """Logits of the weighted probabilities give back the posteriors, at temperature one."""
     logits = torch.from_numpy(np.log(weighted(posterior)))
-    back = [[p.normal_mild, p.moderate, p.severe] for p in posteriors(logits, 1.0)]
+    back = [[p.normal_mild, p.moderate, p.severe] for p in posteriors(logits, SEVERITY_WEIGHTS)]
     assert np.allclose(back, posterior, atol=2e-6)
 
 

@@ -16,7 +16,7 @@ from worker.datasets.folds import fold_of
 from worker.domain.study import Role
 from worker.evaluation import sources
 from worker.evaluation.predictions import Weighting
-from worker.localise.windows import SAGITTAL_POINTS
+from worker.localise.heatmaps.windows import SAGITTAL_POINTS
 from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, make_phantom
@@ -167,22 +167,19 @@ class Spots(nn.Module):
 @pytest.fixture
 def finder(untrained):
     """The untrained bundle, which has learnt from nobody, with a detector that finds something."""
-    networks = {**untrained.networks, "sagittal_points": (Spots(),)}
-    return replace(untrained, networks=networks, studies=NOTHING)
+    networks = {**untrained.runner.networks, "sagittal_points": (Spots(),)}
+    runner = replace(untrained.runner, networks=networks)
+    return replace(untrained, runner=runner, studies=NOTHING)
 
 
 def with_members(bundle, keep):
     """The same bundle with some of its foraminal members alone."""
     network = "foraminal_grades"
-    entry = bundle.card["networks"][network]
-    chosen = [n for n, member in enumerate(entry["members"]) if keep(member)]
-    card = {**entry, "members": [entry["members"][n] for n in chosen]}
-    fitted = tuple(bundle.networks[network][n] for n in chosen)
-    return replace(
-        bundle,
-        card={**bundle.card, "networks": {**bundle.card["networks"], network: card}},
-        networks={**bundle.networks, network: fitted},
-    )
+    entry = bundle.card.networks[network]
+    chosen = [n for n, member in enumerate(entry.members) if keep(member)]
+    fewer = entry.model_copy(update={"members": tuple(entry.members[n] for n in chosen)})
+    card = bundle.card.model_copy(update={"networks": {**bundle.card.networks, network: fewer}})
+    return replace(bundle, card=card, runner=bundle.runner.only({network: chosen}))
 
 
 def silent(done: int, total: int) -> None:
@@ -214,7 +211,7 @@ def test_a_study_is_graded_by_what_has_not_seen_it(t1, untrained) -> None:
     assert (sheet.provenance.held_out, sheet.provenance.unknown) == (1, 1)
     assert sheet.provenance.left_out == 0
     fold = fold_of("learnt", 3)
-    own = with_members(untrained, lambda member: member["held_out"] == fold)
+    own = with_members(untrained, lambda member: member.held_out == fold)
     assert len(own.networks["foraminal_grades"]) == 1
     alone = sources.foraminal(t1, replace(own, studies=NOTHING), silent)
     everyone = sources.foraminal(t1, replace(untrained, studies=NOTHING), silent)
@@ -233,7 +230,7 @@ def test_a_study_is_graded_by_what_has_not_seen_it(t1, untrained) -> None:
 def test_a_study_that_all_have_seen_is_left_out(t1, untrained) -> None:
     """It gets no row, and is counted."""
     fold = fold_of("learnt", 3)
-    seen = with_members(untrained, lambda member: member["held_out"] != fold)
+    seen = with_members(untrained, lambda member: member.held_out != fold)
     sheet = sources.foraminal(t1, seen, silent)
     assert {row.study_id for row in sheet.rows} == {"77"}
     assert (sheet.provenance.unknown, sheet.provenance.left_out) == (1, 1)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from dicom_sr.findings import TARGETS, Condition
+from worker.approaches import load_bundle
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
 from worker.evaluation.predictions import Weighting
 from worker.evaluation.studies import PREVALENCE, WEIGHTINGS, rsna
-from worker.models.loading import load_bundle
 from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, make_phantom

@@ -8,8 +8,10 @@ from worker.domain.geometry import Plane
 from worker.domain.points import LevelPoint
 from worker.domain.study import Role, SliceHeader
 from worker.domain.volume import Volume
-from worker.grade.graders import NEIGHBOUR_MM, VIEW_CONTEXT, foraminal_crops
-from worker.grade.windows import FORAMINAL_SHAPE, widened
+from worker.grade.crop_windows import FORAMINAL_SHAPE, CropOptions, widened
+from worker.grade.crops import Crops
+
+OPTIONS = CropOptions()
 
 
 def volume(xs: list[float], *, reverse: bool = False, tilt: float = 0.0) -> Volume:
@@ -33,8 +35,8 @@ def seen(stack: Volume, x: float, side: Side) -> list[float]:
     """Patient x of the slices that the grader sees of a foramen on the slice at x."""
     index = next(n for n, p in enumerate(stack.planes) if abs(p.position_mm[0] - x) < 1e-6)
     point = LevelPoint(Level.L4_L5, side, stack, index, 100.0, 100.0, 1.0)
-    crops = foraminal_crops(point, 30.0)
-    assert {crop.pixels.shape for crop in crops} == {widened(FORAMINAL_SHAPE, VIEW_CONTEXT)}
+    crops = Crops(OPTIONS).foraminal_crops(point, 30.0)
+    assert {crop.pixels.shape for crop in crops} == {widened(FORAMINAL_SHAPE, OPTIONS.view_context)}
     return [float(np.median(crop.pixels)) - 1000 for crop in crops]
 
 
@@ -77,7 +79,7 @@ def test_the_neighbour_lies_a_usual_slice_distance_away(reverse, side, step: flo
     stack = volume([step * n for n in range(-16, 17)], reverse=reverse)
     lateral, here, medial = seen(stack, 0.0, side)
     sign = 1 if side is Side.LEFT else -1
-    away = min((step * n for n in range(1, 17)), key=lambda mm: abs(mm - NEIGHBOUR_MM))
+    away = min((step * n for n in range(1, 17)), key=lambda mm: abs(mm - OPTIONS.neighbour_mm))
     assert (lateral, here, medial) == pytest.approx((sign * away, 0.0, -sign * away), abs=1e-3)
 
 

@@ -1,29 +1,20 @@
 """Crops, calibration and mirroring in stage 2."""
 
-from typing import ClassVar
-
 import numpy as np
 import pytest
 import torch
 
-from dicom_sr.findings import Condition, Level, Severity, Side
+from dicom_sr.findings import Level, Severity, Side
 from worker.domain.crop import Crop, Grid, Window
-from worker.grade.graders import (
-    VIEW_CONTEXT,
-    Neighbours,
-    grade_axial,
-    grade_foramina,
-    posteriors,
-)
-from worker.grade.windows import (
-    AXIAL_SHAPE,
-    FORAMINAL_SHAPE,
-    axial_window,
-    foraminal_window,
-    level_spacing,
-    widened,
-)
-from worker.models.loading import Bundle
+from worker.domain.predictions import SEVERITY_WEIGHTS
+from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
+from worker.grade.crops import Crops, Neighbours, posteriors
+from worker.models.bundle import Bundle
+from worker.models.calibration import at_temperature
+
+OPTIONS = CropOptions()
+VIEW_CONTEXT = OPTIONS.view_context
+GRADER = Crops(OPTIONS)
 
 
 def crops(shape: tuple[int, int], count: int) -> list[Crop]:
@@ -40,7 +31,7 @@ def foramen(crop: Crop) -> Neighbours:
 
 def test_training_weights_are_divided_out() -> None:
     """Equal logits of a network trained with weights 1/2/4 mean posteriors of 4:2:1."""
-    (found,) = posteriors(torch.zeros(1, 3), 1.0)
+    (found,) = posteriors(torch.zeros(1, 3), SEVERITY_WEIGHTS)
     assert (found.normal_mild, found.moderate, found.severe) == pytest.approx((4 / 7, 2 / 7, 1 / 7))
     assert found.severity is Severity.NORMAL_MILD
 
@@ -48,7 +39,8 @@ def test_training_weights_are_divided_out() -> None:
 def test_a_high_temperature_takes_confidence_away() -> None:
     """The same logits are less sure at a higher temperature, and as ordered."""
     logits = torch.tensor([[0.0, 1.0, 4.0]])
-    sure, unsure = (posteriors(logits, t)[0] for t in (0.5, 2.0))
+    (plain,) = posteriors(logits, SEVERITY_WEIGHTS)
+    sure, unsure = (at_temperature(plain, t) for t in (0.5, 2.0))
     assert sure.severe > unsure.severe > 1 / 3
     assert sure.severity is unsure.severity is Severity.SEVERE
 
@@ -58,7 +50,10 @@ def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle, context: f
     """Left and right swap exactly, and the canal stays, when the crop is mirrored."""
     crop = crops(widened(AXIAL_SHAPE, context), 1)[0]
     mirrored = Crop(np.ascontiguousarray(crop.pixels[:, ::-1]), crop.window)
-    one, other = grade_axial([crop], untrained)[0], grade_axial([mirrored], untrained)[0]
+    one, other = (
+        GRADER.grade_axial([crop], untrained.runner)[0],
+        GRADER.grade_axial([mirrored], untrained.runner)[0],
+    )
     assert one.recesses[Side.LEFT].severe == pytest.approx(other.recesses[Side.RIGHT].severe)
     assert one.recesses[Side.RIGHT].severe == pytest.approx(other.recesses[Side.LEFT].severe)
     assert one.canal.severe == pytest.approx(other.canal.severe, abs=1e-5)
@@ -69,12 +64,12 @@ def test_a_mirrored_crop_gives_the_mirrored_grades(untrained: Bundle, context: f
 def test_a_batch_equals_its_elements(untrained: Bundle, context: float) -> None:
     """Grading together or one by one gives the same probabilities, several views or one."""
     some = [foramen(crop) for crop in crops(widened(FORAMINAL_SHAPE, context), 3)]
-    together = grade_foramina(some, untrained)
-    alone = [grade_foramina([crop], untrained)[0] for crop in some]
+    together = GRADER.grade_foramina(some, untrained.runner)
+    alone = [GRADER.grade_foramina([crop], untrained.runner)[0] for crop in some]
     for a, b in zip(together, alone, strict=True):
         assert a.severe == pytest.approx(b.severe, abs=1e-5)
-    assert grade_foramina([], untrained) == []
-    assert grade_axial([], untrained) == []
+    assert GRADER.grade_foramina([], untrained.runner) == []
+    assert GRADER.grade_axial([], untrained.runner) == []
 
 
 def test_a_grade_is_the_mean_over_views_moved_by_the_margin() -> None:
@@ -84,8 +79,6 @@ def test_a_grade_is_the_mean_over_views_moved_by_the_margin() -> None:
     crop, asked = Crop(ramp, Window(0, 0, 1, 1)), []
 
     class FirstPixel:
-        temperatures: ClassVar = {Condition.NEURAL_FORAMINAL_NARROWING: 1.0}
-
         def run(self, network: str, views: torch.Tensor) -> torch.Tensor:
             assert network == "foraminal_grades"
             assert views.shape[-2:] == FORAMINAL_SHAPE
@@ -94,13 +87,13 @@ def test_a_grade_is_the_mean_over_views_moved_by_the_margin() -> None:
             logits[:, 0, 2] = torch.arange(len(views))
             return logits
 
-    (found,) = grade_foramina([foramen(crop)], FirstPixel())
+    (found,) = GRADER.grade_foramina([foramen(crop)], FirstPixel())
     down, right = height - FORAMINAL_SHAPE[0], width - FORAMINAL_SHAPE[1]
     middle = (down // 2, right // 2)
     corners = {middle, (0, middle[1]), (down, middle[1]), (middle[0], 0), (middle[0], right)}
     assert len(asked) == len(set(asked)) == 5
     assert set(asked) == corners
-    (expected,) = posteriors(torch.tensor([[0.0, 0.0, 2.0]]), 1.0)
+    (expected,) = posteriors(torch.tensor([[0.0, 0.0, 2.0]]), SEVERITY_WEIGHTS)
     assert found.severe == pytest.approx(expected.severe)
 
 
@@ -110,14 +103,12 @@ def test_the_neighbours_reach_the_network_in_their_order() -> None:
     asked = {}
 
     class Listening:
-        temperatures: ClassVar = dict.fromkeys(Condition, 1.0)
-
         def run(self, network: str, given: torch.Tensor) -> torch.Tensor:
             asked[network] = given
             return torch.zeros(len(given), 2, 3)
 
-    grade_foramina([(lateral, here, medial)], Listening())
-    grade_axial(crops(AXIAL_SHAPE, 1), Listening())
+    GRADER.grade_foramina([(lateral, here, medial)], Listening())
+    GRADER.grade_axial(crops(AXIAL_SHAPE, 1), Listening())
     (given,) = asked["foraminal_grades"]
     for channel, crop in zip(given, (lateral, here, medial), strict=True):
         np.testing.assert_array_equal(channel.numpy(), crop.pixels)
@@ -128,7 +119,7 @@ def test_brightness_and_contrast_do_not_matter(untrained: Bundle) -> None:
     """A crop in 12-bit units and the same in 0..1 get the same grade."""
     crop = crops(FORAMINAL_SHAPE, 1)[0]
     scaled = Crop(crop.pixels * 1500 + 80, crop.window)
-    one, other = grade_foramina([foramen(crop), foramen(scaled)], untrained)
+    one, other = GRADER.grade_foramina([foramen(crop), foramen(scaled)], untrained.runner)
     assert one.severe == pytest.approx(other.severe, abs=1e-3)
 
 
@@ -138,16 +129,16 @@ def test_level_spacing_bears_one_misplaced_level() -> None:
     points = {
         level: np.array([0.0, 30.0 * depth]) for level, depth in zip(Level, depths, strict=True)
     }
-    assert level_spacing(points) == pytest.approx(30)
+    assert OPTIONS.level_spacing(points) == pytest.approx(30)
     points[Level.L5_S1] = points[Level.L5_S1] + np.array([0.0, 25.0])
-    assert level_spacing(points) == pytest.approx(30, rel=0.15)
-    assert level_spacing({Level.L1_L2: np.zeros(2)}) is None
+    assert OPTIONS.level_spacing(points) == pytest.approx(30, rel=0.15)
+    assert OPTIONS.level_spacing({Level.L1_L2: np.zeros(2)}) is None
 
 
 def test_windows_keep_their_physical_size_for_non_square_pixels() -> None:
     """The window covers the same millimetres both ways whatever the pixels' shape."""
-    window = foraminal_window(10, 20, 30.0, Grid(0.5, 0.75))
+    window = OPTIONS.foraminal_window(10, 20, 30.0, Grid(0.5, 0.75))
     assert window.width_px * 0.5 == pytest.approx(window.height_px * 0.75)
-    axial = axial_window(10, 20, 18.0, Grid(0.4, 0.8))
+    axial = OPTIONS.axial_window(10, 20, 18.0, Grid(0.4, 0.8))
     ratio = (axial.width_px * 0.4) / (axial.height_px * 0.8)
     assert ratio == pytest.approx(AXIAL_SHAPE[1] / AXIAL_SHAPE[0])

@@ -17,12 +17,14 @@ from dicom_sr.findings import ImageReference, Level, Side
 from worker.domain.geometry import Orientation, Plane
 from worker.domain.study import Role, SliceHeader
 from worker.domain.volume import Volume
-from worker.localise.axial import choose_slice, find_canals, recess_heights
-from worker.localise.foramina import find_foramina
-from worker.localise.levels import find_levels
-from worker.localise.views import look
-from worker.localise.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
+from worker.localise.heatmaps.axial import choose_slice, find_canals, recess_heights
+from worker.localise.heatmaps.foramina import find_foramina
+from worker.localise.heatmaps.levels import find_levels
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.localise.heatmaps.views import sagittal_view
+from worker.localise.heatmaps.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 
+OPTIONS = HeatmapOptions()
 LEVELS = list(Level)
 CANAL = {level: np.array([3.0, 20.0 + 2 * n, 60.0 - 31 * n]) for n, level in enumerate(LEVELS)}
 FORAMEN = {
@@ -36,8 +38,8 @@ SPAN = 18.0
 class Coded:
     """Draws heat where a crop shows a point's code."""
 
-    def belief(self, network: str, heat: float) -> float:
-        return heat
+    def platt(self, network: str, score: float) -> float:
+        return score
 
     def run(self, network: str, crops: Tensor) -> Tensor:
         codes = range(1, 1 + len(SAGITTAL_POINTS if network == "sagittal_points" else AXIAL_POINTS))
@@ -95,7 +97,7 @@ def test_sides_come_from_patient_x_however_slices_are_stored(
     """Every foramen is found on its side, level and slice, for any storage order."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     t1 = volume(Role.SAGITTAL_T1, sagittal_planes(from_left, flipped), spots)
-    found = find_foramina(look(t1, Coded()), Coded(), CANAL)
+    found = find_foramina(sagittal_view(t1, Coded()), Coded(), CANAL, OPTIONS)
     assert set(found) == set(FORAMEN)
     for key, point in found.items():
         offset = point.position_mm - FORAMEN[key]
@@ -108,7 +110,7 @@ def test_sides_are_right_without_sagittal_t2() -> None:
     """With no canal points the midline comes from the foramina themselves."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     t1 = volume(Role.SAGITTAL_T1, sagittal_planes(True, False), spots)
-    found = find_foramina(look(t1, Coded()), Coded(), {})
+    found = find_foramina(sagittal_view(t1, Coded()), Coded(), {}, OPTIONS)
     assert set(found) == set(FORAMEN)
     for key, point in found.items():
         assert np.linalg.norm(point.position_mm - FORAMEN[key]) < 4
@@ -119,7 +121,7 @@ def test_levels_lie_on_the_canal_of_their_slice(flipped: bool) -> None:
     """Each disc level's canal point is found within 2 mm in plane and half a slice across."""
     spots = [(where, code(Structure.CANAL, level)) for level, where in CANAL.items()]
     t2 = volume(Role.SAGITTAL_T2, sagittal_planes(False, flipped), spots)
-    found = find_levels(look(t2, Coded()), Coded())
+    found = find_levels(sagittal_view(t2, Coded()), Coded(), OPTIONS)
     assert list(found) == LEVELS
     for level, point in found.items():
         assert np.linalg.norm((point.position_mm - CANAL[level])[1:]) < 2
@@ -137,12 +139,16 @@ def test_sagittal_slices_stored_on_their_side_are_turned(up: int) -> None:
         for n in range(17)
     ]
     spots = [(where, code(Structure.CANAL, level)) for level, where in CANAL.items()]
-    levels = find_levels(look(volume(Role.SAGITTAL_T2, planes, spots), Coded()), Coded())
+    levels = find_levels(
+        sagittal_view(volume(Role.SAGITTAL_T2, planes, spots), Coded()), Coded(), OPTIONS
+    )
     assert list(levels) == LEVELS
     for level, point in levels.items():
         assert np.linalg.norm((point.position_mm - CANAL[level])[1:]) < 2
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
-    foramina = find_foramina(look(volume(Role.SAGITTAL_T1, planes, spots), Coded()), Coded(), CANAL)
+    foramina = find_foramina(
+        sagittal_view(volume(Role.SAGITTAL_T1, planes, spots), Coded()), Coded(), CANAL, OPTIONS
+    )
     assert set(foramina) == set(FORAMEN)
     for key, point in foramina.items():
         assert np.linalg.norm((point.position_mm - FORAMEN[key])[1:]) < 2
@@ -175,9 +181,9 @@ def test_recesses_keep_the_patients_side(right_to_left: bool, on_their_side: boo
         (CANAL[level] - [SPAN / 2, 0, 0], axial_code[AxialPoint.RIGHT_RECESS]),
     ]
     axial = volume(Role.AXIAL_T2, axial_planes(right_to_left, on_their_side), spots)
-    chosen = choose_slice([axial], CANAL[level])
+    chosen = choose_slice([axial], CANAL[level], OPTIONS)
     assert chosen is not None
-    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded())[level]
+    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded(), OPTIONS)[level]
     for side, sign in ((Side.LEFT, 1), (Side.RIGHT, -1)):
         offset = found.recesses[side].position_mm - (CANAL[level] + [sign * SPAN / 2, 0, 0])
         assert np.linalg.norm(offset[:2]) < 1.5
@@ -206,9 +212,9 @@ def test_recesses_of_a_steep_block_keep_the_patients_side(right_to_left: bool, u
         (CANAL[level] + [SPAN / 2, 0, 0], axial_code(AxialPoint.LEFT_RECESS)),
         (CANAL[level] - [SPAN / 2, 0, 0], axial_code(AxialPoint.RIGHT_RECESS)),
     ]
-    chosen = choose_slice([volume(Role.AXIAL_T2, planes, spots)], CANAL[level])
+    chosen = choose_slice([volume(Role.AXIAL_T2, planes, spots)], CANAL[level], OPTIONS)
     assert chosen is not None
-    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded())[level]
+    found = find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded(), OPTIONS)[level]
     for side, side_sign in ((Side.LEFT, 1), (Side.RIGHT, -1)):
         offset = found.recesses[side].position_mm - (CANAL[level] + [side_sign * SPAN / 2, 0, 0])
         assert np.linalg.norm(offset) < 2
@@ -230,22 +236,22 @@ def test_the_slice_of_a_level_is_the_nearest_plane_or_none() -> None:
     """The nearest plane within 5 mm over all stacks is taken, and nothing beyond."""
     axial = volume(Role.AXIAL_T2, axial_planes(), [])
     position = np.array([3.0, 20.0, 11.0])
-    chosen = choose_slice([axial], position)
+    chosen = choose_slice([axial], position, OPTIONS)
     assert chosen is not None
     assert abs(chosen[0].planes[chosen[1]].distance_mm(position)) <= 2
-    assert choose_slice([axial], np.array([3.0, 20.0, 90.0])) is None
-    assert choose_slice([axial], np.array([300.0, 20.0, 11.0])) is None
-    assert choose_slice([], position) is None
+    assert choose_slice([axial], np.array([3.0, 20.0, 90.0]), OPTIONS) is None
+    assert choose_slice([axial], np.array([300.0, 20.0, 11.0]), OPTIONS) is None
+    assert choose_slice([], position, OPTIONS) is None
 
 
 def test_recesses_are_judged_a_little_below_the_disc() -> None:
     """Each height lies 2 mm along the canal towards the next level, never beyond it."""
-    heights = recess_heights(CANAL)
+    heights = recess_heights(CANAL, OPTIONS)
     for level, where in heights.items():
         assert np.linalg.norm(where - CANAL[level]) == pytest.approx(2.0)
         assert where[2] < CANAL[level][2]
-    assert recess_heights({}) == {}
-    alone = recess_heights({Level.L4_L5: CANAL[Level.L4_L5]})
+    assert recess_heights({}, OPTIONS) == {}
+    alone = recess_heights({Level.L4_L5: CANAL[Level.L4_L5]}, OPTIONS)
     np.testing.assert_array_equal(alone[Level.L4_L5], CANAL[Level.L4_L5])
 
 
@@ -259,17 +265,17 @@ def test_a_canal_that_is_not_there_is_not_found(moved: list[float]) -> None:
         (CANAL[level] + moved - [SPAN / 2, 0, 0], axial_code[AxialPoint.RIGHT_RECESS]),
     ]
     axial = volume(Role.AXIAL_T2, axial_planes(), spots if any(moved) else [])
-    chosen = choose_slice([axial], CANAL[level])
+    chosen = choose_slice([axial], CANAL[level], OPTIONS)
     assert chosen is not None
-    assert find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded()) == {}
+    assert find_canals({level: chosen}, {level: CANAL[level]}, SidedCoded(), OPTIONS) == {}
 
 
 def test_one_side_alone_shows_no_midline() -> None:
     """A T1 stack of the right half, without T2, gives no foramina rather than wrong sides."""
     spots = [(where, code(Structure.FORAMEN, level)) for (level, _), where in FORAMEN.items()]
     right_half = [p for p in sagittal_planes(True, False) if p.position_mm[0] < 8]
-    view = look(volume(Role.SAGITTAL_T1, right_half, spots), Coded())
-    assert find_foramina(view, Coded(), {}) == {}
+    view = sagittal_view(volume(Role.SAGITTAL_T1, right_half, spots), Coded())
+    assert find_foramina(view, Coded(), {}, OPTIONS) == {}
 
 
 def test_the_better_ranked_axial_series_is_preferred() -> None:
@@ -283,6 +289,6 @@ def test_the_better_ranked_axial_series_is_preferred() -> None:
         slices=tuple(replace(s, image=ImageReference("other", "2.1")) for s in other.slices),
     )
     assert abs(first.nearest_slice(position)[1]) > abs(other.nearest_slice(position)[1])
-    chosen = choose_slice([first, other], position)
+    chosen = choose_slice([first, other], position, OPTIONS)
     assert chosen is not None
     assert chosen[0] is first

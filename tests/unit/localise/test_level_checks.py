@@ -8,11 +8,16 @@ from worker.domain.crop import cut
 from worker.domain.geometry import Plane
 from worker.domain.study import Role, SliceHeader
 from worker.domain.volume import Volume
-from worker.localise.level_checks import doubt, doubt_names, moved_share, named_otherwise
-from worker.localise.peaks import decode_levels
-from worker.localise.views import SagittalView
-from worker.localise.windows import (
-    OFFSET_MM,
+from worker.localise.heatmaps.level_checks import (
+    disagreements,
+    numbering_problem,
+    series_problem,
+    shifted_share,
+)
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.localise.heatmaps.peaks import decode_levels
+from worker.localise.heatmaps.views import SagittalView
+from worker.localise.heatmaps.windows import (
     SAGITTAL_POINTS,
     SAGITTAL_SHAPE,
     Structure,
@@ -20,6 +25,7 @@ from worker.localise.windows import (
     whole_window,
 )
 
+OPTIONS = HeatmapOptions()
 LEVELS = list(Level)
 ROWS = dict(zip(Level, (8, 18, 28, 38, 48), strict=True))
 BELOW, ABOVE = 58, 2
@@ -56,14 +62,14 @@ SURE = dict.fromkeys(Level, 0.9)
 def test_names_are_trusted_or_not(own, moved, reason, step) -> None:
     """Four clear levels are enough, unless the names fit as well one level up or down."""
     maps = heat(own, moved, step)
-    assert doubt(maps, decode_levels(maps)) is reason
+    assert series_problem(maps, decode_levels(maps, OPTIONS), OPTIONS) is reason
 
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_the_share_of_moved_names_is_theirs_over_the_own(step) -> None:
     """The share is that which was painted, whichever way the names are moved."""
     maps = heat(SURE, 0.5, step)
-    assert moved_share(maps, decode_levels(maps)) == pytest.approx(0.5)
+    assert shifted_share(maps, decode_levels(maps, OPTIONS), OPTIONS) == pytest.approx(0.5)
 
 
 PLANE = Plane((0.0, -128.0, 128.0), (0, 1, 0), (0, 0, -1), 1.0, 1.0, 256, 256)
@@ -86,13 +92,13 @@ FAINT = view(Structure.CANAL, heat({Level.L3_L4: 0.3, Level.L4_L5: 0.3}))
 
 def named_on_t2(names: list[tuple[int, int]]) -> dict[Level, np.ndarray]:
     """The canal at the true place of one level under the name of another: (name, true place)."""
-    peaks = decode_levels(T1.heat[0, channels(Structure.FORAMEN)])
+    peaks = decode_levels(T1.scores[0, channels(Structure.FORAMEN)], OPTIONS)
     found = {}
     for name, true in names:
         peak = peaks[LEVELS[true]]
         foramen_mm = PLANE.to_mm(*T1.crop.to_image_px(peak.column, peak.row))
         # Discs are seen a little beside the place that the foramina foretell.
-        found[LEVELS[name]] = foramen_mm - (0.0, *OFFSET_MM) + (0.0, 3.0, -4.0)
+        found[LEVELS[name]] = foramen_mm - (0.0, *OPTIONS.foramen_offset_mm) + (0.0, 3.0, -4.0)
     return found
 
 
@@ -119,13 +125,13 @@ def test_names_of_t2_that_a_clear_t1_contradicts_are_not_trusted(
 ) -> None:
     """Two levels named otherwise, or the only one; both names of one place are never graded."""
     canal = named_on_t2(names)
-    peaks = decode_levels(T1.heat[0, channels(Structure.FORAMEN)])
-    assert named_otherwise(T1, peaks, canal) == otherwise
-    reason = doubt_names(t2, [T1], canal)
+    peaks = decode_levels(T1.scores[0, channels(Structure.FORAMEN)], OPTIONS)
+    assert disagreements(T1, peaks, canal, OPTIONS) == otherwise
+    reason = numbering_problem(t2, [T1], canal, OPTIONS)
     assert reason is (NotAssessedReason.TRANSITIONAL_ANATOMY if doubted else None)
 
 
 def test_a_level_that_t1_does_not_name_is_no_doubt_by_itself() -> None:
     """T1 shows four levels and T2 all five, under the same names."""
     four = view(Structure.FORAMEN, heat({**SURE, Level.L1_L2: 0.0}))
-    assert doubt_names((), [four], named_on_t2([(n, n) for n in range(5)])) is None
+    assert numbering_problem((), [four], named_on_t2([(n, n) for n in range(5)]), OPTIONS) is None

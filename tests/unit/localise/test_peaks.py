@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from dicom_sr.findings import Level
-from worker.localise.peaks import STRIDE, decode_levels, peaks, prior, to_cell, to_crop
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.localise.heatmaps.peaks import STRIDE, decode_levels, peaks, prior, to_cell, to_crop
+
+OPTIONS = HeatmapOptions()
 
 
 def blobs(places: dict[int, list[tuple[float, float, float]]], size: int = 64) -> np.ndarray:
@@ -41,7 +44,7 @@ def test_cells_and_crop_pixels_are_inverse() -> None:
 
 def test_five_levels_are_found_in_order() -> None:
     """A clean spine gives each level its own peak."""
-    found = decode_levels(blobs(spine()))
+    found = decode_levels(blobs(spine()), OPTIONS)
     assert list(found) == list(Level)
     rows = [found[level].row for level in Level]
     assert rows == sorted(rows)
@@ -51,7 +54,7 @@ def test_a_stronger_peak_out_of_order_is_not_believed() -> None:
     """A level's brightest peak loses to a fainter one that a spine can have."""
     places = spine([0.9, 0.9, 0.5, 0.9, 0.9])
     places[2].append((130.0, 30.0, 0.8))
-    found = decode_levels(blobs(places))
+    found = decode_levels(blobs(places), OPTIONS)
     assert found[Level.L3_L4].row == pytest.approx(60 + 56, abs=3)
 
 
@@ -59,11 +62,11 @@ def test_a_level_that_cannot_be_is_left_out() -> None:
     """A level seen only where it cannot lie is missing rather than wrong."""
     places = spine()
     places[4] = [(120.0, 20.0, 0.9)]
-    found = decode_levels(blobs(places))
+    found = decode_levels(blobs(places), OPTIONS)
     assert Level.L5_S1 not in found
     assert len(found) == 4
 
 
 def test_nothing_is_found_in_an_empty_heatmap() -> None:
     """No heat, no levels."""
-    assert decode_levels(np.zeros((5, 64, 64), dtype=np.float32)) == {}
+    assert decode_levels(np.zeros((5, 64, 64), dtype=np.float32), OPTIONS) == {}

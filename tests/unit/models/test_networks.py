@@ -1,6 +1,5 @@
 """What every registered architecture keeps to: a new one is tested by being registered."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from worker.localise.peaks import STRIDE
-from worker.models.networks import ARCHITECTURES, DETECTORS, GRADERS, middle, standardise
+from worker.localise.heatmaps.peaks import STRIDE
+from worker.models.networks import ARCHITECTURES, build_network, middle, standardise
+from worker.models.seam import NetworkKind
 from worker.training.members import save_network
 
-Build = Callable[[int], nn.Module]
 OUTPUTS = 3
 SHAPE = (64, 96)
 
@@ -25,31 +24,36 @@ def crops(count: int, slices: int) -> torch.Tensor:
     return 1500 * smooth + 80 * torch.rand(count, slices, *SHAPE, generator=generator)
 
 
-def settled(build: Build, slices: int) -> nn.Module:
+def settled(name: str, slices: int) -> nn.Module:
     """A network whose batch statistics are those of crops, not of nothing."""
     torch.manual_seed(0)
-    network = build(OUTPUTS)
+    network = build_network(name, OUTPUTS, kwargs_of(name, slices))
     with torch.no_grad():
         for _ in range(8):
             network(crops(8, slices))
     return network.eval()
 
 
+def kwargs_of(name: str, slices: int) -> dict[str, int]:
+    """The number of slices, where an architecture takes it."""
+    return {"slices": slices} if "slices" in ARCHITECTURES[name].options else {}
+
+
 def slices_of(name: str) -> int:
     """How many slices an architecture is given."""
-    return 3 if name in GRADERS else 1
+    return 3 if kwargs_of(name, 3) else 1
 
 
 @pytest.fixture(scope="module", params=list(ARCHITECTURES))
 def named(request) -> tuple[str, nn.Module]:
     """Every architecture, settled."""
-    return request.param, settled(ARCHITECTURES[request.param], slices_of(request.param))
+    return request.param, settled(request.param, slices_of(request.param))
 
 
-@pytest.fixture(scope="module", params=list(GRADERS))
+@pytest.fixture(scope="module", params=[1, 3])
 def grader(request) -> nn.Module:
-    """Every grader, settled on three slices."""
-    return settled(GRADERS[request.param], 3)
+    """The crop classifier of one slice and of three."""
+    return settled("crop_classifier", request.param)
 
 
 @torch.no_grad()
@@ -60,17 +64,31 @@ def run(named: tuple[str, nn.Module], count: int = 4) -> tuple[torch.Tensor, tor
     return given, network(given)
 
 
-def test_the_registries_are_disjoint() -> None:
-    """A card's name means one network."""
-    assert not DETECTORS.keys() & GRADERS.keys()
-    assert ARCHITECTURES.keys() == DETECTORS.keys() | GRADERS.keys()
+def test_unknown_names_list_the_nearest_first() -> None:
+    """Architecture, option and backbone."""
+    with pytest.raises(ValueError, match="'crop_clasifier': known are crop_classifier"):
+        build_network("crop_clasifier", 1, {})
+    with pytest.raises(ValueError, match="option 'slice': known are slices"):
+        build_network("crop_classifier", 1, {"slice": 3})
+    with pytest.raises(ValueError, match="unknown backbone 'resnet_18'"):
+        build_network("crop_classifier", 1, {"backbone": "resnet_18"})
+
+
+def test_any_backbone_of_timm_will_do() -> None:
+    """A residual network draws heatmaps and grades crops as well."""
+    for name, kind in (("heatmap_pyramid", 4), ("crop_classifier", 3)):
+        network = build_network(name, OUTPUTS, {"backbone": "resnet18"}).eval()
+        with torch.no_grad():
+            assert network(crops(1, 1)).ndim == kind
 
 
 def test_logits_have_the_shape_of_their_kind(named) -> None:
     """Heatmaps at a quarter of the size; three grades for each target; all finite."""
     _, logits = run(named)
     heat = (4, OUTPUTS, SHAPE[0] // STRIDE, SHAPE[1] // STRIDE)
-    assert logits.shape == (heat if named[0] in DETECTORS else (4, OUTPUTS, 3))
+    assert logits.shape == (
+        heat if ARCHITECTURES[named[0]].kind is NetworkKind.POINTS else (4, OUTPUTS, 3)
+    )
     assert logits.dtype == torch.float32
     assert torch.isfinite(logits).all()
 
@@ -106,7 +124,7 @@ def test_saved_and_loaded_it_says_nearly_the_same(named, tmp_path: Path) -> None
     save_network(network, path)
     stored = load_file(path)
     assert {v.dtype for v in stored.values() if v.is_floating_point()} == {torch.float16}
-    again = ARCHITECTURES[name](OUTPUTS)
+    again = build_network(name, OUTPUTS, kwargs_of(name, slices_of(name)))
     again.load_state_dict({key: value.float() for key, value in stored.items()})
     with torch.no_grad():
         loaded = again.eval()(given)

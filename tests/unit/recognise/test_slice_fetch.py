@@ -10,7 +10,7 @@ from worker.domain.study import Role
 from worker.errors import NoUsableSeries
 from worker.intake.site import SiteRule
 from worker.phantom import write_phantom
-from worker.pipeline import Steps, look
+from worker.pipeline import route_study
 from worker.recognise import recogniser
 
 TELLING = (
@@ -54,14 +54,14 @@ def test_a_study_that_headers_decide_costs_no_pixel_and_no_weights(study, monkey
     """Nothing is fetched, and no weights are loaded, while headers route a study."""
     monkeypatch.setattr(recogniser, "packaged", lambda: pytest.fail("weights were asked for"))
     archive = Counting()
-    look(str(study()), archive, Steps())
+    route_study(str(study()), archive)
     assert archive.fetched == {}
 
 
 def test_a_stripped_t2_is_routed_by_one_slice(study, phantom):
     """Without descriptions and physics the real recogniser finds the T2, from its middle slice."""
     archive = Counting()
-    routed = look(str(study(Role.SAGITTAL_T2)), archive, Steps())
+    routed = route_study(str(study(Role.SAGITTAL_T2)), archive)
     (series,) = routed.roles[Role.SAGITTAL_T2]
     expected = phantom.of(Role.SAGITTAL_T2)
     assert series.series_instance_uid == expected.series_instance_uid
@@ -73,7 +73,7 @@ def test_a_stripped_t2_is_routed_by_one_slice(study, phantom):
 def test_a_stripped_study_keeps_what_is_seen_and_refuses_the_rest(study, phantom):
     """T2 is routed; T1 and the axial series are not, each with a reason; two objects are read."""
     archive = Counting()
-    routed = look(str(study(*Role)), archive, Steps())
+    routed = route_study(str(study(*Role)), archive)
     assert set(routed.roles) == {Role.SAGITTAL_T2}
     reasons = {d.series_instance_uid: d.evidence[-1].because for d in routed.decisions}
     assert "axial" in reasons[phantom.of(Role.AXIAL_T2).series_instance_uid]
@@ -85,7 +85,7 @@ def test_a_site_rule_beats_the_pixels(study, phantom):
     """A site that calls every sagittal series T1 is obeyed, and nothing is fetched."""
     archive = Counting()
     rules = (SiteRule("ours", Role.SAGITTAL_T1, ""),)
-    routed = look(str(study(Role.SAGITTAL_T2, Role.SAGITTAL_T1)), archive, Steps(), rules)
+    routed = route_study(str(study(Role.SAGITTAL_T2, Role.SAGITTAL_T1)), archive, site=rules)
     uids = {series.series_instance_uid for series in routed.roles[Role.SAGITTAL_T1]}
     assert phantom.of(Role.SAGITTAL_T2).series_instance_uid in uids
     assert archive.fetched == {}
@@ -104,7 +104,7 @@ def test_a_slice_that_cannot_be_read_leaves_the_series_undecided(study, damage):
     folder = study(Role.SAGITTAL_T2)
     archive = Damaged()
     try:
-        decisions = look(str(folder), archive, Steps()).decisions
+        decisions = route_study(str(folder), archive).decisions
     except NoUsableSeries:
         pytest.fail("the other series have roles")
     (undecided,) = [d for d in decisions if d.role is None]

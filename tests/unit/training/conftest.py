@@ -1,4 +1,4 @@
-"""Two painted phantoms for all, and recipes that fit in seconds."""
+"""Two rendered phantoms for all, and recipes that train in seconds."""
 
 from pathlib import Path
 
@@ -7,39 +7,44 @@ import pytest
 from worker.phantom.lesions import TRAINING
 from worker.training.data import TrainingData
 from worker.training.recipe import Recipe
-from worker.training.synthetic import PhantomSamples, join_samples, phantom_samples
+from worker.training.synthetic import (
+    PhantomSamples,
+    join_samples,
+    phantom_samples,
+    save_samples,
+)
 
 SEEDS = (3, 4)
 """One for each of two folds, and each shows every severity of every target."""
 
 
 @pytest.fixture(scope="session")
-def painted() -> PhantomSamples:
+def rendered() -> PhantomSamples:
     """What two phantoms give."""
     return join_samples(phantom_samples(seed, TRAINING) for seed in SEEDS)
 
 
 @pytest.fixture
-def phantoms_alone(painted, tmp_path: Path) -> TrainingData:
-    """Training data without a folder: the painted phantoms, kept as if they were painted here."""
+def phantoms_alone(rendered, tmp_path: Path) -> TrainingData:
+    """Training data without a folder: the rendered phantoms, kept as if they were rendered here."""
     cache = tmp_path / "cache"
     cache.mkdir()
-    painted.save(cache / f"phantoms-{SEEDS[0]}-{len(SEEDS)}.npz")
+    save_samples(rendered, cache / f"phantoms-{SEEDS[0]}-{len(SEEDS)}.npz")
     return TrainingData(None, cache)
 
 
 @pytest.fixture(scope="session")
 def recipe():
-    """Make a recipe of one tiny epoch on the painted phantoms, from nothing, unaugmented."""
+    """Make a recipe of one tiny epoch on the rendered phantoms, from scratch, unaugmented."""
 
     def make(network: str, **changes) -> Recipe:
+        graded = network.endswith("grades")
+        slices = 3 if network == "foraminal_grades" else 1
         values = {
             "network": network,
-            "architecture": {
-                "foraminal_grades": "grades_lite0_neighbours",
-                "axial_grades": "grades_lite0",
-            }.get(network, "heatmaps_lite0"),
-            "start": "nothing",
+            "architecture": "crop_classifier" if graded else "heatmap_pyramid",
+            "kwargs": {"slices": slices, "dropout": 0.0} if graded else {},
+            "start": "scratch",
             "folds": 2,
             "held_out": [0],
             "epochs": 1,
@@ -47,7 +52,6 @@ def recipe():
             "batch": 4,
             "rate": 3e-3,
             "decay": 0.8,
-            "dropout": 0.0,
             "first_phantom": SEEDS[0],
             "phantoms": len(SEEDS),
         }

@@ -5,12 +5,12 @@ import pytest
 
 from dicom_sr.findings import Condition, Level, Probabilities, Severity, Side, Target
 from worker.evaluation.predictions import GradePrediction
+from worker.models.card import PlattScaling
 from worker.training.calibration import (
     ABSTAINED,
-    NEUTRAL_BELIEF,
     abstention,
-    at_temperature,
-    fit_belief,
+    calibrated,
+    fit_platt_scaling,
     fit_temperature,
 )
 
@@ -52,13 +52,13 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
     rows = overconfident(temperature)
     found = fit_temperature(rows)
     assert found == pytest.approx(temperature, rel=0.08)
-    assert fit_temperature(at_temperature(rows, found)) == pytest.approx(1, rel=0.01)
+    assert fit_temperature(calibrated(rows, found)) == pytest.approx(1, rel=0.01)
 
 
 def test_temperature_one_changes_nothing() -> None:
     """Neither posteriors nor anything else of a row."""
     rows = overconfident(1.0, 50)
-    same = at_temperature(rows, 1.0)
+    same = calibrated(rows, 1.0)
     np.testing.assert_allclose(shares_of(same), shares_of(rows), atol=1e-9)
     assert [(r.file, r.target, r.truth) for r in same] == [
         (r.file, r.target, r.truth) for r in rows
@@ -69,7 +69,7 @@ def test_a_temperature_changes_how_sure_and_not_what() -> None:
     """Warmer is less sure, colder surer; the severity stays."""
     rows = overconfident(1.0, 200)
     plain = shares_of(rows)
-    warm, cold = (shares_of(at_temperature(rows, t)) for t in (2.0, 0.5))
+    warm, cold = (shares_of(calibrated(rows, t)) for t in (2.0, 0.5))
     np.testing.assert_array_equal(warm.argmax(axis=1), plain.argmax(axis=1))
     np.testing.assert_array_equal(cold.argmax(axis=1), plain.argmax(axis=1))
     assert (warm.max(axis=1) < plain.max(axis=1)).all()
@@ -80,7 +80,7 @@ def test_a_posterior_of_zero_bears_any_temperature() -> None:
     """What is impossible at 1 stays unlikely, and no NaN comes of it."""
     rows = graded(np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]), [0, 1])
     for temperature in (0.3, 1.0, 4.0):
-        shares = shares_of(at_temperature(rows, temperature))
+        shares = shares_of(calibrated(rows, temperature))
         assert np.isfinite(shares).all()
         assert shares[0, 0] > 0.99
     assert np.isfinite(fit_temperature(rows))
@@ -93,31 +93,31 @@ def test_abstention_gives_up_the_least_sure() -> None:
     sure = shares_of(rows).max(axis=1)
     assert (sure < below).mean() == pytest.approx(ABSTAINED, abs=0.003)
     assert 1 / 3 < below < np.median(sure)
-    assert abstention(at_temperature(rows, 3.0)) < below
+    assert abstention(calibrated(rows, 3.0)) < below
 
 
-def test_more_heat_is_more_belief() -> None:
+def test_a_higher_score_is_a_higher_probability() -> None:
     """Where hot points are right more often, the curve rises, and it tells the true chance."""
     rng = np.random.default_rng(1)
-    heats = rng.uniform(0.02, 0.98, 8000)
-    logit = np.log(heats / (1 - heats))
+    scores = rng.uniform(0.02, 0.98, 8000)
+    logit = np.log(scores / (1 - scores))
     chance = 1 / (1 + np.exp(-(0.8 * logit + 1.0)))
     errors = np.where(rng.random(8000) < chance, 0.01, 0.2)
-    slope, offset = fit_belief(heats, errors)
-    assert slope == pytest.approx(0.8, abs=0.1)
-    assert offset == pytest.approx(1.0, abs=0.1)
+    scaling = fit_platt_scaling(scores, errors)
+    assert scaling.slope == pytest.approx(0.8, abs=0.1)
+    assert scaling.offset == pytest.approx(1.0, abs=0.1)
 
 
-def test_extreme_heat_bears_a_logarithm() -> None:
-    """Heat of exactly 0 and 1 is heat, not infinity."""
-    heats, errors = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.5, 0.5, 0.01, 0.01])
-    slope, offset = fit_belief(heats, errors)
-    assert np.isfinite([slope, offset]).all()
-    assert slope > 0
+def test_extreme_scores_give_finite_numbers() -> None:
+    """Scores of exactly 0 and 1 are finite."""
+    scores, errors = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.5, 0.5, 0.01, 0.01])
+    scaling = fit_platt_scaling(scores, errors)
+    assert np.isfinite([scaling.slope, scaling.offset]).all()
+    assert scaling.slope > 0
 
 
 @pytest.mark.parametrize("errors", [[0.01, 0.02], [0.3, 0.4], []], ids=["all", "none", "nothing"])
-def test_belief_is_neutral_where_nothing_can_be_learnt(errors) -> None:
-    """All right, all wrong, or no point at all: the heat is believed as it is."""
-    heats = np.linspace(0.2, 0.8, len(errors))
-    assert fit_belief(heats, np.array(errors, dtype=np.float64)) == NEUTRAL_BELIEF
+def test_the_scaling_is_neutral_where_nothing_can_be_fitted(errors) -> None:
+    """All right, all wrong, or no point at all: the score is taken as it is."""
+    scores = np.linspace(0.2, 0.8, len(errors))
+    assert fit_platt_scaling(scores, np.array(errors, dtype=np.float64)) == PlattScaling()

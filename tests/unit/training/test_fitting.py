@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.training import module_for
 from worker.training.augment import Geometry, batch_of
 from worker.training.fitting import Run, fit
-from worker.training.members import module_of
 from worker.training.modules import GradeModule, PointModule
 from worker.training.recipe import Recipe
 from worker.training.samples import GradeSet, PointSet
@@ -26,33 +26,33 @@ def improves(recipe: Recipe, samples: PointSet | GradeSet, folder: Path) -> bool
     """Whether the loss of the plain crops, by the averaged network, falls by a fifth."""
     torch.manual_seed(0)
     run = Run(folder, EPOCHS, DRAWN, batch=10, device="cpu", progress=False)
-    fit(module_of(recipe), samples, samples, run)
+    fit(module_for(recipe), samples, samples, run)
     found = losses(folder)
     assert len(found) == EPOCHS
     return found[-1] < found[0] * 0.8
 
 
 @pytest.mark.slow
-def test_a_detector_learns(painted, recipe, tmp_path: Path) -> None:
+def test_a_detector_learns(rendered, recipe, tmp_path: Path) -> None:
     """The heatmap loss falls within a minute."""
     moved = Geometry(shift_px=(8, 8), mirror=True)
-    assert improves(recipe("axial_points", geometry=moved), painted.axial_points, tmp_path)
+    assert improves(recipe("axial_points", geometry=moved), rendered["axial_points"], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_a_grader_learns(painted, recipe, tmp_path: Path, mixup: float) -> None:
+def test_a_grader_learns(rendered, recipe, tmp_path: Path, mixup: float) -> None:
     """The grading loss falls within a minute, of whole crops and of mixed ones."""
     moved = Geometry(shift_px=(2, 2))
     tiny = recipe("foraminal_grades", geometry=moved, mixup=mixup)
-    assert improves(tiny, painted.foraminal_grades, tmp_path)
+    assert improves(tiny, rendered["foraminal_grades"], tmp_path)
 
 
-def test_mixup_feeds_mixed_crops_and_both_labels(painted, recipe, monkeypatch) -> None:
+def test_mixup_feeds_mixed_crops_and_both_labels(rendered, recipe, monkeypatch) -> None:
     """What reaches the network lies between two standardised crops, and both are asked for."""
     from worker.training import modules
 
-    module = module_of(recipe("foraminal_grades", mixup=0.4, intensity=QUIET))
+    module = module_for(recipe("foraminal_grades", mixup=0.4, intensity=QUIET))
     assert isinstance(module, GradeModule)
     seen = {}
 
@@ -67,7 +67,7 @@ def test_mixup_feeds_mixed_crops_and_both_labels(painted, recipe, monkeypatch) -
     monkeypatch.setattr(modules, "mixed_loss", loss)
     monkeypatch.setattr(module.network, "classify", classify)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
-    some = painted.foraminal_grades
+    some = rendered["foraminal_grades"]
     images, labels = (torch.from_numpy(a[:8]) for a in (some.images, some.labels))
     torch.manual_seed(3)
     module.training_step((images, labels))
@@ -86,10 +86,10 @@ def test_mixup_feeds_mixed_crops_and_both_labels(painted, recipe, monkeypatch) -
 QUIET = {"gamma": 1.0, "shading": 0.0, "softness": 0.0, "noise": 0.0}
 
 
-def test_what_ships_is_the_average(painted, recipe, tmp_path: Path) -> None:
+def test_what_ships_is_the_average(rendered, recipe, tmp_path: Path) -> None:
     """After a run the averaged weights lie between their start and the network's own."""
     tiny = recipe("foraminal_grades", decay=0.9)
-    module, some = module_of(tiny), painted.foraminal_grades
+    module, some = module_for(tiny), rendered["foraminal_grades"]
     before = module.network.head.weight.detach().clone()
     network = fit(module, some, some, Run(tmp_path, 1, 16, 4, device="cpu", progress=False))
     assert network is module.average.module
@@ -97,9 +97,9 @@ def test_what_ships_is_the_average(painted, recipe, tmp_path: Path) -> None:
     assert 0 < (average - before).norm() < (after - before).norm()
 
 
-def test_early_stopping_ends_a_run(painted, recipe, tmp_path: Path) -> None:
+def test_early_stopping_ends_a_run(rendered, recipe, tmp_path: Path) -> None:
     """Without a better loss for `patience` epochs, the rest is not run."""
-    module, some = module_of(recipe("foraminal_grades")), painted.foraminal_grades
+    module, some = module_for(recipe("foraminal_grades")), rendered["foraminal_grades"]
     # An average that never moves validates alike after every epoch.
     module.on_train_batch_end = lambda *_: None
     run = Run(tmp_path, 12, 4, batch=4, device="cpu", patience=2, progress=False)
@@ -109,9 +109,9 @@ def test_early_stopping_ends_a_run(painted, recipe, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_share_a_run(painted, recipe, tmp_path: Path) -> None:
+def test_two_devices_share_a_run(rendered, recipe, tmp_path: Path) -> None:
     """Two processes fit one network, and its average comes back to the caller."""
-    module, some = module_of(recipe("foraminal_grades")), painted.foraminal_grades
+    module, some = module_for(recipe("foraminal_grades")), rendered["foraminal_grades"]
     before = module.average.module.head.weight.detach().clone()
     run = Run(tmp_path, 1, 16, batch=4, device="cpu", devices=2, progress=False)
     network = fit(module, some, some, run)
@@ -121,27 +121,27 @@ def test_two_devices_share_a_run(painted, recipe, tmp_path: Path) -> None:
     assert (tmp_path / "last.ckpt").is_file()
 
 
-def test_an_epoch_of_less_than_a_batch_has_one(painted, recipe, tmp_path: Path) -> None:
+def test_an_epoch_of_less_than_a_batch_has_one(rendered, recipe, tmp_path: Path) -> None:
     """A few samples are few, not none."""
-    module, some = module_of(recipe("foraminal_grades")), painted.foraminal_grades
+    module, some = module_for(recipe("foraminal_grades")), rendered["foraminal_grades"]
     fit(module, some, some, Run(tmp_path, 1, 3, batch=64, device="cpu", progress=False))
     assert module.trainer.global_step == 1
 
 
 @pytest.mark.parametrize("empty", ["training", "validation"])
-def test_an_empty_fold_is_refused_before_training(painted, recipe, tmp_path, empty) -> None:
+def test_an_empty_fold_is_refused_before_training(rendered, recipe, tmp_path, empty) -> None:
     """A fold without samples is a clear error, not a crash in the middle."""
-    some = painted.axial_grades
+    some = rendered["axial_grades"]
     sets = {"training": some, "validation": some, empty: some.where(lambda _: False)}
-    module = module_of(recipe("axial_grades"))
+    module = module_for(recipe("axial_grades"))
     run = Run(tmp_path, 1, 4, batch=4, device="cpu", progress=False)
     with pytest.raises(ValueError, match="without samples"):
         fit(module, sets["training"], sets["validation"], run)
 
 
-def test_a_detector_validates_by_its_average(painted, recipe, tmp_path: Path) -> None:
+def test_a_detector_validates_by_its_average(rendered, recipe, tmp_path: Path) -> None:
     """Loss, error and share of near points are logged after an epoch."""
-    module, some = module_of(recipe("axial_points")), painted.axial_points
+    module, some = module_for(recipe("axial_points")), rendered["axial_points"]
     assert isinstance(module, PointModule)
     fit(module, some, some, Run(tmp_path, 1, 4, batch=4, device="cpu", progress=False))
     header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")

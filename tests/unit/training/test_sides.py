@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from dicom_sr.findings import Level, Severity, Side
+from tests.support.training import SPECS, module_for
 from worker.datasets.axial import AxialRow
-from worker.localise.windows import AXIAL_POINTS, AxialPoint
+from worker.localise.heatmaps.windows import AXIAL_POINTS, AxialPoint
 from worker.training import modules
-from worker.training.members import MIRROR, module_of
 from worker.training.real import axial_grades, canal_points
 from worker.training.samples import PRESENT, UNKNOWN
 
@@ -51,7 +51,7 @@ def test_labels_keep_the_order_canal_left_right(row: AxialRow) -> None:
 
 def test_a_mirrored_crop_trains_the_left_head_with_the_right_label(recipe) -> None:
     """The one sided head learns what now lies where the left recess was."""
-    module = module_of(recipe("axial_grades", geometry={"mirror": True}))
+    module = module_for(recipe("axial_grades", geometry={"mirror": True}))
     labels = torch.tensor([[0, 2, 1], [0, 2, 1]])
     seen = module._labels(labels, torch.tensor([False, True]))
     assert seen.tolist() == [[0, 2], [0, 1]]
@@ -59,11 +59,15 @@ def test_a_mirrored_crop_trains_the_left_head_with_the_right_label(recipe) -> No
 
 def test_mirroring_swaps_the_recesses_and_keeps_the_canal(recipe) -> None:
     """The detector's points change sides in a mirrored crop, by name and by number."""
-    assert MIRROR[AxialPoint.LEFT_RECESS] is AxialPoint.RIGHT_RECESS
-    assert MIRROR[AxialPoint.RIGHT_RECESS] is AxialPoint.LEFT_RECESS
-    assert MIRROR[AxialPoint.CANAL] is AxialPoint.CANAL
-    numbers = module_of(recipe("axial_points")).mirrored_points
-    assert [AXIAL_POINTS[n] for n in numbers] == [MIRROR[point] for point in AXIAL_POINTS]
+    mirror = SPECS["axial_points"].mirror
+    assert mirror == {
+        AxialPoint.LEFT_RECESS: AxialPoint.RIGHT_RECESS,
+        AxialPoint.RIGHT_RECESS: AxialPoint.LEFT_RECESS,
+    }
+    module = module_for(recipe("axial_points"))
+    assert [AXIAL_POINTS[n] for n in module.columns] == list(AXIAL_POINTS)
+    swapped = [mirror.get(point, point) for point in AXIAL_POINTS]
+    assert [AXIAL_POINTS[n] for n in module.mirrored_columns] == swapped
 
 
 def test_a_mirrored_batch_teaches_the_recesses_where_they_now_lie(recipe, monkeypatch) -> None:
@@ -75,7 +79,7 @@ def test_a_mirrored_batch_teaches_the_recesses_where_they_now_lie(recipe, monkey
         points[0, n] = torch.tensor([column[point], 48.0])
     states = torch.ones(1, len(AXIAL_POINTS), dtype=torch.int8)
     states[0, AXIAL_POINTS.index(AxialPoint.RIGHT_RECESS)] = UNKNOWN
-    module, asked = module_of(recipe("axial_points", geometry={"mirror": True})), []
+    module, asked = module_for(recipe("axial_points", geometry={"mirror": True})), []
 
     def loss(_logits, where, states):
         asked.append((where[0, :, 0].tolist(), states[0].tolist()))

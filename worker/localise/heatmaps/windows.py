@@ -1,18 +1,23 @@
-"""What part of a slice each detector sees, and the names of the points it draws."""
+"""What part of a slice each network sees, and the names of the points that it draws."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from dicom_sr.findings import Level
 from worker.domain.crop import Grid, Window
+from worker.models.seam import IMAGENET, NetworkKind, NetworkSpec
+
+SAGITTAL: Final = "sagittal_points"
+"""The network that draws discs, canal and foramina on sagittal slices."""
+AXIAL: Final = "axial_points"
+"""The network that draws canal and recesses on axial slices."""
 
 SAGITTAL_SHAPE: Final = (256, 256)
 AXIAL_SHAPE: Final = (96, 128)
-AXIAL_WIDTH_MM: Final = 64.0
-AXIAL_SPANS: Final = 3.44
-"""Width of the axial detector's window in recess spans, where there are no millimetres."""
 
 
 class Structure(StrEnum):
@@ -23,13 +28,10 @@ class Structure(StrEnum):
     FORAMEN = "foramen"
 
 
-OFFSET_MM: Final = (-5.0, 5.0)
-"""Where a foramen lies from the canal's middle at its disc: (to the back, to the head)."""
-
 SAGITTAL_POINTS: Final[tuple[tuple[Structure, Level], ...]] = tuple(
     (structure, level) for structure in Structure for level in Level
 )
-"""The heatmaps of the sagittal detector, in order."""
+"""The heatmaps of the sagittal network, in order."""
 
 
 class AxialPoint(StrEnum):
@@ -41,11 +43,34 @@ class AxialPoint(StrEnum):
 
 
 AXIAL_POINTS: Final[tuple[AxialPoint, ...]] = tuple(AxialPoint)
-"""The heatmaps of the axial detector, in order."""
+"""The heatmaps of the axial network, in order."""
+
+NETWORKS: Final[Mapping[str, NetworkSpec]] = MappingProxyType(
+    {
+        SAGITTAL: NetworkSpec(
+            NetworkKind.POINTS,
+            heads=tuple(f"{structure} {level}" for structure, level in SAGITTAL_POINTS),
+            input_shape=(1, *SAGITTAL_SHAPE),
+            samples=SAGITTAL,
+            start=IMAGENET,
+        ),
+        AXIAL: NetworkSpec(
+            NetworkKind.POINTS,
+            heads=AXIAL_POINTS,
+            input_shape=(1, *AXIAL_SHAPE),
+            samples=AXIAL,
+            start=IMAGENET,
+            mirror={
+                AxialPoint.LEFT_RECESS: AxialPoint.RIGHT_RECESS,
+                AxialPoint.RIGHT_RECESS: AxialPoint.LEFT_RECESS,
+            },
+        ),
+    }
+)
 
 
 def channels(structure: Structure) -> slice:
-    """The heatmaps of one structure among those of the sagittal detector."""
+    """The heatmaps of one structure among those of the sagittal network."""
     first = SAGITTAL_POINTS.index((structure, Level.L1_L2))
     return slice(first, first + len(Level))
 
@@ -57,7 +82,7 @@ def whole_window(rows: int, columns: int, grid: Grid) -> Window:
 
 
 def canal_window(column: float, row: float, width: float, grid: Grid) -> Window:
-    """The window in which the canal is looked for on an axial slice, around a first guess.
+    """The window in which the canal is searched on an axial slice, around a first guess.
 
     `width` is in the grid's unit.
     """
