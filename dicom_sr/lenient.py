@@ -115,7 +115,7 @@ def _listed(value: object) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One content item (PS3.3 C.17.3) and its place in the tree: `1.10.2`, the root is `1`."""
+    """One content item (PS3.3 C.17.3) and its place in the tree: `1.11.2`, the root is `1`."""
 
     dataset: Dataset
     place: str = "1"

@@ -69,7 +69,9 @@ def good() -> tuple[bytes, tuple[Dataset, ...]]:
         for target in TARGETS
     ]
     report = Report("1.2.3", BundleIdentity("b", "1", "ab", "2.25.1"), tuple(findings))
-    sr = write(report, [classic, enhanced], software_version="1", fingerprint="f")
+    sr = write(
+        report, [classic, enhanced], software_version="1", pipeline_version=1, fingerprint="f"
+    )
     file = BytesIO()
     dcmwrite(file, sr, enforce_file_format=True)
     return file.getvalue(), (classic, enhanced)
