@@ -8,6 +8,7 @@ from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_sr import codes
+from dicom_sr.attributes import UNREADABLE, items, text
 from dicom_sr.content import label
 from dicom_sr.document import bundle_of
 from dicom_sr.errors import ReportError
@@ -21,7 +22,6 @@ from dicom_sr.findings import (
     Target,
 )
 from dicom_sr.items import child, children, fraction_of, point_of, value_code
-from dicom_sr.lenient import UNREADABLE, items, text
 from dicom_sr.targets import FIRST_TARGET_SET, targets_of
 from dicom_sr.uids import CODING_SCHEME_UID
 

@@ -9,10 +9,10 @@ from typing import Final
 from pydicom import Dataset
 
 from dicom_sr import document, uids
+from dicom_sr.attributes import numbers
 from dicom_sr.content import tree
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, Report
-from dicom_sr.lenient import numbers
 from dicom_sr.sources import Sources, check_uids
 
 _LONG_STRING: Final = re.compile(r"(?! )[ -\[\]-}]{1,64}(?<! )")

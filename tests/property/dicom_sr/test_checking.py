@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom import DataElement, Dataset, config, dcmread, dcmwrite
 from pydicom.sequence import Sequence
 
+from dicom_sr.attributes import UNREADABLE
 from dicom_sr.checking import Problem, check
 from dicom_sr.findings import (
     TARGETS,
@@ -25,7 +26,6 @@ from dicom_sr.findings import (
     Probabilities,
     Report,
 )
-from dicom_sr.lenient import UNREADABLE
 from dicom_sr.outline import outline
 from dicom_sr.writer import write
 from tests.support.report_strategies import NAMES, Written, image, many, written
