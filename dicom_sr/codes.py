@@ -57,6 +57,7 @@ COMMENT: Final = Code("121106", "DCM", "Comment")
 PERCENT: Final = Code("%", "UCUM", "Percent")
 PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")
 NOT_ASSESSED: Final = _private("NA", "Not assessed because")
+TARGET_SET: Final = _private("TARGET_SET", "Target set")
 
 # --- the nouns
 LEVELS: Final[Mapping[Level, Code]] = {

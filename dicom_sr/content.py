@@ -3,6 +3,7 @@
     CONTAINER Imaging Measurement Report                        TID 1500
       language, device observer, procedure reported
       TEXT      Comment: research use, how levels were counted
+      TEXT      Target set: the name of the set of targets
       CONTAINER Imaging Measurements
         CONTAINER Measurement Group                             TID 1501
           tracking identifier and UID, finding, site and side, algorithm
@@ -55,6 +56,7 @@ def tree(report: Report, sources: Sources, sr_instance_uid: str) -> ContentItem:
         *_device_observer(report.bundle),
         items.code(codes.PROCEDURE_REPORTED, codes.MRI, MODIFIER),
         items.text(codes.COMMENT, NOTICE, CONTAINS),
+        items.text(codes.TARGET_SET, report.target_set, CONTAINS),
         # Without groups the container stays, with a word in it: OHIF looks for the container
         # and highdicom for its content, both without asking whether there is one.
         items.container(codes.IMAGING_MEASUREMENTS, groups or [_nothing_graded()]),

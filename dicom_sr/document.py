@@ -19,10 +19,10 @@ from pydicom.filewriter import write_data_element
 from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from dicom_sr import codes, uids
+from dicom_sr.attributes import UNREADABLE
 from dicom_sr.content import MANUFACTURER
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity
-from dicom_sr.lenient import UNREADABLE
 from dicom_sr.sources import Sources
 
 FIRST_SERIES_NUMBER: Final = 9000

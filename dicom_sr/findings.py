@@ -1,54 +1,50 @@
-"""The published language: what a lumbar report says, independent of how it is stored.
+"""The content of a lumbar report, independent of how it is stored.
 
-A `Report` is canonical by construction: its 25 findings stand in the order of
-`TARGETS`, pixel coordinates are rounded to 1/64 (exact in the float32 that DICOM
-SCOORD stores) and probabilities to 1e-6, so that equality means something after a
-round trip through a Structured Report.
+A `Report` is canonical by construction: its findings stand in the order of its target
+set, pixel coordinates are rounded to 1/64 (exact in the float32 that DICOM SCOORD
+stores) and probabilities to 1e-6. A report that is written as a Structured Report and
+read back is therefore equal to the original.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import assert_never
 
+from dicom_sr.reasons import NotAssessedReason
+from dicom_sr.targets import (
+    CURRENT_TARGET_SET,
+    TARGET_SETS,
+    TARGETS,
+    Condition,
+    Level,
+    Side,
+    Target,
+    targets_of,
+)
 
-class Level(StrEnum):
-    """A lumbar intervertebral disc level, named by the vertebrae above and below."""
-
-    L1_L2 = "L1/L2"
-    L2_L3 = "L2/L3"
-    L3_L4 = "L3/L4"
-    L4_L5 = "L4/L5"
-    L5_S1 = "L5/S1"
-
-
-class Side(StrEnum):
-    """The patient's side (laterality), never the viewer's."""
-
-    LEFT = "left"
-    RIGHT = "right"
-
-
-class Condition(StrEnum):
-    """What is graded."""
-
-    SPINAL_CANAL_STENOSIS = "spinal_canal_stenosis"
-    NEURAL_FORAMINAL_NARROWING = "neural_foraminal_narrowing"
-    SUBARTICULAR_STENOSIS = "subarticular_stenosis"
-
-    @property
-    def sides(self) -> tuple[Side | None, ...]:
-        """The sides this condition is graded on; the canal has none."""
-        if self is Condition.SPINAL_CANAL_STENOSIS:
-            return (None,)
-        return (Side.LEFT, Side.RIGHT)
-
-    @property
-    def label(self) -> str:
-        """The condition as a radiologist writes it, in lower case."""
-        return self.value.replace("_", " ")
+__all__ = [
+    "CURRENT_TARGET_SET",
+    "TARGETS",
+    "TARGET_SETS",
+    "BundleIdentity",
+    "Condition",
+    "Finding",
+    "Graded",
+    "ImagePoint",
+    "ImageReference",
+    "Level",
+    "NotAssessed",
+    "NotAssessedReason",
+    "Probabilities",
+    "Report",
+    "Severity",
+    "Side",
+    "Target",
+    "targets_of",
+]
 
 
 class Severity(StrEnum):
@@ -60,92 +56,21 @@ class Severity(StrEnum):
 
     @property
     def label(self) -> str:
-        """The grade as people read it."""
-        return {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}[self]
+        """The grade as reports print it."""
+        match self:
+            case Severity.NORMAL_MILD:
+                return "Normal/Mild"
+            case Severity.MODERATE:
+                return "Moderate"
+            case Severity.SEVERE:
+                return "Severe"
+            case _:
+                assert_never(self)
 
     @property
     def rank(self) -> int:
         """0 for Normal/Mild, 1 for Moderate, 2 for Severe."""
         return list(Severity).index(self)
-
-
-class NotAssessedReason(StrEnum):
-    """Why a target has no grade; the value is the stable code, `label` is for people."""
-
-    NO_SAGITTAL_T1 = "no_sagittal_t1"
-    NO_SAGITTAL_T2 = "no_sagittal_t2"
-    NO_AXIAL_T2 = "no_axial_t2"
-    LEVEL_NOT_FOUND = "level_not_found"
-    FORAMEN_NOT_FOUND = "foramen_not_found"
-    CANAL_NOT_FOUND = "canal_not_found"
-    NO_AXIAL_SLICE = "no_axial_slice"
-    OUTSIDE_IMAGE = "outside_image"
-    NOT_SAME_SPACE = "not_same_space"
-    UNCERTAIN = "uncertain"
-    UNDER_AGE = "under_age"
-    NOT_LUMBAR = "not_lumbar"
-    TOO_FEW_LEVELS = "too_few_levels"
-    TRANSITIONAL_ANATOMY = "transitional_anatomy"
-    METAL_ARTEFACT = "metal_artefact"
-
-    @property
-    def label(self) -> str:
-        """The reason as people read it."""
-        return _REASON_WORDS[self]
-
-
-_REASON_WORDS: Final = {
-    NotAssessedReason.NO_SAGITTAL_T1: "no sagittal T1",
-    NotAssessedReason.NO_SAGITTAL_T2: "no sagittal T2",
-    NotAssessedReason.NO_AXIAL_T2: "no axial T2",
-    NotAssessedReason.LEVEL_NOT_FOUND: "the disc level was not found",
-    NotAssessedReason.FORAMEN_NOT_FOUND: "the foramen was not found",
-    NotAssessedReason.CANAL_NOT_FOUND: "the canal was not found on the axial slice",
-    NotAssessedReason.NO_AXIAL_SLICE: "no axial slice within 5 mm of the disc",
-    NotAssessedReason.OUTSIDE_IMAGE: "the target lies outside the image",
-    NotAssessedReason.NOT_SAME_SPACE: "the series do not share a patient space",
-    NotAssessedReason.UNCERTAIN: "the models are too unsure",
-    NotAssessedReason.UNDER_AGE: "the patient is under the minimum age",
-    NotAssessedReason.NOT_LUMBAR: "the images do not show a whole lumbar spine",
-    NotAssessedReason.TOO_FEW_LEVELS: "too few disc levels were found to number them",
-    NotAssessedReason.TRANSITIONAL_ANATOMY: (
-        "transitional anatomy suspected: level numbering is in doubt"
-    ),
-    NotAssessedReason.METAL_ARTEFACT: "metal artefact suspected",
-}
-
-
-@dataclass(frozen=True, order=True)
-class Target:
-    """One of the 25 things that a report grades."""
-
-    condition: Condition
-    level: Level
-    side: Side | None = None
-
-    def __post_init__(self) -> None:
-        if self.side not in self.condition.sides:
-            raise ValueError(f"{self.condition.label} at {self.level} has no side {self.side!r}")
-
-    def __str__(self) -> str:
-        """The label drawn beside the point, such as `L4/L5 left subarticular stenosis`."""
-        return " ".join(filter(None, (self.level, self.side, self.condition.label)))
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """Read back what `str(target)` writes; raise ValueError naming the text otherwise."""
-        for target in TARGETS:
-            if str(target) == text.strip():
-                return target
-        raise ValueError(f"unknown target {text!r}; write for example {TARGETS[-2]!s}")
-
-
-TARGETS: Final[tuple[Target, ...]] = tuple(
-    Target(condition, level, side)
-    for condition in Condition
-    for side in condition.sides
-    for level in Level
-)
 
 
 @dataclass(frozen=True)
@@ -180,7 +105,10 @@ class ImagePoint:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Calibrated class probabilities; they sum to one and are kept to 1e-6."""
+    """Calibrated class probabilities in full precision.
+
+    Raises ValueError when one lies outside of 0..1 or they do not sum to one.
+    """
 
     normal_mild: float
     moderate: float
@@ -192,12 +120,13 @@ class Probabilities:
             raise ValueError(f"probabilities must lie in 0..1, not {values}")
         if abs(sum(values) - 1) > 1e-4:
             raise ValueError(f"probabilities must sum to 1, not {sum(values)}")
+
+    def rounded(self) -> Probabilities:
+        """The canonical form that reports store: each in 0..1, rounded to 1e-6, sum exactly one."""
         # Rounding two and taking the third as the rest keeps the sum exact; rounding the
         # rest once more makes the rule idempotent, so a report read back is equal.
-        severe, moderate = (round(min(max(v, 0.0), 1.0), 6) for v in (values[2], values[1]))
-        object.__setattr__(self, "severe", severe)
-        object.__setattr__(self, "moderate", moderate)
-        object.__setattr__(self, "normal_mild", max(0.0, round(1 - severe - moderate, 6)))
+        severe, moderate = (round(min(max(v, 0.0), 1.0), 6) for v in (self.severe, self.moderate))
+        return Probabilities(max(0.0, round(1 - severe - moderate, 6)), moderate, severe)
 
     @property
     def severity(self) -> Severity:
@@ -213,9 +142,9 @@ class Probabilities:
 class Graded:
     """A target with its grade, the point that shows it and the image it was graded on.
 
-    `confidence` is the probability of the reported severity times the confidence in the
-    level; `graded_on` may differ from the point's image: the canal's point lies on
-    sagittal T2 while the axial slice was graded.
+    `probabilities` and `confidence` are rounded to 1e-6. `confidence` is the probability
+    of the reported severity times the confidence in the level; `graded_on` may differ from
+    the point's image: the canal's point lies on sagittal T2 while the axial slice was graded.
     """
 
     target: Target
@@ -228,6 +157,7 @@ class Graded:
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"confidence of {self.target} must lie in 0..1: {self.confidence}")
         object.__setattr__(self, "confidence", round(self.confidence, 6))
+        object.__setattr__(self, "probabilities", self.probabilities.rounded())
 
     @property
     def severity(self) -> Severity:
@@ -235,12 +165,12 @@ class Graded:
         return self.probabilities.severity
 
     def agrees_with(self, other: Graded, within: float, within_px: float) -> bool:
-        """Whether both say the same of the same target; see `Report.agrees_with`."""
-        ours, theirs = self.probabilities, other.probabilities
+        """Whether both give the same finding for the same target; see `Report.agrees_with`."""
+        mine, others = self.probabilities, other.probabilities
         return (
             (self.target, self.graded_on, self.point.image)
             == (other.target, other.graded_on, other.point.image)
-            and all(abs(ours.of(s) - theirs.of(s)) <= within for s in Severity)
+            and all(abs(mine.of(s) - others.of(s)) <= within for s in Severity)
             and abs(self.confidence - other.confidence) <= within
             and abs(self.point.column - other.point.column) <= within_px
             and abs(self.point.row - other.point.row) <= within_px
@@ -270,51 +200,58 @@ class BundleIdentity:
 
 @dataclass(frozen=True)
 class Report:
-    """What is said about one study: 25 findings in the order of `TARGETS`.
+    """The findings of one study: one for each target of `target_set`, in the order of the set.
 
-    Raises ValueError when a target is missing or named twice.
+    Raises ValueError when the set is unknown, or a target of it is missing, repeated or foreign.
     """
 
     study_instance_uid: str
     bundle: BundleIdentity
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...]
+    target_set: str = CURRENT_TARGET_SET
 
     def __post_init__(self) -> None:
+        targets = targets_of(self.target_set)
         by_target = {finding.target: finding for finding in self.findings}
-        if len(by_target) != len(self.findings) or set(by_target) != set(TARGETS):
-            raise ValueError("a report holds each of the 25 targets exactly once")
-        object.__setattr__(self, "findings", tuple(by_target[t] for t in TARGETS))
+        if len(by_target) != len(self.findings) or set(by_target) != set(targets):
+            raise ValueError(
+                f"a report holds each of the {len(targets)} targets of {self.target_set} "
+                "exactly once"
+            )
+        object.__setattr__(self, "findings", tuple(by_target[t] for t in targets))
 
     def __getitem__(self, target: Target) -> Finding:
-        """The finding of one target."""
-        return self.findings[TARGETS.index(target)]
+        """The finding of one target of the report's set."""
+        return self.findings[targets_of(self.target_set).index(target)]
 
     @property
     def graded(self) -> tuple[Graded, ...]:
-        """The findings that carry a grade, in the order of `TARGETS`."""
+        """The graded findings, in the order of the set."""
         return tuple(f for f in self.findings if isinstance(f, Graded))
 
     @property
     def not_assessed(self) -> tuple[NotAssessed, ...]:
-        """The findings that carry none, in the order of `TARGETS`."""
+        """The findings without a grade, in the order of the set."""
         return tuple(f for f in self.findings if isinstance(f, NotAssessed))
 
     def agrees_with(self, other: Report, *, within: float = 1e-3, within_px: float = 1.0) -> bool:
-        """Whether both say the same, but for what another machine's arithmetic may change.
+        """Whether both give the same findings, up to differences in floating-point arithmetic.
 
-        The same models, the same targets graded on the same images, the same reasons for the
-        others; probabilities and confidences within `within`, points within `within_px`.
+        Equal are the study, the target set, the models, the images of each graded target and
+        the reason of each other target; probabilities and confidences differ by at most
+        `within`, points by at most `within_px` pixels.
         """
         return (
             self.study_instance_uid == other.study_instance_uid
+            and self.target_set == other.target_set
             and self.bundle == other.bundle
             and all(
-                ours == theirs
+                mine == others
                 or (
-                    isinstance(ours, Graded)
-                    and isinstance(theirs, Graded)
-                    and ours.agrees_with(theirs, within, within_px)
+                    isinstance(mine, Graded)
+                    and isinstance(others, Graded)
+                    and mine.agrees_with(others, within, within_px)
                 )
-                for ours, theirs in zip(self.findings, other.findings, strict=True)
+                for mine, others in zip(self.findings, other.findings, strict=True)
             )
         )

@@ -7,7 +7,8 @@ from typing import Final
 
 from pydicom import Dataset
 
-from dicom_sr.lenient import Node, code, items, numbers, text
+from dicom_sr.attributes import code, items, numbers, text
+from dicom_sr.nodes import Node
 
 _TEXTS: Final = {
     "TEXT": "TextValue",

@@ -8,6 +8,7 @@ from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_sr import codes
+from dicom_sr.attributes import UNREADABLE, items, text
 from dicom_sr.content import label
 from dicom_sr.document import bundle_of
 from dicom_sr.errors import ReportError
@@ -21,7 +22,7 @@ from dicom_sr.findings import (
     Target,
 )
 from dicom_sr.items import child, children, fraction_of, point_of, value_code
-from dicom_sr.lenient import UNREADABLE, items, text
+from dicom_sr.targets import FIRST_TARGET_SET, targets_of
 from dicom_sr.uids import CODING_SCHEME_UID
 
 
@@ -70,7 +71,20 @@ def _report(dataset: Dataset) -> Report:
         study_instance_uid=str(dataset.StudyInstanceUID),
         bundle=bundle_of(dataset),
         findings=(*graded, *not_assessed),
+        target_set=_target_set(dataset),
     )
+
+
+def _target_set(dataset: Dataset) -> str:
+    """The name of the target set; reports written before sets had names have the first one."""
+    if not any(children(dataset, codes.TARGET_SET, "TEXT")):
+        return FIRST_TARGET_SET
+    name = str(child(dataset, codes.TARGET_SET, "TEXT").TextValue)
+    try:
+        targets_of(name)
+    except ValueError as error:
+        raise ReportError(str(error)) from None
+    return name
 
 
 def _graded(group: Dataset, series_of: Mapping[str, str]) -> Graded:

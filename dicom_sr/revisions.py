@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydicom import Dataset
 
-from dicom_sr.lenient import numbers, references, text
+from dicom_sr.attributes import numbers, references, text
 from dicom_sr.reader import is_lumbar_report
 
 

@@ -41,17 +41,23 @@ def fingerprint(images: Iterable[ImageReference], decisions: Iterable[str] = ())
     return _digest([*uids, *sorted(set(decisions))]).hex()
 
 
-def sr_instance_uid(study_uid: str, fingerprint: str, bundle_sha256: str) -> str:
-    """The SOP Instance UID of the SR that this bundle writes about these images."""
-    return derived_uid("sr-instance", study_uid, fingerprint, bundle_sha256)
+def sr_instance_uid(
+    study_uid: str, fingerprint: str, bundle_sha256: str, pipeline_version: int
+) -> str:
+    """The SOP Instance UID of the SR about these images, by this bundle and pipeline version."""
+    parts = (study_uid, fingerprint, bundle_sha256, str(pipeline_version))
+    return derived_uid("sr-instance", *parts)
 
 
-def sr_series_uid(study_uid: str, fingerprint: str, bundle_sha256: str) -> str:
-    """The Series Instance UID of that SR: a series of its own for every run.
+def sr_series_uid(
+    study_uid: str, fingerprint: str, bundle_sha256: str, pipeline_version: int
+) -> str:
+    """The Series Instance UID of that SR; every SR has a series of its own.
 
-    Viewers show only the newest instance of an SR series and append their own to it.
+    Viewers show only the newest instance of an SR series and append their own SRs to it.
     """
-    return derived_uid("sr-series", study_uid, fingerprint, bundle_sha256)
+    parts = (study_uid, fingerprint, bundle_sha256, str(pipeline_version))
+    return derived_uid("sr-series", *parts)
 
 
 def tracking_uid(sr_instance_uid: str, target: Target) -> str:

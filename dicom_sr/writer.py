@@ -9,10 +9,10 @@ from typing import Final
 from pydicom import Dataset
 
 from dicom_sr import document, uids
+from dicom_sr.attributes import numbers
 from dicom_sr.content import tree
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, Report
-from dicom_sr.lenient import numbers
 from dicom_sr.sources import Sources, check_uids
 
 _LONG_STRING: Final = re.compile(r"(?! )[ -\[\]-}]{1,64}(?<! )")
@@ -28,13 +28,15 @@ def write(
     sources: Sequence[Dataset],
     *,
     software_version: str,
+    pipeline_version: int,
     fingerprint: str,
     predecessor: Dataset | None = None,
 ) -> Dataset:
     """The report as a Comprehensive SR, TID 1500, Explicit VR Little Endian (PS3.3 A.35.3).
 
     `sources` are the headers of every image of the routed series, in any order;
-    `fingerprint` is `uids.fingerprint` of these images; `predecessor` is the SR about the
+    `fingerprint` is `uids.fingerprint` of these images; `pipeline_version` is the version of
+    the code that made the report and is part of the UIDs; `predecessor` is the SR about the
     same study that this one revises. The same arguments give the same bytes.
 
     Raises ReportError, naming the finding, when a finding refers to an image that is not
@@ -45,20 +47,20 @@ def write(
     images.check(report)
     _check_texts(report.bundle, software_version)
 
-    names = (report.study_instance_uid, fingerprint, report.bundle.sha256)
-    instance_uid = uids.sr_instance_uid(*names)
+    identity = (report.study_instance_uid, fingerprint, report.bundle.sha256, pipeline_version)
+    instance_uid = uids.sr_instance_uid(*identity)
     if predecessor is not None:
         check_uids(predecessor)
         if predecessor.SOPInstanceUID == instance_uid:
             raise ReportError(
-                "this report says what its predecessor says; there is nothing to revise"
+                "the predecessor is this report itself: same images, models and pipeline version"
             )
 
     sr = document.patient_and_study(images)
     series = document.sr_series(
         images,
         instance_uid=instance_uid,
-        series_uid=uids.sr_series_uid(*names),
+        series_uid=uids.sr_series_uid(*identity),
         version=software_version,
         number=_series_number(predecessor),
     )

@@ -12,10 +12,10 @@ from typing import Final
 
 from pydicom import Dataset
 
+from dicom_sr.attributes import text
 from dicom_sr.checking import header, images, tree
 from dicom_sr.checking.subject import Problem, Subject, error
 from dicom_sr.errors import ReportError
-from dicom_sr.lenient import text
 from dicom_sr.reader import is_lumbar_report, read
 
 __all__ = ["RULES", "Problem", "check"]

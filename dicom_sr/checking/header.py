@@ -10,8 +10,8 @@ from pydicom.charset import python_encoding
 from pydicom.uid import ComprehensiveSRStorage, EnhancedSRStorage
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
+from dicom_sr.attributes import elements, items, text, values
 from dicom_sr.checking.subject import Problem, Subject, error, warning
-from dicom_sr.lenient import elements, items, text, values
 from dicom_sr.revisions import predecessors
 
 _COMPREHENSIVE_3D: Final = "1.2.840.10008.5.1.4.1.1.88.34"

@@ -7,8 +7,8 @@ from typing import Final
 
 from pydicom import Dataset
 
+from dicom_sr.attributes import numbers, text
 from dicom_sr.checking.subject import Problem, Reference, Subject, error, warning
-from dicom_sr.lenient import numbers, text
 
 _IDENTITY: Final = ("PatientID", "PatientName", "AccessionNumber")
 

@@ -10,8 +10,9 @@ from typing import Literal
 from pydicom import Dataset
 
 from dicom_sr import codes
+from dicom_sr.attributes import items, numbers, references, text
 from dicom_sr.content import VIEWER_TOOL
-from dicom_sr.lenient import Node, items, numbers, references, text
+from dicom_sr.nodes import Node
 
 _EVIDENCE = ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
 _LABEL_LENGTH = 64

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from dicom_sr import codes
+from dicom_sr.attributes import code, items, numbers, text, values
 from dicom_sr.checking.subject import Group, Problem, Subject, error, warning
 from dicom_sr.content import VIEWER_TOOL
-from dicom_sr.lenient import Node, code, items, numbers, text, values
+from dicom_sr.nodes import Node
 
 _VALUES: Final = {
     "TEXT": "TextValue",

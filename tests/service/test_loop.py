@@ -13,6 +13,7 @@ from deploy.demo import arrival, stack
 from dicom_sr import reader, uids
 from dicom_sr.findings import ImageReference, NotAssessedReason
 from dicom_sr.revisions import current_report, predecessors
+from worker import PIPELINE_VERSION
 from worker.approaches import load_bundle
 from worker.archive.orthanc import OrthancArchive
 from worker.domain.study import Role
@@ -147,7 +148,8 @@ def wait_for_report(loop, phantom: Phantom, but: str = "") -> pydicom.Dataset:
     ]
     roles = [f"{series.role}={series.series_instance_uid}" for series in wanted_series]
     study, bundle = phantom.study_instance_uid, load_bundle().identity
-    wanted = uids.sr_instance_uid(study, uids.fingerprint(images, roles), bundle.sha256)
+    fingerprint = uids.fingerprint(images, roles)
+    wanted = uids.sr_instance_uid(study, fingerprint, bundle.sha256, PIPELINE_VERSION)
     deadline = time.monotonic() + 240
     while True:
         for report in arrival.reports(loop.client, study):

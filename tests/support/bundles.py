@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 
-from dicom_sr.findings import Condition
+from dicom_sr.findings import CURRENT_TARGET_SET, Condition
 from worker.approaches import TwoStage
 from worker.models.bundle import resolved
 from worker.models.card import (
-    CURRENT_TARGET_SET,
     DEFAULT,
     ApproachEntry,
     CalibrationEntry,

@@ -205,6 +205,7 @@ def _write(report: Report, headers: list[Dataset], predecessor: Dataset | None =
         report,
         headers,
         software_version="1.0",
+        pipeline_version=1,
         # The predecessor's images may be all there are; its models were older then.
         fingerprint=fingerprint(images) + ("" if predecessor is None else "+"),
         predecessor=predecessor,

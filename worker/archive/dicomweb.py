@@ -19,6 +19,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError, SSLError
 
+from dicom_sr.attributes import integer, item, text, values
 from worker.archive import HeldStudy
 from worker.archive.answers import PARALLEL, dataset_of, error_of, in_parallel, odd_answer
 from worker.archive.dicomweb_json import header_from_json
@@ -26,7 +27,6 @@ from worker.archive.dicomweb_session import Access, Session
 from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
 from worker.intake.decoding import guarded
-from worker.intake.elements import integer, item, text, values
 
 # It logs headers of answers, and those may quote anything.
 logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)

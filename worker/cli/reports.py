@@ -54,8 +54,8 @@ def show(file: File, as_json: AsJson = False) -> None:
     check` says what is wrong with it.
     """
     dataset = _read(file)
+    from dicom_sr.attributes import text
     from dicom_sr.errors import ReportError
-    from dicom_sr.lenient import text
     from dicom_sr.outline import outline
     from dicom_sr.reader import is_lumbar_report, read
     from dicom_sr.revisions import predecessors

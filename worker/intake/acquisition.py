@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
+from dicom_sr.attributes import functional_group, integer, number, text, texts, values
 from worker.domain.study import Acquisition
-from worker.intake.elements import functional_group, integer, number, text, texts, values
 
 _NO_AGENT = frozenset({"", "NO", "NONE", "N", "0", "NOT APPLIED", "WITHOUT"})
 

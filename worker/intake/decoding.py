@@ -24,8 +24,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.utils import iter_pixels
 
+from dicom_sr.attributes import integer, item, number, text
 from worker.domain.study import Instance, SliceHeader, Unreadable
-from worker.intake.elements import integer, item, number, text, values
 from worker.intake.gdcm_child import decode_apart
 from worker.intake.pixel_limits import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
 
@@ -264,16 +264,35 @@ def _rescale(dataset: Dataset, index: int) -> tuple[float, float]:
     )
     for group in groups:
         transformation = item(group, "PixelValueTransformationSequence")
-        if values(transformation, "RescaleSlope"):
-            return _finite_rescale(transformation)
-    return _finite_rescale(dataset)
+        if not _is_empty(transformation, "RescaleSlope"):
+            return _slope_and_intercept(transformation)
+    return _slope_and_intercept(dataset)
 
 
-def _finite_rescale(dataset: Dataset) -> tuple[float, float]:
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    if (slope is None and values(dataset, "RescaleSlope")) or slope == 0:
+def _slope_and_intercept(dataset: Dataset) -> tuple[float, float]:
+    slope = _factor(dataset, "RescaleSlope", default=1.0)
+    intercept = _factor(dataset, "RescaleIntercept", default=0.0)
+    if slope == 0:
         raise ImpossibleRescale
-    return (1.0 if slope is None else slope), (0.0 if intercept is None else intercept)
+    return slope, intercept
+
+
+def _factor(dataset: Dataset, keyword: str, default: float) -> float:
+    """A number that may be absent; one that is malformed does not count as absent."""
+    if _is_empty(dataset, keyword):
+        return default
+    value = number(dataset, keyword)
+    if value is None:
+        raise ImpossibleRescale
+    return value
+
+
+def _is_empty(dataset: Dataset, keyword: str) -> bool:
+    """Whether an attribute is absent or has no value, without parsing the value."""
+    if keyword not in dataset:
+        return True
+    value = dataset.get_item(keyword).value
+    return value is None or (isinstance(value, bytes | str) and not value.strip())
 
 
 def _inverted(stored: Frames, dataset: Dataset) -> Frames:

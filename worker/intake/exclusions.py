@@ -14,11 +14,11 @@ from typing import Final
 
 from pydicom import Dataset
 
+from dicom_sr.attributes import text
 from dicom_sr.findings import NotAssessedReason
 from worker import MIN_AGE_YEARS
 from worker.domain.study import Exclusion, Role, RoutedStudy, Series
 from worker.intake import vocabulary
-from worker.intake.elements import text
 
 MIN_HEIGHT_MM: Final = 100.0
 """A sagittal stack lower than this cannot show L1/L2 to L5/S1 of an adult.

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydicom import Dataset
 
+from dicom_sr.attributes import functional_group, integer, text, values, vector
 from dicom_sr.findings import ImageReference
 from dicom_sr.uids import shown
 from worker.domain.geometry import Plane
@@ -22,7 +23,6 @@ from worker.domain.study import (
 )
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
-from worker.intake.elements import functional_group, integer, numbers, text, values
 from worker.intake.parts import Sliced, usable_part
 from worker.intake.repair import repair_headers
 from worker.intake.stacks import in_one_plane
@@ -172,9 +172,9 @@ def _plane(
     header: Dataset, position: Dataset, orientation: Dataset, measures: Dataset
 ) -> Plane | None:
     """The plane (PS3.3 C.7.6.2), or None where the header gives none that is sound."""
-    origin = numbers(position, "ImagePositionPatient", 3)
-    directions = numbers(orientation, "ImageOrientationPatient", 6)
-    spacing = numbers(measures, "PixelSpacing", 2)
+    origin = vector(position, "ImagePositionPatient", 3)
+    directions = vector(orientation, "ImageOrientationPatient", 6)
+    spacing = vector(measures, "PixelSpacing", 2)
     rows, columns = integer(header, "Rows"), integer(header, "Columns")
     if not (origin and directions and spacing and rows and columns):
         return None

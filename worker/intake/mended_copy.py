@@ -10,10 +10,10 @@ from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian
 
+from dicom_sr.attributes import integer, text
 from worker.domain.study import Instance, Repair, RepairKind, Unreadable
 from worker.errors import BadSettings, BrokenStudy, NotLumbar
 from worker.intake.decoding import guarded, read_header
-from worker.intake.elements import integer, text
 from worker.intake.files import dicom_files
 from worker.intake.repair import Mended, colliding_uids, mend, summary
 

@@ -9,8 +9,8 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID, RLELossless
 
+from dicom_sr.attributes import integer
 from worker.intake.codestreams import stream_size
-from worker.intake.elements import integer
 
 MAX_VOXELS: Final = 2**27
 """Pixels of one object, all frames, and of the routed series of one study together: 512 MiB as

@@ -17,9 +17,9 @@ from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
+from dicom_sr.attributes import text, values
 from dicom_sr.uids import derived_instance_uid
 from worker.domain.study import Instance, Repair, RepairKind
-from worker.intake.elements import text, values
 
 LEGACY_ENHANCED_MR: Final = "1.2.840.10008.5.1.4.1.1.4.4"
 

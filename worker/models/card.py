@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_sr import uids
-from dicom_sr.findings import TARGETS, BundleIdentity, Condition
+from dicom_sr.findings import TARGET_SETS, BundleIdentity, Condition
 from worker.errors import BundleMismatch, BundleMissing
 from worker.models.validation import explain
 
@@ -21,8 +21,6 @@ DEFAULT: Final = Path(__file__).parent / "default"
 CARD: Final = "card.toml"
 SCHEMA: Final = 2
 """The schema of the cards that this version reads and writes."""
-CURRENT_TARGET_SET: Final = "rsna-2024/1"
-TARGET_SETS: Final = {CURRENT_TARGET_SET: TARGETS}
 
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(pattern=r"^[!-\[\]-}]([ -\[\]-}]{0,62}[!-\[\]-}])?$")]

@@ -10,7 +10,7 @@ from dicom_sr import uids, writer
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, ImageReference
 from dicom_sr.revisions import current_report
-from worker import __version__
+from worker import PIPELINE_VERSION, __version__
 from worker.domain.study import RoutedStudy
 from worker.errors import BrokenStudy
 from worker.report.outcome import Outcome
@@ -28,6 +28,7 @@ def structured_report(graded: Outcome) -> Dataset:
             graded.report,
             source_headers(graded.routed),
             software_version=__version__,
+            pipeline_version=PIPELINE_VERSION,
             fingerprint=fingerprint(graded.routed),
             predecessor=current_report(graded.routed.study.sources.values(), besides=uid),
         )
@@ -38,7 +39,7 @@ def structured_report(graded: Outcome) -> Dataset:
 def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
     """The SOP Instance UID that the report of a routed study has, known before grading."""
     study = routed.study.study_instance_uid
-    return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256)
+    return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256, PIPELINE_VERSION)
 
 
 def fingerprint(routed: RoutedStudy) -> str:

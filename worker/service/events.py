@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.intake.elements import text
+from dicom_sr.attributes import text
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dicom_sr import reader, uids
 from dicom_sr.errors import ReportError
 from dicom_sr.revisions import current_report
-from worker import MIN_AGE_YEARS
+from worker import MIN_AGE_YEARS, PIPELINE_VERSION
 from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
 from worker.pipeline import Observer, Steps, grade_routed, route_study
@@ -186,10 +186,12 @@ class Grading:
             return None  # an older report that cannot be read: a new one revises it
         if report is None:
             return None
-        # The UID says what a report is about, whichever models wrote it.
+        # The UID depends on the images, whichever models and pipeline version wrote the report.
         by = report.bundle.sha256
-        about = uids.sr_instance_uid(report.study_instance_uid, fingerprint(routed), by)
-        return (uid, by) if about == uid else None
+        about = (report.study_instance_uid, fingerprint(routed), by)
+        versions = range(1, PIPELINE_VERSION + 1)
+        is_same = any(uids.sr_instance_uid(*about, version) == uid for version in versions)
+        return (uid, by) if is_same else None
 
     def _wait_until(self, routed: RoutedStudy, record: Record | None) -> datetime | None:
         """How long to wait for missing series, None where there is nothing to wait for.

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import structlog
 
-from dicom_sr.findings import Condition
+from dicom_sr.findings import CURRENT_TARGET_SET, Condition
 from worker.approaches import load_bundle, read_identity
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
@@ -26,7 +26,6 @@ from worker.localise.heatmaps.windows import AXIAL as AXIAL_NETWORK
 from worker.localise.heatmaps.windows import SAGITTAL as SAGITTAL_NETWORK
 from worker.models.bundle import Bundle, resolved
 from worker.models.card import (
-    CURRENT_TARGET_SET,
     ApproachEntry,
     CalibrationEntry,
     Card,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom import DataElement, Dataset, config, dcmread, dcmwrite
 from pydicom.sequence import Sequence
 
+from dicom_sr.attributes import UNREADABLE
 from dicom_sr.checking import Problem, check
 from dicom_sr.findings import (
     TARGETS,
@@ -25,7 +26,6 @@ from dicom_sr.findings import (
     Probabilities,
     Report,
 )
-from dicom_sr.lenient import UNREADABLE
 from dicom_sr.outline import outline
 from dicom_sr.writer import write
 from tests.support.report_strategies import NAMES, Written, image, many, written
@@ -69,7 +69,9 @@ def good() -> tuple[bytes, tuple[Dataset, ...]]:
         for target in TARGETS
     ]
     report = Report("1.2.3", BundleIdentity("b", "1", "ab", "2.25.1"), tuple(findings))
-    sr = write(report, [classic, enhanced], software_version="1", fingerprint="f")
+    sr = write(
+        report, [classic, enhanced], software_version="1", pipeline_version=1, fingerprint="f"
+    )
     file = BytesIO()
     dcmwrite(file, sr, enforce_file_format=True)
     return file.getvalue(), (classic, enhanced)

@@ -19,14 +19,14 @@ from .breaking import (
     reference,
 )
 
-CERTAIN = f"{FIRST}, item 1.10.1.9"
+CERTAIN = f"{FIRST}, item 1.11.1.9"
 """The first NUM of the first group, and what hangs under it."""
 
 CASES = {
     "no evidence": Case(
         images.images_are_evidence,
         lambda sr: evidence(sr).pop(),
-        *("error", f"{FIRST}, item 1.10.1.8", "evidence nowhere"),
+        *("error", f"{FIRST}, item 1.11.1.8", "evidence nowhere"),
     ),
     "evidence in two series": Case(
         images.images_are_evidence,
@@ -36,17 +36,17 @@ CASES = {
     "an image nobody has": Case(
         images.images_are_there,
         lambda sr: changed(reference(sr), ReferencedSOPInstanceUID="1.2.9"),
-        *("error", f"{FIRST}, item 1.10.1.8", "not among those given"),
+        *("error", f"{FIRST}, item 1.11.1.8", "not among those given"),
     ),
     "an image of another class": Case(
         images.images_are_there,
         lambda sr: changed(reference(sr), ReferencedSOPClassUID=CTImageStorage),
-        *("error", f"{FIRST}, item 1.10.1.8", "another SOP Class"),
+        *("error", f"{FIRST}, item 1.11.1.8", "another SOP Class"),
     ),
     "a frame too many": Case(
         images.frames_are_named,
         lambda sr: changed(reference(sr), ReferencedFrameNumber=11),
-        *("error", f"{FIRST}, item 1.10.1.8", "no such frame, but 10"),
+        *("error", f"{FIRST}, item 1.11.1.8", "no such frame, but 10"),
     ),
     "a frame of a classic image": Case(
         images.frames_are_named,
@@ -61,7 +61,7 @@ CASES = {
     "a source of all frames": Case(
         images.frames_are_named,
         lambda sr: reference(sr).pop("ReferencedFrameNumber"),
-        *("warning", f"{FIRST}, item 1.10.1.8", "none of the 10 frames"),
+        *("warning", f"{FIRST}, item 1.11.1.8", "none of the 10 frames"),
     ),
     "a column outside": Case(
         images.points_lie_inside,

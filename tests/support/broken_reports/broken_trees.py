@@ -35,7 +35,7 @@ from .breaking import (
     without,
 )
 
-CERTAIN = f"{FIRST}, item 1.10.1.9"
+CERTAIN = f"{FIRST}, item 1.11.1.9"
 """The first NUM of the first group, and what hangs under it."""
 
 CASES = {
@@ -60,10 +60,10 @@ CASES = {
     "empty measurements": Case(
         tree.has_the_root_of_tid_1500,
         lambda sr: at(sr, MEASUREMENTS).pop("ContentSequence"),
-        *("error", "item 1.10", "is empty"),
+        *("error", "item 1.11", "is empty"),
     ),
     "group elsewhere": Case(
-        tree.has_the_root_of_tid_1500, group_elsewhere, "warning", "item 1.12", "not drawn"
+        tree.has_the_root_of_tid_1500, group_elsewhere, "warning", "item 1.13", "not drawn"
     ),
     "no text": Case(
         tree.items_are_complete,

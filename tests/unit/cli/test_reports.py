@@ -72,7 +72,9 @@ def report(headers):
 def written(report, headers):
     """The report as an SR."""
     images = [ImageReference(h.SeriesInstanceUID, h.SOPInstanceUID) for h in headers]
-    return write(report, headers, software_version="0.9", fingerprint=fingerprint(images))
+    return write(
+        report, headers, software_version="0.9", pipeline_version=1, fingerprint=fingerprint(images)
+    )
 
 
 @pytest.fixture
@@ -146,7 +148,14 @@ def test_show_prints_json_alone(lumbar, saved, written, report, headers):
 
 def test_show_names_the_predecessor(lumbar, saved, written, report, headers):
     """A revision says which report it replaces."""
-    revised = write(report, headers, software_version="1", fingerprint="later", predecessor=written)
+    revised = write(
+        report,
+        headers,
+        software_version="1",
+        pipeline_version=1,
+        fingerprint="later",
+        predecessor=written,
+    )
     _, out, _ = lumbar("sr", "show", saved(revised), "--json")
     assert json.loads(out)["predecessor"] == written.SOPInstanceUID
 
@@ -177,7 +186,7 @@ def test_check_finds_nothing_wrong_with_what_is_written(lumbar, saved, written, 
 def test_check_names_an_error_and_exits_with_2(lumbar, saved, written):
     """A group without geometry blanks OHIF: the table names it, the exit code tells scripts."""
     broken = deepcopy(written)
-    group = broken.ContentSequence[9].ContentSequence[0]
+    group = broken.ContentSequence[10].ContentSequence[0]
     number = next(item for item in group.ContentSequence if "ContentSequence" in item)
     del number.ContentSequence
     code, out, err = lumbar("sr", "check", saved(broken))

@@ -122,7 +122,9 @@ def fingerprint() -> str:
 @pytest.fixture
 def written(report: Report, sources: list[Dataset], fingerprint: str) -> Dataset:
     """The report as an SR."""
-    return write(report, sources, software_version="0.1.0", fingerprint=fingerprint)
+    return write(
+        report, sources, software_version="0.1.0", pipeline_version=1, fingerprint=fingerprint
+    )
 
 
 @pytest.fixture

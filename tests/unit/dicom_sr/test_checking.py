@@ -40,7 +40,14 @@ def test_a_good_report_has_no_problem(
 ) -> None:
     """With images and without, with grades and without."""
     assert check(written) == check(written, sources) == ()
-    assert check(write(nothing_assessed, sources, software_version="1", fingerprint="f")) == ()
+    assert (
+        check(
+            write(
+                nothing_assessed, sources, software_version="1", pipeline_version=1, fingerprint="f"
+            )
+        )
+        == ()
+    )
 
 
 def test_an_image_is_told_to_be_no_report(sources: list[Dataset]) -> None:

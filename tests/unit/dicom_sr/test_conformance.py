@@ -53,8 +53,10 @@ def dummy(keyword: str) -> DataElement:
 @pytest.fixture
 def full(report: Report, sources: list[Dataset], fingerprint: str) -> Dataset:
     """A revision of a report about sources that have everything that is copied."""
-    names = {"software_version": __version__, "fingerprint": fingerprint}
-    predecessor = write(report, sources, software_version=__version__, fingerprint="other")
+    names = {"software_version": __version__, "pipeline_version": 1, "fingerprint": fingerprint}
+    predecessor = write(
+        report, sources, software_version=__version__, pipeline_version=1, fingerprint="other"
+    )
     for source in sources:
         for keyword in (*document._TYPE_2, *document._WHERE_PRESENT):
             source.add(dummy(keyword))
@@ -153,7 +155,9 @@ def readable(item: Item) -> tuple[object, ...]:
 def test_the_tree_is_that_of_the_table(report, nothing_assessed, sources, fingerprint):
     """Every item that is ever written stands in the table at its depth, and no other."""
     trees = [
-        write(each, sources, software_version=__version__, fingerprint=fingerprint)
+        write(
+            each, sources, software_version=__version__, pipeline_version=1, fingerprint=fingerprint
+        )
         for each in (report, nothing_assessed)
     ]
     written = {readable(item) for tree in trees for item in flat(tree)}

@@ -14,6 +14,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import Report
+from dicom_sr.reader import read
 from dicom_sr.writer import write
 
 
@@ -25,7 +26,9 @@ def test_the_same_study_gives_the_same_bytes(
     encoded: Callable[[Dataset], bytes],
 ) -> None:
     """Grading twice, with the files in another order, writes the same file."""
-    again = write(report, sources[::-1], software_version="0.1.0", fingerprint=fingerprint)
+    again = write(
+        report, sources[::-1], software_version="0.1.0", pipeline_version=1, fingerprint=fingerprint
+    )
     assert encoded(again) == encoded(written)
 
 
@@ -81,11 +84,11 @@ def test_private_codes_are_declared(written: Dataset) -> None:
 def test_dates_are_those_of_the_last_image(report: Report, sources: list[Dataset]) -> None:
     """No clock is read: the last image's date and time, and a date where none is legal."""
     sources[2].ContentDate, sources[2].ContentTime = "20240502", "080000"
-    sr = write(report, sources, software_version="1", fingerprint="f")
+    sr = write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
     assert (sr.ContentDate, sr.ContentTime) == ("20240502", "080000")
     for header in sources:
         header.ContentDate, header.ContentTime, header.StudyDate = "", "", "2024"
-    sr = write(report, sources, software_version="1", fingerprint="f")
+    sr = write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
     assert (sr.ContentDate, sr.ContentTime) == ("19000101", "000000")
 
 
@@ -100,7 +103,9 @@ def test_bare_research_headers_are_enough(
             if element.keyword not in kept:
                 del header[element.tag]
     sources[4].PatientID = "44036939"
-    sr = through_bytes(write(report, sources, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     assert sr.PatientID == "44036939"
     for keyword in ("PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"):
         assert keyword in sr
@@ -128,12 +133,16 @@ def test_names_in_any_script_survive(
     for header in sources:
         header.SpecificCharacterSet, header.PatientName = character_set, name
     headers = [through_source(header) for header in sources]
-    sr = through_bytes(write(report, headers, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, headers, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     assert str(sr.PatientName) == name
     assert sr.SpecificCharacterSet == character_set
 
     headers[-1].SpecificCharacterSet = "ISO_IR 100"
-    sr = through_bytes(write(report, headers, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, headers, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     assert str(sr.PatientName) == name
 
 
@@ -170,7 +179,9 @@ def test_a_value_that_cannot_be_written_is_not_copied(
     """What pydicom reads and cannot encode counts as absent; the next image's value is taken."""
     good = sources[1].get(keyword)
     sources[0].add(element(keyword, vr, value))
-    sr = through_bytes(write(report, sources, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     assert sr.get(keyword) == good
 
 
@@ -193,7 +204,9 @@ def test_an_unknown_character_set_is_replaced(
     """The names that were read are written in UTF-8 where the sources' set is none."""
     for header in sources:
         header.add(element("SpecificCharacterSet", "CS", "\ufffd\0"))
-    sr = through_bytes(write(report, sources, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     assert (sr.SpecificCharacterSet, str(sr.PatientName)) == ("ISO_IR 192", "Müller^Jörg")
 
 
@@ -205,7 +218,7 @@ def test_a_uid_that_is_a_name_is_refused_unprinted(
     """A source whose UID names nothing ends as ReportError, and the message does not repeat it."""
     sources[0].add(element(keyword, "UI", value))
     with pytest.raises(ReportError) as error:
-        write(report, sources, software_version="1", fingerprint="f")
+        write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
     assert not re.search("M.ller", str(error.value))
 
 
@@ -215,7 +228,7 @@ def test_a_predecessor_of_any_series_number_is_revised(
 ) -> None:
     """The revision gets a series number that DICOM can hold."""
     written.add(element("SeriesNumber", "IS", number))
-    names = {"software_version": "1", "fingerprint": "other"}
+    names = {"software_version": "1", "pipeline_version": 1, "fingerprint": "other"}
     assert write(report, sources, predecessor=written, **names).SeriesNumber == 9000
 
 
@@ -233,7 +246,9 @@ def test_orders_and_procedure_steps_are_copied(
         header.ReferencedPerformedProcedureStepSequence = [step]
     headers = [through_source(header) for header in sources]
     headers[0].SpecificCharacterSet = "ISO_IR 192"
-    sr = through_bytes(write(report, headers, software_version="1", fingerprint="f"))
+    sr = through_bytes(
+        write(report, headers, software_version="1", pipeline_version=1, fingerprint="f")
+    )
     (order,) = sr.ReferencedRequestSequence
     assert (order.RequestedProcedureID, order.AccessionNumber) == ("RP-3", "A-9")
     assert order.RequestedProcedureDescription == "MR LWS für Jörg"
@@ -246,7 +261,12 @@ def test_a_revision_is_chained_in_a_series_of_its_own(
 ) -> None:
     """New images give a new instance in a new series that names its predecessor."""
     revised = write(
-        report, sources, software_version="0.1.0", fingerprint="other", predecessor=written
+        report,
+        sources,
+        software_version="0.1.0",
+        pipeline_version=1,
+        fingerprint="other",
+        predecessor=written,
     )
     assert revised.SOPInstanceUID != written.SOPInstanceUID
     assert revised.SeriesInstanceUID != written.SeriesInstanceUID
@@ -262,5 +282,23 @@ def test_a_report_does_not_revise_itself(
     report: Report, sources: list[Dataset], written: Dataset, fingerprint: str
 ) -> None:
     """The same images and models give the same SR: there is no revision to store."""
-    with pytest.raises(ReportError, match="nothing to revise"):
-        write(report, sources, software_version="1", fingerprint=fingerprint, predecessor=written)
+    with pytest.raises(ReportError, match="the predecessor is this report itself"):
+        write(
+            report,
+            sources,
+            software_version="1",
+            pipeline_version=1,
+            fingerprint=fingerprint,
+            predecessor=written,
+        )
+
+
+def test_the_pipeline_version_is_part_of_the_uids(
+    report: Report, sources: list[Dataset], fingerprint: str
+) -> None:
+    """A report of another pipeline version is another instance in another series."""
+    names = {"software_version": "1", "fingerprint": fingerprint}
+    first, second = (write(report, sources, pipeline_version=n, **names) for n in (1, 2))
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+    assert read(first) == read(second) == report

@@ -29,7 +29,7 @@ def test_a_report_without_grades_comes_back(
     through_bytes: Callable[[Dataset], Dataset],
 ) -> None:
     """A study of which nothing could be graded has an SR too."""
-    sr = write(nothing_assessed, sources, software_version="1", fingerprint="f")
+    sr = write(nothing_assessed, sources, software_version="1", pipeline_version=1, fingerprint="f")
     assert read(through_bytes(sr)) == nothing_assessed
 
 

@@ -20,7 +20,12 @@ def chain(report: Report, sources: list[Dataset]) -> list[Dataset]:
         before = found[-1] if found else None
         found.append(
             write(
-                report, sources, software_version="1", fingerprint=fingerprint, predecessor=before
+                report,
+                sources,
+                software_version="1",
+                pipeline_version=1,
+                fingerprint=fingerprint,
+                predecessor=before,
             )
         )
     return found

@@ -34,10 +34,10 @@ def test_parts_do_not_run_together() -> None:
 
 def test_every_name_of_one_report_is_its_own() -> None:
     """SR, series, device, repaired instance and the 25 tracked targets share no UID."""
-    instance = uids.sr_instance_uid("1.2", "f", "b")
+    instance = uids.sr_instance_uid("1.2", "f", "b", 1)
     made = [
         instance,
-        uids.sr_series_uid("1.2", "f", "b"),
+        uids.sr_series_uid("1.2", "f", "b", 1),
         uids.device_uid("b"),
         uids.derived_instance_uid("1.2", "f"),
         *(uids.tracking_uid(instance, target) for target in TARGETS),
@@ -45,11 +45,17 @@ def test_every_name_of_one_report_is_its_own() -> None:
     assert len(set(made)) == len(made) == 29
 
 
-def test_sr_uids_follow_study_images_and_models() -> None:
-    """Another study, other images or retrained models give another SR in another series."""
+def test_sr_uids_depend_on_study_images_models_and_pipeline() -> None:
+    """Another study, other images, models or pipeline version give another SR and series."""
     for name in (uids.sr_instance_uid, uids.sr_series_uid):
-        variants = [("s", "f", "b"), ("S", "f", "b"), ("s", "F", "b"), ("s", "f", "B")]
-        assert len({name(*variant) for variant in variants}) == 4
+        variants = [
+            ("s", "f", "b", 1),
+            ("S", "f", "b", 1),
+            ("s", "F", "b", 1),
+            ("s", "f", "B", 1),
+            ("s", "f", "b", 2),
+        ]
+        assert len({name(*variant) for variant in variants}) == 5
 
 
 def test_fingerprint_tells_series_apart() -> None:

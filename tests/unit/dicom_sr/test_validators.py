@@ -75,7 +75,9 @@ def written_file(
         "revision": (few, sources, written),
         "enhanced multi-frame": (few, sources[-1:], None),
     }[request.param]
-    sr = write(said, images, software_version="1", fingerprint="f", predecessor=revised)
+    sr = write(
+        said, images, software_version="1", pipeline_version=1, fingerprint="f", predecessor=revised
+    )
     path = tmp_path / "report.dcm"
     path.write_bytes(encoded(sr))
     referred = []

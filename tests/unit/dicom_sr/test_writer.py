@@ -91,7 +91,9 @@ def test_every_group_is_one_that_ohif_draws(
         assert not [item for item in walk(group) if item.ValueType == "SCOORD3D"]
     assert len(tracked) == len(groups(written)) == 20
 
-    empty = write(nothing_assessed, sources, software_version="1", fingerprint="f")
+    empty = write(
+        nothing_assessed, sources, software_version="1", pipeline_version=1, fingerprint="f"
+    )
     assert named(empty, "126010")
     assert not groups(empty)
 
@@ -160,7 +162,13 @@ def test_a_point_outside_its_image_is_refused(
     """Columns and rows are each checked against their own size, and the finding is named."""
     broken = replace(canal, point=ImagePoint(canal.point.image, column, row))
     with pytest.raises(ReportError, match=r"L4/L5 spinal canal stenosis: point .* outside"):
-        write(report_with({CANAL: broken}), sources, software_version="1", fingerprint="f")
+        write(
+            report_with({CANAL: broken}),
+            sources,
+            software_version="1",
+            pipeline_version=1,
+            fingerprint="f",
+        )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,13 @@ def test_an_image_that_is_no_source_is_refused(
         replace(canal, point=ImagePoint(image, 1, 1)),
     ):
         with pytest.raises(ReportError, match=f"L4/L5 spinal canal stenosis: .*{what}"):
-            write(report_with({CANAL: broken}), sources, software_version="1", fingerprint="f")
+            write(
+                report_with({CANAL: broken}),
+                sources,
+                software_version="1",
+                pipeline_version=1,
+                fingerprint="f",
+            )
 
 
 def test_a_repeated_sop_instance_uid_is_refused_only_where_it_is_pointed_at(
@@ -197,27 +211,27 @@ def test_a_repeated_sop_instance_uid_is_refused_only_where_it_is_pointed_at(
     twin.SeriesInstanceUID = f"{twin.StudyInstanceUID}.3"
     reason = NotAssessedReason.OUTSIDE_IMAGE
     silent = report_with({target: NotAssessed(target, reason) for target in TARGETS})
-    sr = write(silent, [*sources, twin], software_version="1", fingerprint="f")
+    sr = write(silent, [*sources, twin], software_version="1", pipeline_version=1, fingerprint="f")
     series = sr.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     assert [len(s.ReferencedSOPSequence) for s in series] == [5, 1, 1]
 
     first = ImageReference(sources[0].SeriesInstanceUID, sources[0].SOPInstanceUID)
     broken = report_with({CANAL: replace(canal, point=ImagePoint(first, 1, 1))})
     with pytest.raises(ReportError, match="shares its SOP Instance UID"):
-        write(broken, [*sources, twin], software_version="1", fingerprint="f")
+        write(broken, [*sources, twin], software_version="1", pipeline_version=1, fingerprint="f")
 
 
 def test_a_source_of_another_study_is_refused(report: Report, sources: list[Dataset]) -> None:
     """One image of another study among the sources stops the report."""
     sources[3].StudyInstanceUID = "1.2.3.4"
     with pytest.raises(ReportError, match=r"belongs to study 1\.2\.3\.4"):
-        write(report, sources, software_version="1", fingerprint="f")
+        write(report, sources, software_version="1", pipeline_version=1, fingerprint="f")
 
 
 def test_no_sources_are_refused(report: Report) -> None:
     """Without a source there is no patient to write about."""
     with pytest.raises(ReportError, match="none was given"):
-        write(report, [], software_version="1", fingerprint="f")
+        write(report, [], software_version="1", pipeline_version=1, fingerprint="f")
 
 
 @pytest.mark.parametrize("name", ["", " lead", "trail ", "two\\values", "x" * 65, "Größe"])
@@ -227,7 +241,7 @@ def test_names_that_dicom_would_change_are_refused(
     """What would be trimmed, split, cut or recoded could not be read back equal."""
     broken = replace(report, bundle=replace(report.bundle, name=name))
     with pytest.raises(ReportError, match="bundle name"):
-        write(broken, sources, software_version="1", fingerprint="f")
+        write(broken, sources, software_version="1", pipeline_version=1, fingerprint="f")
 
 
 def test_only_conditions_of_the_language_are_written(written: Dataset) -> None:

@@ -9,12 +9,12 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_sr.attributes import number
 from tests.support.encoders import HTJ2K_LOSSY, HTJ2K_PICTURE, by_dcmtk
 from worker.domain.study import Instance, Unreadable
 from worker.intake import gdcm_child
 from worker.intake.codestreams import stream_size
 from worker.intake.decoding import MAX_NESTING, decode, read_header, settle
-from worker.intake.elements import number
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
@@ -92,6 +92,15 @@ def test_enhanced_frames_have_their_own_rescale(make_slice, to_bytes):
 def test_what_is_no_mr_image_is_refused_by_name(make_slice, to_bytes, changes, error):
     """Bombs, colour and nonsense are refused, and the error names the kind."""
     assert decode("k", to_bytes(make_slice(**changes), RAMP)) == Unreadable("k", error)
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("value", [b"Secr", b"nan "])
+def test_a_malformed_rescale_does_not_count_as_absent(make_slice, to_bytes, keyword, value):
+    """Pixels of an unknown scale are refused, also where only one of two values is malformed."""
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": 0, keyword: "1234"}
+    file = to_bytes(make_slice(**rescale), RAMP)
+    assert decode("k", file.replace(b"1234", value)) == Unreadable("k", "ImpossibleRescale")
 
 
 def test_a_truncated_stream_announces_no_size():

@@ -108,7 +108,7 @@ def test_every_option_threshold_and_weight_changes_device_and_report(card: Card)
         assert found.sha256 != original.sha256, path
         assert found.device_uid != original.device_uid, path
         for uid in (uids.sr_instance_uid, uids.sr_series_uid):
-            assert uid("1.2", "ab", found.sha256) != uid("1.2", "ab", original.sha256), path
+            assert uid("1.2", "ab", found.sha256, 1) != uid("1.2", "ab", original.sha256, 1), path
         tried += 1
     options = len(list(leaves(content["approach"]["options"])))
     assert tried > options > 50
