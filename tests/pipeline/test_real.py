@@ -14,7 +14,7 @@ from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Task
+from worker.evaluation.results import Task
 from worker.evaluation.predictions import Weighting
 from worker.models.loading import Bundle
 from worker.pipeline import GradedStudy, grade

@@ -24,7 +24,7 @@ from worker.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from worker.evaluation.figures import Task
+    from worker.evaluation.results import Task
     from worker.evaluation.predictions import GradeSheet, PointSheet
     from worker.models.loading import Bundle
 
@@ -86,7 +86,7 @@ def foraminal(
     The index names study_id, file, side, level, severity (0, 1, 2), x_fraction, y_fraction,
     height and width.
     """
-    from worker.evaluation.figures import Task
+    from worker.evaluation.results import Task
 
     def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
         from worker.evaluation.sources import foraminal
@@ -105,7 +105,7 @@ def axial(
     device: Device = "auto",
 ) -> None:
     """Grade canal and both subarticular recesses on axial T2 crops."""
-    from worker.evaluation.figures import Task
+    from worker.evaluation.results import Task
 
     def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
         from worker.evaluation.sources import axial
@@ -128,7 +128,7 @@ def levels(
     Slices of T1 are compared with the marked foramina, those of T2 with the discs of their
     masks. A level is right within 4 % of the width, a study when all its marked points are.
     """
-    from worker.evaluation.figures import Task
+    from worker.evaluation.results import Task
 
     def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
         from worker.evaluation.sources import levels
@@ -147,7 +147,7 @@ def rsna(
     device: Device = "auto",
 ) -> None:
     """Grade whole studies in the layout of the RSNA 2024 challenge, by the whole pipeline."""
-    from worker.evaluation.figures import Task
+    from worker.evaluation.results import Task
 
     def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
         from worker.evaluation.studies import rsna
@@ -213,7 +213,7 @@ def _evaluate(
             extra(library)
         from worker.evaluation import evaluate as measuring
         from worker.evaluation.evaluation_table import evaluation_table
-        from worker.evaluation.figures import About
+        from worker.evaluation.results import RunInfo
         from worker.evaluation.metrics_json import as_json as metrics
         from worker.evaluation.writing import write_evaluation
         from worker.models.loading import load_bundle
@@ -225,7 +225,7 @@ def _evaluate(
         "bundle": None if bundle is None else str(bundle),
         "device": str(models.device),
     }
-    about = About(identity.name, identity.version, identity.sha256, inputs)
+    about = RunInfo(identity.name, identity.version, identity.sha256, inputs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = stderr()
     with Progress(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dicom_sr.findings import Condition
-from worker.evaluation.figures import Evaluation, Figure, Task
-from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
+from worker.evaluation.results import Evaluation, Estimate, Task
+from worker.evaluation.labels import GRADE_METRICS, PICTURES, PLACES, POINT_METRICS, MetricFormat
 from worker.evaluation.predictions import Weighting
 
 
@@ -18,8 +18,8 @@ class Verdict:
 
     about: str
     name: str
-    style: FigureFormat
-    figure: Figure
+    style: MetricFormat
+    figure: Estimate
     bar: float
     at_most: bool
     met: bool | None
@@ -60,7 +60,7 @@ def _grades(evaluation: Evaluation) -> list[Verdict]:
         group = evaluation.grade_group(condition)
         if group is None:
             continue
-        judge = _judge(PLACES[condition], GRADE_FIGURES, group.figures)
+        judge = _judge(PLACES[condition], GRADE_METRICS, group.metrics)
         by_name = {name: judge(name, bar) for name, bar in GRADE_BARS[condition].items()}
         ece = judge("ece_severe", ECE_BAR)
         if not by_name["auc_severe"].met:
@@ -74,13 +74,13 @@ def _points(evaluation: Evaluation) -> list[Verdict]:
     for weighting, bars in POINT_BARS.items():
         group = evaluation.point_group(weighting)
         if group is not None:
-            judge = _judge(PICTURES[weighting], POINT_FIGURES, group.figures)
+            judge = _judge(PICTURES[weighting], POINT_METRICS, group.metrics)
             said += [judge(name, bar) for name, bar in bars.items()]
     return said
 
 
 def _judge(
-    about: str, styles: Mapping[str, FigureFormat], figures: Mapping[str, Figure]
+    about: str, styles: Mapping[str, MetricFormat], figures: Mapping[str, Estimate]
 ) -> Callable[[str, float], Verdict]:
     def judge(name: str, bar: float) -> Verdict:
         figure, at_most = figures[name], name in AT_MOST

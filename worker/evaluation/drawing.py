@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.evaluation.extras import extra
-from worker.evaluation.figures import Figure
+from worker.evaluation.results import Estimate
 
 INK: Final = "#1a1d21"
 SOFT: Final = "#5b636d"
@@ -84,7 +84,7 @@ def percent_axis(axis: Any) -> None:  # noqa: ANN401  matplotlib is not typed fo
     axis.set_major_formatter(extra("matplotlib.ticker").PercentFormatter(1, decimals=None))
 
 
-def whiskers(figures: Sequence[Figure]) -> list[list[float]]:
+def whiskers(figures: Sequence[Estimate]) -> list[list[float]]:
     """What matplotlib wants for intervals: distances below and above, shape (2, n)."""
     below, above = [], []
     for figure in figures:

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from dicom_sr.findings import Condition
 from worker.evaluation.acceptance import Verdict, verdicts
-from worker.evaluation.figures import About, Evaluation, GradeGroup, PointGroup
+from worker.evaluation.results import RunInfo, Evaluation, GradeGroup, PointGroup
 from worker.evaluation.labels import (
     COMPETITION,
-    GRADE_FIGURES,
+    GRADE_METRICS,
     PICTURES,
     PLACES,
-    POINT_FIGURES,
+    POINT_METRICS,
     TITLES,
-    FigureFormat,
+    MetricFormat,
     level_words,
     problems_sentence,
     provenance_sentence,
@@ -39,12 +39,12 @@ POINT_COLUMNS: Final = (
 )
 
 
-def evaluation_table(evaluation: Evaluation, about: About) -> RenderableType:
+def evaluation_table(evaluation: Evaluation, about: RunInfo) -> RenderableType:
     """The figures against their bars, those of every level, and where they come from."""
     return Group(*_parts(evaluation, about))
 
 
-def _parts(evaluation: Evaluation, about: About) -> Iterator[RenderableType]:
+def _parts(evaluation: Evaluation, about: RunInfo) -> Iterator[RenderableType]:
     yield Text(TITLES[evaluation.task], style="bold")
     yield Text(f"bundle {about.bundle_name} {about.bundle_version}", style="dim")
     if evaluation.competition:
@@ -54,11 +54,11 @@ def _parts(evaluation: Evaluation, about: About) -> Iterator[RenderableType]:
     for condition in Condition:
         groups = [g for g in evaluation.grade_groups if g.condition is condition]
         if groups:
-            yield _by_level(PLACES[condition], groups, GRADE_FIGURES, GRADE_COLUMNS)
+            yield _by_level(PLACES[condition], groups, GRADE_METRICS, GRADE_COLUMNS)
     for weighting in Weighting:
         points = [g for g in evaluation.point_groups if g.weighting is weighting]
         if points:
-            yield _by_level(PICTURES[weighting], points, POINT_FIGURES, POINT_COLUMNS)
+            yield _by_level(PICTURES[weighting], points, POINT_METRICS, POINT_COLUMNS)
     if not evaluation.grade_groups and not evaluation.point_groups:
         yield Text("Nothing here is labelled: there are predictions, but no figures.")
     for sentence in sentences(evaluation):
@@ -104,7 +104,7 @@ def _competition(evaluation: Evaluation) -> Table:
 
 def _verdicts(judged: Sequence[Verdict]) -> Table:
     table = _table("Against the bars")
-    table.add_column("Figure", no_wrap=True)
+    table.add_column("Estimate", no_wrap=True)
     for name in ("value", "95 % interval", "bar"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
@@ -128,17 +128,17 @@ def _verdicts(judged: Sequence[Verdict]) -> Table:
 def _by_level(
     title: str,
     groups: Sequence[GradeGroup] | Sequence[PointGroup],
-    styles: Mapping[str, FigureFormat],
+    styles: Mapping[str, MetricFormat],
     columns: Sequence[str],
 ) -> Table:
     """One row a level; columns that say nothing at any level are left out."""
-    shown = [n for n in columns if any(g.figures[n].value is not None for g in groups)]
+    shown = [n for n in columns if any(g.metrics[n].value is not None for g in groups)]
     table = _table(title)
     table.add_column("", no_wrap=True)
     for name in ("n", *(styles[name].short for name in shown)):
         table.add_column(name.replace(" ", "\n"), justify="right", vertical="bottom")
     for group in groups:
-        figures = [(styles[name], group.figures[name]) for name in shown]
+        figures = [(styles[name], group.metrics[name]) for name in shown]
         values = (style.value(figure.value) for style, figure in figures)
         table.add_row(level_words(group.level), f"{group.n:,}", *values)
         if group.level is None:

@@ -21,8 +21,8 @@ from worker.evaluation.drawing import (
     percent_axis,
     whiskers,
 )
-from worker.evaluation.figures import GradeGroup
-from worker.evaluation.labels import GRADE_FIGURES
+from worker.evaluation.results import GradeGroup
+from worker.evaluation.labels import GRADE_METRICS
 
 _ROC: Final = {"auc_moderate_or_worse": MODERATE, "auc_severe": SEVERE}
 _CLASSES: Final = [severity.label for severity in Severity]
@@ -75,8 +75,8 @@ def roc_plot(group: GradeGroup) -> Plot:
     axes.axvline(0.05, color=SOFT, linewidth=0.8, linestyle=":")
     axes.text(0.06, 0.02, "95 % specificity", color=SOFT, fontsize=7.5, rotation=90, va="bottom")
     for name, (false, true) in group.curves.roc.items():
-        words = GRADE_FIGURES[name].label.removeprefix("AUC ")
-        area = GRADE_FIGURES[name].value(group.figures[name].value)
+        words = GRADE_METRICS[name].label.removeprefix("AUC ")
+        area = GRADE_METRICS[name].value(group.metrics[name].value)
         axes.plot(false, true, color=_ROC[name], linewidth=1.7, label=f"{words}, area {area}")
     axes.set_xlim(-0.01, 1)
     axes.set_ylim(0, 1.01)
@@ -110,7 +110,7 @@ def reliability_plot(group: GradeGroup) -> Plot:
     percent_axis(axes.yaxis)
     axes.set_xlabel("posterior of severe")
     axes.set_ylabel("share that is severe")
-    said = GRADE_FIGURES["ece_severe"].value(group.figures["ece_severe"].value)
+    said = GRADE_METRICS["ece_severe"].value(group.metrics["ece_severe"].value)
     axes.text(0.98, 0.03, f"ECE {said}", transform=axes.transAxes, ha="right")
     return canvas.plot("Reliability of severe", "Reliability diagram of the severe posterior")
 
@@ -134,13 +134,13 @@ def loss_plot(levels: Sequence[GradeGroup]) -> Plot:
     canvas = Canvas()
     axes = canvas.axes
     places = np.arange(len(levels))
-    losses = [group.figures["weighted_log_loss"] for group in levels]
+    losses = [group.metrics["weighted_log_loss"] for group in levels]
     axes.bar(places, [f.value or 0 for f in losses], width=0.55, color=NORMAL, alpha=0.85)
     axes.errorbar(
         places, [f.value or 0 for f in losses], yerr=whiskers(losses), fmt="none", ecolor=INK,
         elinewidth=1, capsize=3,
     )  # fmt: skip
-    constants = [group.figures["constant_log_loss"].value or 0 for group in levels]
+    constants = [group.metrics["constant_log_loss"].value or 0 for group in levels]
     axes.hlines(
         constants, places - 0.36, places + 0.36, color=SOFT, linestyle="--", linewidth=1.2,
         label="best constant",
@@ -159,7 +159,7 @@ def auc_plot(levels: Sequence[GradeGroup]) -> Plot:
     axes = canvas.axes
     lowest = 0.9
     for shift, (name, colour) in zip((-0.1, 0.1), _ROC.items(), strict=True):
-        known = [(k, g.figures[name]) for k, g in enumerate(levels) if g.figures[name].value]
+        known = [(k, g.metrics[name]) for k, g in enumerate(levels) if g.metrics[name].value]
         if not known:
             continue
         figures = [figure for _, figure in known]
@@ -167,7 +167,7 @@ def auc_plot(levels: Sequence[GradeGroup]) -> Plot:
         axes.errorbar(
             [k + shift for k, _ in known], [f.value for f in figures], yerr=whiskers(figures),
             fmt="o", color=colour, markersize=5, elinewidth=1.2, capsize=3,
-            label=GRADE_FIGURES[name].label.removeprefix("AUC "),
+            label=GRADE_METRICS[name].label.removeprefix("AUC "),
         )  # fmt: skip
     axes.set_xticks(range(len(levels)), [str(group.level) for group in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)

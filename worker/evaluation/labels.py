@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicom_sr.findings import Condition, Level
-from worker.evaluation.figures import Figure, Task
+from worker.evaluation.results import Estimate, Task
 from worker.evaluation.predictions import Provenance, Weighting
 
 NOTHING: Final = "-"
 
 
 @dataclass(frozen=True)
-class FigureFormat:
+class MetricFormat:
     """A figure's name, a short one for narrow columns, and how its values are written."""
 
     label: str
@@ -33,31 +33,31 @@ class FigureFormat:
         """One end of an interval, without its unit; empty for None."""
         return "" if number is None else f"{number * self.scale:.{self.decimals}f}"
 
-    def interval(self, figure: Figure) -> str:
+    def interval(self, figure: Estimate) -> str:
         """The 95 % interval, such as `0.412 to 0.447`; empty where there is none."""
         if figure.low is None or figure.high is None:
             return ""
         return f"{self.bound(figure.low)} to {self.bound(figure.high)}{self.unit}"
 
 
-def _percent(words: str, short: str, decimals: int = 1) -> FigureFormat:
-    return FigureFormat(words, short, 100, decimals, " %")
+def _percent(words: str, short: str, decimals: int = 1) -> MetricFormat:
+    return MetricFormat(words, short, 100, decimals, " %")
 
 
-GRADE_FIGURES: Final[Mapping[str, FigureFormat]] = {
-    "weighted_log_loss": FigureFormat("weighted log loss", "loss"),
-    "constant_log_loss": FigureFormat("best constant's log loss", "constant"),
-    "auc_severe": FigureFormat("AUC severe", "AUC sev."),
-    "auc_moderate_or_worse": FigureFormat("AUC moderate or worse", "AUC mod.+"),
+GRADE_METRICS: Final[Mapping[str, MetricFormat]] = {
+    "weighted_log_loss": MetricFormat("weighted log loss", "loss"),
+    "constant_log_loss": MetricFormat("best constant's log loss", "constant"),
+    "auc_severe": MetricFormat("AUC severe", "AUC sev."),
+    "auc_moderate_or_worse": MetricFormat("AUC moderate or worse", "AUC mod.+"),
     "sensitivity_severe": _percent("sensitivity for severe at 95 % specificity", "sens."),
     "accuracy": _percent("accuracy", "acc."),
     "balanced_accuracy": _percent("balanced accuracy", "bal. acc."),
-    "linear_kappa": FigureFormat("linear kappa", "kappa"),
-    "ece_severe": FigureFormat("calibration error of severe", "ECE sev.", decimals=4),
-    "ece_top": FigureFormat("calibration error of the decision", "ECE top", decimals=4),
+    "linear_kappa": MetricFormat("linear kappa", "kappa"),
+    "ece_severe": MetricFormat("calibration error of severe", "ECE sev.", decimals=4),
+    "ece_top": MetricFormat("calibration error of the decision", "ECE top", decimals=4),
 }
 
-POINT_FIGURES: Final[Mapping[str, FigureFormat]] = {
+POINT_METRICS: Final[Mapping[str, MetricFormat]] = {
     "found": _percent("found", "found"),
     "right": _percent("right (within 4 % of the width)", "right"),
     "level_right": _percent("nearest found level is the marked one", "level"),
@@ -65,14 +65,14 @@ POINT_FIGURES: Final[Mapping[str, FigureFormat]] = {
     "median_error": _percent("median error, of the width", "median", 2),
     "mean_error": _percent("mean error, of the width", "mean", 2),
     "p90_error": _percent("90th percentile of the error, of the width", "90th", 2),
-    "median_error_mm": FigureFormat("median error", "median mm", decimals=1, unit=" mm"),
-    "mean_error_mm": FigureFormat("mean error", "mean mm", decimals=1, unit=" mm"),
-    "p90_error_mm": FigureFormat("90th percentile of the error", "90th mm", decimals=1, unit=" mm"),
-    "ap": FigureFormat("AP at IoU 0.50:0.95", "AP"),
-    "ar": FigureFormat("AR at IoU 0.50:0.95", "AR"),
+    "median_error_mm": MetricFormat("median error", "median mm", decimals=1, unit=" mm"),
+    "mean_error_mm": MetricFormat("mean error", "mean mm", decimals=1, unit=" mm"),
+    "p90_error_mm": MetricFormat("90th percentile of the error", "90th mm", decimals=1, unit=" mm"),
+    "ap": MetricFormat("AP at IoU 0.50:0.95", "AP"),
+    "ar": MetricFormat("AR at IoU 0.50:0.95", "AR"),
 }
 
-COMPETITION: Final = FigureFormat("weighted log loss", "loss")
+COMPETITION: Final = MetricFormat("weighted log loss", "loss")
 
 PLACES: Final[Mapping[Condition, str]] = {
     Condition.SPINAL_CANAL_STENOSIS: "Spinal canal",

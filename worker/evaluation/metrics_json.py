@@ -9,7 +9,7 @@ from dicom_sr.findings import Severity
 from worker import __version__
 from worker.evaluation.acceptance import verdicts
 from worker.evaluation.bootstrap import LEVEL
-from worker.evaluation.figures import About, Evaluation, Figure, GradeGroup, PointGroup
+from worker.evaluation.results import RunInfo, Evaluation, Estimate, GradeGroup, PointGroup
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.predictions import GradeSheet, PointSheet
 
@@ -19,7 +19,7 @@ ALL: Final = "all"
 DIGITS: Final = 6
 
 
-def as_json(evaluation: Evaluation, about: About) -> dict[str, Any]:
+def as_json(evaluation: Evaluation, about: RunInfo) -> dict[str, Any]:
     """The evaluation as JSON types; numbers rounded to 1e-6.
 
     `grades[condition][level or "all"]` and `points["t1" or "t2"][level or "all"]` hold the
@@ -77,7 +77,7 @@ def _grades(group: GradeGroup) -> dict[str, Any]:
         "n": group.n,
         "studies": group.studies,
         "counts": dict(zip(names, group.counts, strict=True)),
-        "figures": _figures(group.figures),
+        "figures": _figures(group.metrics),
         "classes": {name: _figures(figures) for name, figures in group.classes.items()},
         "confusion": {
             truth: dict(zip(names, row, strict=True))
@@ -99,7 +99,7 @@ def _grades(group: GradeGroup) -> dict[str, Any]:
 
 
 def _points(group: PointGroup) -> dict[str, Any]:
-    return {"n": group.n, "studies": group.studies, "figures": _figures(group.figures)}
+    return {"n": group.n, "studies": group.studies, "figures": _figures(group.metrics)}
 
 
 def _provenance(sheet: GradeSheet | PointSheet) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def _provenance(sheet: GradeSheet | PointSheet) -> dict[str, Any]:
     }
 
 
-def _figures(figures: Mapping[str, Figure]) -> dict[str, Any]:
+def _figures(figures: Mapping[str, Estimate]) -> dict[str, Any]:
     return {str(name): _figure(figure) for name, figure in figures.items()}
 
 
-def _figure(figure: Figure) -> dict[str, float | None]:
+def _figure(figure: Estimate) -> dict[str, float | None]:
     return {
         "value": _round(figure.value),
         "low": _round(figure.low),

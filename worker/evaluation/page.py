@@ -10,16 +10,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dicom_sr.findings import Condition, Severity
 from worker.evaluation.acceptance import verdicts
 from worker.evaluation.evaluation_table import sentences
-from worker.evaluation.figures import About, Evaluation, Figure, GradeGroup, PointGroup
+from worker.evaluation.results import RunInfo, Evaluation, Estimate, GradeGroup, PointGroup
 from worker.evaluation.grade_plots import grade_plots
 from worker.evaluation.labels import (
     COMPETITION,
-    GRADE_FIGURES,
+    GRADE_METRICS,
     PICTURES,
     PLACES,
-    POINT_FIGURES,
+    POINT_METRICS,
     TITLES,
-    FigureFormat,
+    MetricFormat,
     level_words,
 )
 from worker.evaluation.point_plots import point_plots
@@ -29,7 +29,7 @@ NOTICE: Final = "Research use only: figures about labelled pictures, never about
 
 SHOWN_PROBLEMS: Final = 200
 
-_SHARE: Final = FigureFormat("", "", 100, 1, " %")
+_SHARE: Final = MetricFormat("", "", 100, 1, " %")
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("worker.evaluation"),
@@ -40,7 +40,7 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(evaluation: Evaluation, about: About) -> str:
+def page(evaluation: Evaluation, about: RunInfo) -> str:
     """The page as HTML, style and plots within; no picture of a patient is on it.
 
     The same evaluation gives the same page. Raises BadSettings where matplotlib is absent.
@@ -87,7 +87,7 @@ def _grades(condition: Condition, evaluation: Evaluation) -> Mapping[str, Any] |
         "id": condition.value,
         "title": PLACES[condition],
         "lead": f"{whole.n:,} grades of {whole.studies:,} studies: {counts}.",
-        "table": _table(groups, GRADE_FIGURES),
+        "table": _table(groups, GRADE_METRICS),
         "classes": _classes(whole),
         "plots": grade_plots(whole, levels),
     }
@@ -103,19 +103,19 @@ def _points(weighting: Weighting, evaluation: Evaluation) -> Mapping[str, Any] |
         "title": PICTURES[weighting],
         "lead": f"{whole.n:,} marked points of {whole.studies:,} studies. A level that was "
         "not found is not right; errors are those of the found ones.",
-        "table": _table(groups, POINT_FIGURES),
+        "table": _table(groups, POINT_METRICS),
         "classes": None,
         "plots": point_plots(whole, levels),
     }
 
 
 def _table(
-    groups: Sequence[GradeGroup] | Sequence[PointGroup], styles: Mapping[str, FigureFormat]
+    groups: Sequence[GradeGroup] | Sequence[PointGroup], styles: Mapping[str, MetricFormat]
 ) -> Mapping[str, Any]:
     """Figures down, levels across; figures that nobody has are left out."""
     rows = []
     for name, style in styles.items():
-        figures = [group.figures[name] for group in groups]
+        figures = [group.metrics[name] for group in groups]
         if any(figure.value is not None for figure in figures):
             cells = [_cell(style, figure) for figure in figures]
             rows.append({"name": style.label, "cells": cells})
@@ -136,5 +136,5 @@ def _classes(group: GradeGroup) -> list[Mapping[str, Any]]:
     ]
 
 
-def _cell(style: FigureFormat, figure: Figure) -> dict[str, str]:
+def _cell(style: MetricFormat, figure: Estimate) -> dict[str, str]:
     return {"value": style.value(figure.value), "interval": style.interval(figure)}

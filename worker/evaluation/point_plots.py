@@ -17,8 +17,8 @@ from worker.evaluation.drawing import (
     percent_axis,
     whiskers,
 )
-from worker.evaluation.figures import PointGroup
-from worker.evaluation.point_figures import RIGHT
+from worker.evaluation.results import PointGroup
+from worker.evaluation.point_metrics import TOLERANCE
 
 
 def point_plots(whole: PointGroup, levels: Sequence[PointGroup]) -> tuple[Plot, ...]:
@@ -32,12 +32,12 @@ def errors_plot(group: PointGroup) -> Plot:
     """The share of marked points found within a distance; what is missing at the right is lost."""
     canvas = Canvas()
     axes = canvas.axes
-    reach = 2 * RIGHT
+    reach = 2 * TOLERANCE
     errors = np.array([0.0, *group.errors])
     shares = np.arange(len(errors)) / max(group.n, 1)
     axes.step([*errors, reach], [*shares, shares[-1]], where="post", color=NORMAL, linewidth=1.7)
-    axes.axvline(RIGHT, color=SOFT, linewidth=0.8, linestyle=":")
-    axes.text(RIGHT, 0.02, " right", color=SOFT, fontsize=7.5, ha="left")
+    axes.axvline(TOLERANCE, color=SOFT, linewidth=0.8, linestyle=":")
+    axes.text(TOLERANCE, 0.02, " right", color=SOFT, fontsize=7.5, ha="left")
     axes.set_xlim(0, reach)
     axes.set_ylim(0, 1.01)
     percent_axis(axes.xaxis)
@@ -51,13 +51,13 @@ def level_errors_plot(levels: Sequence[PointGroup]) -> Plot:
     """Median and 90th percentile of the error at each level."""
     canvas = Canvas()
     axes = canvas.axes
-    highest = RIGHT / 4
+    highest = TOLERANCE / 4
     for shift, name, colour, label in (
         (-0.1, "median_error", NORMAL, "median"),
         (0.1, "p90_error", MODERATE, "90th percentile"),
     ):
         known = [
-            (k, g.figures[name]) for k, g in enumerate(levels) if g.figures[name].value is not None
+            (k, g.metrics[name]) for k, g in enumerate(levels) if g.metrics[name].value is not None
         ]
         figures = [figure for _, figure in known]
         highest = max((highest, *(f.high or f.value or 0 for f in figures)))
@@ -77,7 +77,7 @@ def shares_plot(levels: Sequence[PointGroup]) -> Plot:
     canvas = Canvas()
     axes = canvas.axes
     places = np.arange(len(levels))
-    right = [group.figures["right"] for group in levels]
+    right = [group.metrics["right"] for group in levels]
     values = [figure.value or 0 for figure in right]
     axes.bar(places, values, width=0.55, color=NORMAL, alpha=0.85)
     axes.errorbar(

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Severity
-from worker.evaluation.figures import About, Evaluation
+from worker.evaluation.results import RunInfo, Evaluation
 from worker.evaluation.metrics_json import as_json
 from worker.evaluation.page import page
 from worker.evaluation.predictions import GradePrediction, PointPrediction
@@ -35,7 +35,7 @@ class Written:
     page: Path
 
 
-def write_evaluation(evaluation: Evaluation, about: About, out: Path) -> Written:
+def write_evaluation(evaluation: Evaluation, about: RunInfo, out: Path) -> Written:
     """Write predictions.csv, metrics.json and index.html into `out`, replacing older ones.
 
     Of whole studies there are both grades and points: the points are then in

@@ -18,7 +18,7 @@ from dicom_sr.findings import Condition
 from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Evaluation, Figure, Task
+from worker.evaluation.results import Estimate, Evaluation, Task
 from worker.evaluation.out_of_fold import only
 from worker.evaluation.predictions import GradeSheet, PointSheet
 from worker.models.card import CARD, DETECTORS, content_hash, to_toml
@@ -192,7 +192,7 @@ def _belief_of(sheet: PointSheet) -> tuple[float, float]:
 def _grade_figures(evaluation: Evaluation) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for group in evaluation.grade_groups:
-        measured = _measured(group.figures)
+        measured = _measured(group.metrics)
         measured |= {
             f"{name}_{severity}": figure
             for severity, classes in group.classes.items()
@@ -221,7 +221,7 @@ def _point_figures(evaluation: Evaluation) -> dict[str, Any]:
         f"levels_{group.weighting.value}": {
             "n": group.n,
             "studies": group.studies,
-            **_measured(group.figures),
+            **_measured(group.metrics),
         }
         for group in evaluation.point_groups
         if group.level is None
@@ -236,7 +236,7 @@ def _detection_figures(found: Detections) -> dict[str, Any]:
     }
 
 
-def _measured(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
+def _measured(figures: Mapping[str, Estimate]) -> dict[str, list[float]]:
     """Figures as [value, low, high], those that could be computed."""
     return {
         name: [round(v, 4) for v in (f.value, f.low, f.high) if v is not None]

@@ -8,7 +8,7 @@ from typing import Any, Final
 import jinja2
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
+from worker.evaluation.labels import GRADE_METRICS, PICTURES, PLACES, POINT_METRICS, MetricFormat
 from worker.evaluation.predictions import Weighting
 
 TEMPLATE: Final = "model_card.md.jinja"
@@ -22,10 +22,10 @@ def headlines(card: Mapping[str, Any]) -> list[str]:
     lines = []
     for condition in Condition:
         if found := figures.get(condition.value):
-            lines.append(f"{PLACES[condition]}: {_said(found, HEADLINES, GRADE_FIGURES)}")
+            lines.append(f"{PLACES[condition]}: {_said(found, HEADLINES, GRADE_METRICS)}")
     for weighting in Weighting:
         if found := figures.get(f"levels_{weighting.value}"):
-            lines.append(f"{PICTURES[weighting]}: {_said(found, POINT_HEADLINES, POINT_FIGURES)}")
+            lines.append(f"{PICTURES[weighting]}: {_said(found, POINT_HEADLINES, POINT_METRICS)}")
     return lines
 
 
@@ -44,10 +44,10 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     return environment.get_template(TEMPLATE).render(
         card=card,
         grade_table=_table(
-            GRADE_FIGURES, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
+            GRADE_METRICS, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
         ),
         point_table=_table(
-            POINT_FIGURES,
+            POINT_METRICS,
             [PICTURES[w] for w in weightings],
             [figures[f"levels_{w.value}"] for w in weightings],
         ),
@@ -56,15 +56,15 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         classes=[(s.label, s.value) for s in Severity],
         levels=[level.value for level in Level],
         cell=_cell,
-        loss=GRADE_FIGURES["weighted_log_loss"],
-        auc=GRADE_FIGURES["auc_severe"],
+        loss=GRADE_METRICS["weighted_log_loss"],
+        auc=GRADE_METRICS["auc_severe"],
         percent=_percent,
         axial_points=figures.get("axial_points"),
     )
 
 
 def _table(
-    styles: Mapping[str, FigureFormat], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
+    styles: Mapping[str, MetricFormat], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
 ) -> str:
     """A Markdown table: a row for each figure that any column has."""
     rows = [
@@ -79,7 +79,7 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(figure: Sequence[float] | None, style: FigureFormat) -> str:
+def _cell(figure: Sequence[float] | None, style: MetricFormat) -> str:
     """A value with its interval."""
     if not figure:
         return "-"
@@ -94,6 +94,6 @@ def _percent(share: float) -> str:
 
 
 def _said(
-    figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, FigureFormat]
+    figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, MetricFormat]
 ) -> str:
     return ", ".join(f"{styles[n].label} {_cell(figures.get(n), styles[n])}" for n in names)

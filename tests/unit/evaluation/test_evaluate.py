@@ -8,9 +8,9 @@ import pytest
 
 from dicom_sr.findings import Condition, Level, Severity
 from worker.evaluation.acceptance import verdicts
-from worker.evaluation.bootstrap import draw, share_figure
+from worker.evaluation.bootstrap import draw, share_estimate
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Figure, Task
+from worker.evaluation.results import Estimate, Task
 from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
 
 FORAMINA = Condition.NEURAL_FORAMINAL_NARROWING
@@ -22,20 +22,20 @@ def whole(grades, points):
     return evaluate(Task.RSNA, grades(), points(), resamples=100)
 
 
-def every_figure(evaluation):
-    """All figures of an evaluation."""
+def every_estimate(evaluation):
+    """All estimates of an evaluation."""
     for group in evaluation.grade_groups:
-        yield from group.figures.values()
+        yield from group.metrics.values()
         for by_name in group.classes.values():
             yield from by_name.values()
     for group in evaluation.point_groups:
-        yield from group.figures.values()
+        yield from group.metrics.values()
     yield from evaluation.competition.values()
 
 
 def test_every_interval_holds_its_figure(whole):
     """Low, value and high stand in order wherever there is an interval."""
-    bounded = [f for f in every_figure(whole) if f.low is not None]
+    bounded = [f for f in every_estimate(whole) if f.low is not None]
     assert len(bounded) > 100
     assert all(f.low <= f.value <= f.high for f in bounded)
 
@@ -70,7 +70,7 @@ def test_the_score_is_the_mean_of_its_four_parts(whole):
     assert set(parts) == {*Condition, "any_severe_spinal"}
     assert score.value == pytest.approx(np.mean([part.value for part in parts.values()]))
     for condition in Condition:
-        assert parts[condition] == whole.grade_group(condition).figures["weighted_log_loss"]
+        assert parts[condition] == whole.grade_group(condition).metrics["weighted_log_loss"]
 
 
 def test_without_all_three_conditions_there_is_no_score(grades):
@@ -93,7 +93,7 @@ def test_rows_without_a_label_are_not_scored(grades):
 def test_an_empty_sheet_gives_no_figure():
     """Nothing in, nothing out."""
     empty = evaluate(Task.FORAMINAL, GradeSheet((), Provenance(0, 0, 0)))
-    assert list(every_figure(empty)) == []
+    assert list(every_estimate(empty)) == []
 
 
 def test_a_level_without_a_severe_example_keeps_its_other_figures(grades):
@@ -107,9 +107,9 @@ def test_a_level_without_a_severe_example_keeps_its_other_figures(grades):
     )
     evaluation = evaluate(Task.FORAMINAL, GradeSheet(milder, sheet.provenance), resamples=20)
     group = evaluation.grade_group(FORAMINA, Level.L1_L2)
-    assert group.figures["auc_severe"] == Figure(None)
-    assert group.figures["accuracy"].value is not None
-    assert evaluation.grade_group(FORAMINA).figures["auc_severe"].value is not None
+    assert group.metrics["auc_severe"] == Estimate(None)
+    assert group.metrics["accuracy"].value is not None
+    assert evaluation.grade_group(FORAMINA).metrics["auc_severe"].value is not None
 
 
 def test_progress_is_told_from_nothing_to_all(grades, points):
@@ -123,6 +123,8 @@ def test_progress_is_told_from_nothing_to_all(grades, points):
 def test_whole_studies_are_drawn_and_the_seed_decides():
     """Every resample has as many studies as there are, the same for the same seed."""
     counts = draw(17, 40, seed=3)
+    assert counts.shape == (41, 17)
+    assert (counts[0] == 1).all()
     assert (counts.sum(axis=1) == 17).all()
     assert np.array_equal(counts, draw(17, 40, seed=3))
     assert not np.array_equal(counts, draw(17, 40, seed=4))
@@ -130,9 +132,9 @@ def test_whole_studies_are_drawn_and_the_seed_decides():
 
 def test_all_right_in_a_few_studies_is_not_certainty():
     """Three right of three says at least 29 %, by Clopper and Pearson."""
-    figure = share_figure(1.0, np.ones(100), studies=3)
-    assert (figure.value, figure.high) == (1.0, 1.0)
-    assert figure.low == pytest.approx(0.025 ** (1 / 3))
+    share = share_estimate(np.ones(101), studies=3)
+    assert (share.value, share.high) == (1.0, 1.0)
+    assert share.low == pytest.approx(0.025 ** (1 / 3))
 
 
 def test_bars_are_judged_by_the_value(grades):

@@ -14,14 +14,14 @@ from worker.errors import BadSettings
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.evaluation_table import evaluation_table
 from worker.evaluation.extras import extra
-from worker.evaluation.figures import About, Task
+from worker.evaluation.results import RunInfo, Task
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.metrics_json import as_json
 from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
 from worker.evaluation.scores import weighted
 from worker.evaluation.writing import write_evaluation
 
-ABOUT = About("default", "2026.1", "ab" * 32, {"folder": "DATA"})
+ABOUT = RunInfo("default", "2026.1", "ab" * 32, {"folder": "DATA"})
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_metrics_hold_every_figure_and_their_origin(evaluations, tmp_path, task)
     for group in evaluation.grade_groups:
         said = metrics["grades"][group.condition][group.level or "all"]
         assert said["n"] == group.n
-        assert set(said["figures"]) == set(group.figures)
+        assert set(said["figures"]) == set(group.metrics)
         assert set(said["figures"]["accuracy"]) == {"value", "low", "high"}
     for group in evaluation.point_groups:
         assert metrics["points"][group.weighting][group.level or "all"]["n"] == group.n

@@ -1,4 +1,4 @@
-"""Figures of points: by hand, by law, and as COCO counts them."""
+"""Metrics of points: by hand, by law, and as COCO counts them."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dicom_sr.findings import Level
 from worker.evaluation.bootstrap import draw
 from worker.evaluation.detection import SIDE, average_precision
-from worker.evaluation.point_figures import Marks, marks, point_figures, resampled_points
+from worker.evaluation.point_metrics import MarkedPoints, marked_points, point_metrics
 from worker.evaluation.predictions import PointPrediction, Weighting
 
 
@@ -19,14 +19,20 @@ def point(level, found, truth, file="a.png", study="s", weighting=Weighting.T1, 
     return PointPrediction(study, file, weighting, level, found, 0.9, truth, **more)
 
 
-def figures(*rows):
-    """The figures of some rows."""
-    return point_figures(marks(rows, sorted({row.study_id for row in rows})))
+def observed(marked):
+    """The metrics of the observed sample, None where undefined."""
+    metrics = point_metrics(marked, np.ones((1, int(marked.study.max(initial=-1)) + 1)))
+    return {n: float(v[0]) if np.isfinite(v[0]) else None for n, v in metrics.items()}
 
 
-def test_figures_by_hand():
+def metrics_of(*rows):
+    """The metrics of some rows."""
+    return observed(marked_points(rows, sorted({row.study_id for row in rows})))
+
+
+def test_metrics_by_hand():
     """Errors are in widths: a squashed picture's rows are stretched back."""
-    measured = figures(
+    measured = metrics_of(
         point(Level.L1_L2, (0.53, 0.10), (0.50, 0.10), aspect=2.0, width_mm=200.0),
         point(Level.L2_L3, (0.50, 0.31), (0.50, 0.30), aspect=2.0, width_mm=200.0),
         point(Level.L3_L4, (0.50, 0.55), (0.50, 0.50), aspect=2.0, width_mm=200.0),
@@ -45,7 +51,7 @@ def test_figures_by_hand():
 
 def test_an_abstention_is_never_right():
     """A detector that finds nothing has no error to show, and no study right."""
-    measured = figures(*(point(level, None, (0.5, 0.5)) for level in Level))
+    measured = metrics_of(*(point(level, None, (0.5, 0.5)) for level in Level))
     assert {name: measured[name] for name in ("found", "right", "level_right", "study_right")} == {
         "found": 0, "right": 0, "level_right": 0, "study_right": 0,
     }  # fmt: skip
@@ -59,9 +65,9 @@ def test_one_abstention_costs_the_study():
         for study in ("a", "b")
         for level in Level
     ]
-    assert figures(*right)["study_right"] == 1
+    assert metrics_of(*right)["study_right"] == 1
     lost = dataclasses.replace(right[0], found=None)
-    assert figures(lost, *right[1:])["study_right"] == 0.5
+    assert metrics_of(lost, *right[1:])["study_right"] == 0.5
 
 
 def test_a_level_named_wrongly_is_wrong_where_the_point_is_good():
@@ -70,7 +76,7 @@ def test_a_level_named_wrongly_is_wrong_where_the_point_is_good():
     for k, level in enumerate(Level):
         shifted = (0.5, 0.1 + 0.2 * (k + 1))
         rows.append(point(level, shifted, (0.5, 0.1 + 0.2 * k)))
-    measured = figures(*rows)
+    measured = metrics_of(*rows)
     assert measured["right"] == 0
     # The uppermost mark has nothing nearer than its own, misplaced point.
     assert measured["level_right"] == pytest.approx(1 / 5)
@@ -82,39 +88,39 @@ def test_points_of_other_pictures_do_not_name_a_level():
         point(Level.L1_L2, (0.5, 0.2), (0.5, 0.1), file="a.png"),
         point(Level.L2_L3, (0.5, 0.1), None, file="b.png"),
     )
-    assert figures(*rows)["level_right"] == 1
+    assert metrics_of(*rows)["level_right"] == 1
 
 
 def test_unmarked_points_are_not_counted():
     """Without a mark there is nothing to be right about."""
-    assert set(figures(point(Level.L1_L2, (0.5, 0.5), None)).values()) == {None}
+    assert set(metrics_of(point(Level.L1_L2, (0.5, 0.5), None)).values()) == {None}
 
 
 @given(st.integers(1, 30), st.integers(0, 10**6))
-def test_a_resample_is_the_figure_of_copied_studies(n, seed):
+def test_a_resample_equals_copied_studies(n, seed):
     """Drawing a study twice is the same as having it twice, under another name."""
     rng = np.random.default_rng(seed)
     study = rng.integers(0, 5, n)
     error = np.where(rng.random(n) < 0.2, np.nan, np.round(rng.random(n) * 0.1, 2))
-    marked = Marks(np.full(n, "L1/L2"), study, error, error * 200, rng.random(n) < 0.7)
+    marked = MarkedPoints(np.full(n, "L1/L2"), study, error, error * 200, rng.random(n) < 0.7)
     counts = draw(5, resamples=4, seed=seed)
-    again = resampled_points(counts, marked)
+    resampled = point_metrics(marked, counts)
     for k, drawn in enumerate(counts.astype(int)):
         copies = [
             (row, 10 * study[row] + copy) for row in range(n) for copy in range(drawn[study[row]])
         ]
         rows = np.array([row for row, _ in copies], dtype=int)
-        copied = Marks(
+        copied = MarkedPoints(
             marked.level[rows],
             np.array([name for _, name in copies], dtype=np.int64),
             error[rows],
             error[rows] * 200,
             marked.level_right[rows],
         )
-        for name, value in point_figures(copied).items():
+        for name, value in observed(copied).items():
             if value is not None:
-                assert again[name][k] == pytest.approx(value), name
-    once = resampled_points(np.ones((1, 5)), marked)["median_error"][0]
+                assert resampled[name][k] == pytest.approx(value), name
+    once = point_metrics(marked, np.ones((1, 5)))["median_error"][0]
     found = error[np.isfinite(error)]
     assert once == pytest.approx(np.median(found)) if len(found) else np.isnan(once)
 

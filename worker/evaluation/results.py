@@ -1,4 +1,4 @@
-"""The nouns of an evaluation: figures with their intervals, per condition and level."""
+"""The results of an evaluation: metrics with their intervals, by condition and level."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dicom_sr.findings import Condition, Level
 from worker.evaluation.predictions import GradeSheet, PointSheet, Weighting
 
 
+Floats = NDArray[np.float64]
+
+Labels = NDArray[np.int64]
+"""Shape (n,): 0 Normal/Mild, 1 Moderate, 2 Severe."""
+
+
 class Task(StrEnum):
-    """What is evaluated; the value is the command's verb."""
+    """The kind of evaluation; the value is the subcommand of `lumbar evaluate`."""
 
     FORAMINAL = "foraminal"
     AXIAL = "axial"
@@ -21,8 +30,8 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure with its 95 % interval; None where it cannot be computed."""
+class Estimate:
+    """A metric's value with its 95 % interval; None where it cannot be computed."""
 
     value: float | None
     low: float | None = None
@@ -31,7 +40,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of a reliability curve: how many rows, what was said, what was true (0..1)."""
+    """One bin of a reliability curve: number of rows, mean prediction, observed share (0..1)."""
 
     n: int
     predicted: float
@@ -49,9 +58,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Curves:
-    """What a grade group's plots are drawn from.
+    """The curves of a grade group's plots.
 
-    `roc` holds, by figure name, the false and true positive rates at each threshold.
+    `roc` holds, by metric name, the false and true positive rates at each threshold.
     """
 
     reliability: tuple[Bin, ...]
@@ -64,8 +73,8 @@ class GradeGroup:
     """The grades of one condition, at one level or at all of them (`level` None).
 
     `counts` holds the labels per class; `confusion` the rows by [truth][decision];
-    `figures` what stands in `worker.evaluation.labels.GRADE_FIGURES`; `classes` precision,
-    recall and f1 by severity value.
+    `metrics` has the names of `worker.evaluation.labels.GRADE_METRICS`; `classes` holds
+    precision, recall and f1 by severity value.
     """
 
     condition: Condition
@@ -73,8 +82,8 @@ class GradeGroup:
     n: int
     studies: int
     counts: tuple[int, ...]
-    figures: Mapping[str, Figure]
-    classes: Mapping[str, Mapping[str, Figure]]
+    metrics: Mapping[str, Estimate]
+    classes: Mapping[str, Mapping[str, Estimate]]
     confusion: tuple[tuple[int, ...], ...]
     curves: Curves
 
@@ -83,23 +92,24 @@ class GradeGroup:
 class PointGroup:
     """The points of one weighting, at one level or at all of them (`level` None).
 
-    `n` counts marked points; `errors` are those of the found ones, ascending, in fractions
-    of the width; `figures` hold what stands in `worker.evaluation.labels.POINT_FIGURES`.
+    `n` counts marked points; `errors` holds those of the detected points, ascending, in
+    fractions of the width; `metrics` has the names of
+    `worker.evaluation.labels.POINT_METRICS`.
     """
 
     weighting: Weighting
     level: Level | None
     n: int
     studies: int
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Estimate]
     errors: tuple[float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known about one evaluated folder.
+    """All results of one evaluated folder.
 
-    `competition` holds the challenge's score, where all three conditions are labelled:
+    `competition` holds the challenge's score, if all three conditions have labels:
     `score`, its three losses by condition and `any_severe_spinal`.
     """
 
@@ -108,32 +118,32 @@ class Evaluation:
     points: PointSheet | None
     grade_groups: tuple[GradeGroup, ...]
     point_groups: tuple[PointGroup, ...]
-    competition: Mapping[str, Figure]
+    competition: Mapping[str, Estimate]
     resamples: int
     seed: int
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A line for every row that could not be read, each once."""
+        """One line for each row that could not be read, without duplicates."""
         sheets = (sheet for sheet in (self.grades, self.points) if sheet is not None)
         return tuple(dict.fromkeys(p for sheet in sheets for p in sheet.provenance.problems))
 
     def grade_group(self, condition: Condition, level: Level | None = None) -> GradeGroup | None:
-        """The group of a condition, if it was evaluated."""
-        found = (g for g in self.grade_groups if (g.condition, g.level) == (condition, level))
-        return next(found, None)
+        """The group of a condition, or None if it was not evaluated."""
+        groups = (g for g in self.grade_groups if (g.condition, g.level) == (condition, level))
+        return next(groups, None)
 
     def point_group(self, weighting: Weighting, level: Level | None = None) -> PointGroup | None:
-        """The group of a weighting, if it was evaluated."""
-        found = (g for g in self.point_groups if (g.weighting, g.level) == (weighting, level))
-        return next(found, None)
+        """The group of a weighting, or None if it was not evaluated."""
+        groups = (g for g in self.point_groups if (g.weighting, g.level) == (weighting, level))
+        return next(groups, None)
 
 
 @dataclass(frozen=True)
-class About:
-    """What was evaluated with what: for the record, and so that it can be repeated.
+class RunInfo:
+    """The bundle and the inputs of an evaluation, so that it can be repeated.
 
-    `inputs` are the command's own, JSON types.
+    `inputs` holds the command's arguments as JSON types.
     """
 
     bundle_name: str
