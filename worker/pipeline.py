@@ -31,8 +31,9 @@ from dicom_sr.findings import (
 from worker import MIN_AGE_YEARS
 from worker.archive import Archive
 from worker.domain.geometry import Vector
+from worker.domain.graded_study import GradedStudy
 from worker.domain.points import LevelPoint
-from worker.domain.study import Repair, Role, RoutedStudy
+from worker.domain.study import Role, RoutedStudy
 from worker.domain.volume import Volumes
 from worker.grade.graders import axial_crop, foraminal_crops, grade_axial, grade_foramina
 from worker.grade.windows import level_spacing
@@ -87,17 +88,6 @@ class Anatomy:
     positions: Mapping[Level, Vector]
     off_axis: frozenset[Level]
     doubts: Mapping[Level, NotAssessedReason] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class GradedStudy:
-    """A study with its report, and everything that explains it."""
-
-    report: Report
-    routed: RoutedStudy
-    volumes: Volumes
-    repairs: tuple[Repair, ...]
-    timings_ms: Mapping[str, float]
 
 
 def grade(

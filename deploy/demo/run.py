@@ -29,14 +29,12 @@ from deploy.demo import arrival, stack, viewer
 from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from worker.archive.orthanc import OrthancArchive
-from worker.domain.study import Repair, RoutedStudy
-from worker.domain.volume import Volumes
+from worker.domain.graded_study import GradedStudy
 from worker.errors import LumbarError
-from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.mended_copy import repair_folder
-from worker.intake.routing import route
 from worker.phantom import make_phantom, write_phantom
+from worker.pipeline import Steps, look
 from worker.report.links import viewer_link
 from worker.report.tables import grades_table
 from worker.report.writing import Written, write_report
@@ -52,17 +50,6 @@ LESIONS = {
 
 class NotGraded(Exception):
     """The worker was through with the study and gave a reason instead of a report."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReadBack:
-    """What came back from Orthanc, ready to be shown: the report, and the images it is about."""
-
-    report: Report
-    routed: RoutedStudy
-    volumes: Volumes
-    repairs: tuple[Repair, ...]
-    timings_ms: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -181,12 +168,12 @@ def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report
         raise stack.StackError(f"Orthanc holds {len(found)} reports of the study instead of one")
     report = reader.read(found[0])
     with OrthancArchive.connect(orthanc.url, orthanc.username, orthanc.password) as archive:
-        routed = route(read_study(archive.headers(orthanc_id)))
+        routed = look(orthanc_id, archive, Steps())
         volumes = load(routed, archive.fetch)
     repairs = (*routed.study.repairs, *volumes.repairs)
     timings = step_times_ms(arrival.log_events(servers.worker, orthanc_id))
-    shown = ReadBack(report, routed, volumes, repairs, timings)
-    return report, write_report(shown, found[0], OUT, f"{orthanc.url}/ohif")
+    graded = GradedStudy(report, routed, volumes, repairs, timings)
+    return report, write_report(graded, found[0], OUT, f"{orthanc.url}/ohif")
 
 
 def step_times_ms(events: Sequence[Mapping[str, str]]) -> dict[str, float]:

@@ -12,9 +12,10 @@ from dicom_sr.findings import Graded
 from dicom_sr.reader import read
 from tests.support.enhanced import enhance_study
 from worker.archive.folder import FolderArchive
+from worker.domain.graded_study import GradedStudy
 from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 from worker.report.structured import structured_report
 
 

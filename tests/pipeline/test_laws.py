@@ -12,11 +12,12 @@ from sklearn.metrics import roc_auc_score
 
 from dicom_sr.findings import TARGETS, Condition, Graded, Report, Severity, Side, Target
 from worker.archive.folder import FolderArchive
+from worker.domain.graded_study import GradedStudy
 from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.lesions import TRAINING
 from worker.phantom.study import Phantom
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 
 LESIONS = {
     "L4/L5 left subarticular stenosis": Severity.SEVERE,

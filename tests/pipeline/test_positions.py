@@ -13,9 +13,10 @@ from pydicom import Dataset, dcmread
 from dicom_sr.findings import TARGETS, ImagePoint, ImageReference, Side, Target
 from worker.archive.folder import FolderArchive
 from worker.domain.geometry import Orientation, Plane
+from worker.domain.graded_study import GradedStudy
 from worker.models.loading import Bundle
 from worker.phantom import SMALL, Phantom, make_phantom, write_phantom
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 
 SEED = 3
 MOVED_PX = 0.05

@@ -11,13 +11,14 @@ from dicom_sr.findings import Condition
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
 from worker.datasets.folds import fold_of
+from worker.domain.graded_study import GradedStudy
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.results import Task
 from worker.evaluation.predictions import Weighting
+from worker.evaluation.results import Task
 from worker.models.loading import Bundle
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 from worker.report.report_json import document
 from worker.report.structured import structured_report
 

@@ -14,11 +14,12 @@ from pydicom import Dataset, dcmread, dcmwrite
 from dicom_sr.findings import Condition, Side
 from dicom_sr.reader import read
 from worker.archive.folder import FolderArchive
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Role
 from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.phantom.study import Phantom
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 from worker.report.structured import structured_report
 
 POINT_ON = {

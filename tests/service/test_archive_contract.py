@@ -28,6 +28,7 @@ from worker.archive.dicomweb import DicomwebArchive
 from worker.archive.dicomweb_session import Access
 from worker.archive.folder import FolderArchive
 from worker.archive.orthanc import OrthancArchive
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Series
 from worker.errors import BadSettings, StudyGone
 from worker.intake.decoding import decode
@@ -35,7 +36,7 @@ from worker.intake.headers import read_study
 from worker.intake.routing import route
 from worker.models.loading import Bundle, load_bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 from worker.report.structured import structured_report
 
 SEEDS = {"classic": 41, "enhanced": 43}

@@ -24,8 +24,8 @@ from worker.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from worker.evaluation.results import Task
     from worker.evaluation.predictions import GradeSheet, PointSheet
+    from worker.evaluation.results import Task
     from worker.models.loading import Bundle
 
     Sheets = tuple[GradeSheet | None, PointSheet | None]
@@ -213,8 +213,8 @@ def _evaluate(
             extra(library)
         from worker.evaluation import evaluate as measuring
         from worker.evaluation.evaluation_table import evaluation_table
-        from worker.evaluation.results import RunInfo
         from worker.evaluation.metrics_json import as_json as metrics
+        from worker.evaluation.results import RunInfo
         from worker.evaluation.writing import write_evaluation
         from worker.models.loading import load_bundle
 

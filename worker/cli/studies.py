@@ -139,18 +139,14 @@ def route(
     if path is not None:
         existing(path)
     from worker.archive.folder import FolderArchive
-    from worker.intake.exclusions import exclude
-    from worker.intake.headers import read_study
-    from worker.intake.routing import route as route_study
-    from worker.recognise.slice_fetch import MiddleSlice
+    from worker.pipeline import Steps, look
     from worker.report.report_json import exclusions, routings
     from worker.report.tables import evidence_tree, exclusions_table, series_table
 
     site = site_rules(rules)
 
-    def routed_of(study: str, archive: Archive) -> RoutedStudy:
-        found = read_study(archive.headers(study))
-        return exclude(route_study(found, site, MiddleSlice(archive.fetch)), min_age)
+    def route_study(study: str, archive: Archive) -> RoutedStudy:
+        return look(study, archive, Steps(), site, min_age)
 
     with stderr().status("reading headers"):
         if orthanc is not None:
@@ -158,9 +154,9 @@ def route(
             from worker.settings import Settings
 
             with open_orthanc(Settings.load()) as archive:
-                routed = routed_of(archive.study_id(orthanc), archive)
+                routed = route_study(archive.study_id(orthanc), archive)
         else:
-            routed = routed_of(str(path), FolderArchive())
+            routed = route_study(str(path), FolderArchive())
     decisions = routed.decisions
     if as_json:
         print_json({"exclusions": exclusions(routed.exclusions), "series": routings(decisions)})

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dicom_sr.findings import Condition
-from worker.evaluation.results import Evaluation, Estimate, Task
 from worker.evaluation.labels import GRADE_METRICS, PICTURES, PLACES, POINT_METRICS, MetricFormat
 from worker.evaluation.predictions import Weighting
+from worker.evaluation.results import Estimate, Evaluation, Task
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from dicom_sr.findings import Condition
 from worker.evaluation.acceptance import Verdict, verdicts
-from worker.evaluation.results import RunInfo, Evaluation, GradeGroup, PointGroup
 from worker.evaluation.labels import (
     COMPETITION,
     GRADE_METRICS,
@@ -26,6 +25,7 @@ from worker.evaluation.labels import (
     provenance_sentence,
 )
 from worker.evaluation.predictions import Weighting
+from worker.evaluation.results import Evaluation, GradeGroup, PointGroup, RunInfo
 
 VERDICTS: Final = {True: ("met", "green"), False: ("MISSED", "bold red"), None: ("-", "dim")}
 

@@ -21,8 +21,8 @@ from worker.evaluation.drawing import (
     percent_axis,
     whiskers,
 )
-from worker.evaluation.results import GradeGroup
 from worker.evaluation.labels import GRADE_METRICS
+from worker.evaluation.results import GradeGroup
 
 _ROC: Final = {"auc_moderate_or_worse": MODERATE, "auc_severe": SEVERE}
 _CLASSES: Final = [severity.label for severity in Severity]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicom_sr.findings import Condition, Level
-from worker.evaluation.results import Estimate, Task
 from worker.evaluation.predictions import Provenance, Weighting
+from worker.evaluation.results import Estimate, Task
 
 NOTHING: Final = "-"
 

@@ -9,9 +9,9 @@ from dicom_sr.findings import Severity
 from worker import __version__
 from worker.evaluation.acceptance import verdicts
 from worker.evaluation.bootstrap import LEVEL
-from worker.evaluation.results import RunInfo, Evaluation, Estimate, GradeGroup, PointGroup
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.predictions import GradeSheet, PointSheet
+from worker.evaluation.results import Estimate, Evaluation, GradeGroup, PointGroup, RunInfo
 
 ALL: Final = "all"
 """The key of the group of all levels, beside the levels' names."""

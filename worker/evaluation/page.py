@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dicom_sr.findings import Condition, Severity
 from worker.evaluation.acceptance import verdicts
 from worker.evaluation.evaluation_table import sentences
-from worker.evaluation.results import RunInfo, Evaluation, Estimate, GradeGroup, PointGroup
 from worker.evaluation.grade_plots import grade_plots
 from worker.evaluation.labels import (
     COMPETITION,
@@ -24,6 +23,7 @@ from worker.evaluation.labels import (
 )
 from worker.evaluation.point_plots import point_plots
 from worker.evaluation.predictions import Weighting
+from worker.evaluation.results import Estimate, Evaluation, GradeGroup, PointGroup, RunInfo
 
 NOTICE: Final = "Research use only: figures about labelled pictures, never about a patient"
 

@@ -17,8 +17,8 @@ from worker.evaluation.drawing import (
     percent_axis,
     whiskers,
 )
-from worker.evaluation.results import PointGroup
 from worker.evaluation.point_metrics import TOLERANCE
+from worker.evaluation.results import PointGroup
 
 
 def point_plots(whole: PointGroup, levels: Sequence[PointGroup]) -> tuple[Plot, ...]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dicom_sr.findings import Condition, Level
 from worker.evaluation.predictions import GradeSheet, PointSheet, Weighting
 
-
 Floats = NDArray[np.float64]
 
 Labels = NDArray[np.int64]

@@ -19,6 +19,7 @@ from dicom_sr.findings import (
 )
 from worker.archive.folder import FolderArchive
 from worker.domain.geometry import Plane
+from worker.domain.graded_study import GradedStudy
 from worker.errors import BadSettings, Rejected
 from worker.evaluation.out_of_fold import only, provenance, unseen_by
 from worker.evaluation.predictions import (
@@ -31,7 +32,7 @@ from worker.evaluation.predictions import (
 from worker.evaluation.truth import IMAGES, Annotated, Truth, read_truth
 from worker.models.card import NETWORKS
 from worker.models.loading import Bundle
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 
 SAME_PLACE_MM: Final = 15.0
 """A point further than this from the annotated slice is another one: that of the other side."""

@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Severity
-from worker.evaluation.results import RunInfo, Evaluation
 from worker.evaluation.metrics_json import as_json
 from worker.evaluation.page import page
 from worker.evaluation.predictions import GradePrediction, PointPrediction
+from worker.evaluation.results import Evaluation, RunInfo
 from worker.evaluation.scores import weighted
 
 GRADE_COLUMNS: Final = (

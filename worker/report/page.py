@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Severity, Target
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Routing
 from worker.report.links import viewer_link
-from worker.report.outcome import Outcome
 from worker.report.pictures import Picture
 from worker.report.text import COLUMNS, mended, percent, summary
 
@@ -28,13 +28,13 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(outcome: Outcome, pictures: Sequence[Picture], viewer: str | None = None) -> str:
+def page(graded: GradedStudy, pictures: Sequence[Picture], viewer: str | None = None) -> str:
     """The page as HTML: style and thumbnails within, the larger pictures linked in `SLICES`.
 
     It names the study by its UID alone. With `viewer`, the root of an OHIF viewer, study and
     targets are linked to their images there. The same input gives the same page.
     """
-    report = outcome.report
+    report = graded.report
 
     def link(target: Target | None = None) -> str | None:
         return None if viewer is None else viewer_link(viewer, report.study_instance_uid, target)
@@ -57,14 +57,14 @@ def page(outcome: Outcome, pictures: Sequence[Picture], viewer: str | None = Non
         report=report,
         viewer=link(),
         summary=summary(report),
-        exclusions=outcome.routed.exclusions,
+        exclusions=graded.routed.exclusions,
         columns=[name for name, _, _ in COLUMNS],
         rows=rows,
         severities=list(Severity),
-        series=[_series(decision) for decision in outcome.routed.decisions],
-        repairs=mended(outcome.repairs),
-        timings=[(step, f"{ms:.0f} ms") for step, ms in outcome.timings_ms.items()],
-        total=f"{sum(outcome.timings_ms.values()) / 1000:.1f} s",
+        series=[_series(decision) for decision in graded.routed.decisions],
+        repairs=mended(graded.repairs),
+        timings=[(step, f"{ms:.0f} ms") for step, ms in graded.timings_ms.items()],
+        total=f"{sum(graded.timings_ms.values()) / 1000:.1f} s",
     )
 
 

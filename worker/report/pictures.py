@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageOps
 from dicom_sr.findings import Condition, Graded, ImageReference, Report, Target
 from worker.domain.volume import Volumes
 from worker.report.drawing import GREY, INK, RGB, WHITE, View, font, letters, mark, view
-from worker.report.outcome import Slice, slices_by_image
+from worker.report.slices import Slice, slices_by_image
 from worker.report.text import percent
 
 CAPTION_PX: Final = 78

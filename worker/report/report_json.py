@@ -16,28 +16,29 @@ from dicom_sr.findings import (
     NotAssessed,
     Severity,
 )
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Exclusion, Repair, Routing
-from worker.report.outcome import Outcome, Slice, slices_by_image
+from worker.report.slices import Slice, slices_by_image
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(graded: GradedStudy) -> dict[str, Any]:
     """The whole report as JSON types; every key is always there, null where it has no value.
 
     `column` and `row` are 0-based pixels (the centre of the first pixel is 0, 0),
     `patient_mm` is LPS, `frame` counts from 1, `timings_ms` is by step.
     """
-    report = outcome.report
-    slices = slices_by_image(outcome.volumes)
+    report = graded.report
+    slices = slices_by_image(graded.volumes)
     return {
         "study_instance_uid": report.study_instance_uid,
         "notice": NOTICE,
         "bundle": _bundle(report.bundle),
         "findings": [_finding(finding, slices) for finding in report.findings],
-        "exclusions": exclusions(outcome.routed.exclusions),
-        "routed": routings(outcome.routed.routed),
-        "rejected": routings(outcome.routed.rejected),
-        "repairs": repairs(outcome.repairs),
-        "timings_ms": {step: round(value, 1) for step, value in outcome.timings_ms.items()},
+        "exclusions": exclusions(graded.routed.exclusions),
+        "routed": routings(graded.routed.routed),
+        "rejected": routings(graded.routed.rejected),
+        "repairs": repairs(graded.repairs),
+        "timings_ms": {step: round(value, 1) for step, value in graded.timings_ms.items()},
     }
 
 

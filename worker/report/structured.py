@@ -11,12 +11,12 @@ from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, ImageReference
 from dicom_sr.revisions import current_report
 from worker import __version__
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import RoutedStudy
 from worker.errors import BrokenStudy
-from worker.report.outcome import Outcome
 
 
-def structured_report(graded: Outcome) -> Dataset:
+def structured_report(graded: GradedStudy) -> Dataset:
     """The Structured Report of a graded study, with the same UID for the same input.
 
     Where the study holds an older report of ours, of fewer images or by other models, this one

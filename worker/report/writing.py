@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from worker.report.outcome import Outcome
+from worker.domain.graded_study import GradedStudy
 from worker.report.page import SLICES, page
 from worker.report.pictures import draw_pictures
 from worker.report.report_json import document, to_json
@@ -25,7 +25,7 @@ class Written:
 
 
 def write_report(
-    outcome: Outcome, structured_report: Dataset, folder: Path, viewer: str | None = None
+    graded: GradedStudy, structured_report: Dataset, folder: Path, viewer: str | None = None
 ) -> Written:
     """Write report.json, report.html, report.dcm and slices/*.png, replacing older ones.
 
@@ -38,7 +38,7 @@ def write_report(
     # A target that is no longer graded must not keep its old picture.
     for old in slices.glob("*.png"):
         old.unlink()
-    pictures = draw_pictures(outcome.report, outcome.volumes)
+    pictures = draw_pictures(graded.report, graded.volumes)
     for picture in pictures:
         (slices / picture.name).write_bytes(picture.png)
     written = Written(
@@ -48,7 +48,7 @@ def write_report(
         slices=slices,
         pictures=tuple(slices / picture.name for picture in pictures),
     )
-    written.document.write_text(to_json(document(outcome)), encoding="utf-8")
-    written.page.write_text(page(outcome, pictures, viewer), encoding="utf-8")
+    written.document.write_text(to_json(document(graded)), encoding="utf-8")
+    written.page.write_text(page(graded, pictures, viewer), encoding="utf-8")
     dcmwrite(written.structured_report, structured_report, enforce_file_format=True)
     return written

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import torch
     from pydicom import Dataset
 
+    from worker.domain.graded_study import GradedStudy
     from worker.domain.study import RoutedStudy
     from worker.models.loading import Bundle
-    from worker.pipeline import GradedStudy
 
 LONGEST_BYTES: Final = 65_536
 LONGEST_MODEL: Final = 32

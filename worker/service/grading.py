@@ -21,10 +21,10 @@ from worker.settings import Incomplete
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
     from worker.archive import Hospital
+    from worker.domain.graded_study import GradedStudy
     from worker.domain.study import RoutedStudy
     from worker.intake.site import SiteRule
     from worker.models.loading import Bundle
-    from worker.pipeline import GradedStudy
 
 
 _LEFT: Final = {Kind.GRADED: Outcome.NOTHING_NEW, Kind.WAITING: Outcome.WAITING}

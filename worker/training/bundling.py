@@ -18,9 +18,9 @@ from dicom_sr.findings import Condition
 from worker.datasets.folds import fold_of
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.results import Estimate, Evaluation, Task
 from worker.evaluation.out_of_fold import only
 from worker.evaluation.predictions import GradeSheet, PointSheet
+from worker.evaluation.results import Estimate, Evaluation, Task
 from worker.models.card import CARD, DETECTORS, content_hash, to_toml
 from worker.models.loading import Bundle, load_bundle
 from worker.models.studies import training_studies, write_studies

@@ -24,9 +24,10 @@ from tests.support.fuzzing.networks import small_bundle
 from tests.support.fuzzing.originals import original
 from tests.support.fuzzing.values import MARKS
 from worker.archive.folder import FolderArchive
+from worker.domain.graded_study import GradedStudy
 from worker.errors import Rejected
 from worker.models.loading import Bundle
-from worker.pipeline import GradedStudy, grade
+from worker.pipeline import grade
 from worker.report.report_json import document, to_json
 from worker.report.structured import structured_report
 

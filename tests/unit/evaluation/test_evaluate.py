@@ -10,8 +10,8 @@ from dicom_sr.findings import Condition, Level, Severity
 from worker.evaluation.acceptance import verdicts
 from worker.evaluation.bootstrap import draw, share_estimate
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.results import Estimate, Task
 from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
+from worker.evaluation.results import Estimate, Task
 
 FORAMINA = Condition.NEURAL_FORAMINAL_NARROWING
 

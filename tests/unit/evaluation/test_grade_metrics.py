@@ -178,9 +178,7 @@ def test_calibration_error_by_hand():
     """Two bins: four rows of 0.1 of which one comes true, two of 0.9 of which both do."""
     predicted = np.array([0.1, 0.1, 0.1, 0.1, 0.9, 0.9])
     happened = np.array([True, False, False, False, True, True])
-    assert calibration_error(predicted, happened) == pytest.approx(
-        4 / 6 * 0.15 + 2 / 6 * 0.1
-    )
+    assert calibration_error(predicted, happened) == pytest.approx(4 / 6 * 0.15 + 2 / 6 * 0.1)
     low, high = reliability(predicted, happened)
     assert (low.n, low.observed) == (4, 0.25)
     assert (high.n, high.observed) == (2, 1.0)

@@ -17,7 +17,6 @@ from worker.evaluation.scores import (
 from worker.grade.graders import posteriors
 
 
-
 def weighted_log_loss(probabilities, labels):
     """The challenge's loss of all rows."""
     loss, weight = log_losses(probabilities, labels).sum(axis=0)
@@ -65,4 +64,6 @@ def test_any_severe_spinal_by_hand():
     names, table = any_severe_spinal(studies, rows, np.array([2, 0, 1, 1]))
     assert names == ["a", "b"]
     assert np.allclose(table, [[0.6, 1, 4], [0.2, 0, 2]])
-    assert any_severe_log_loss(table, np.ones((1, 2)))[0] == pytest.approx(-(4 * np.log(0.6) + 2 * np.log(0.8)) / 6)
+    assert any_severe_log_loss(table, np.ones((1, 2)))[0] == pytest.approx(
+        -(4 * np.log(0.6) + 2 * np.log(0.8)) / 6
+    )

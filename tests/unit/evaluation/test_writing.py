@@ -14,10 +14,10 @@ from worker.errors import BadSettings
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.evaluation_table import evaluation_table
 from worker.evaluation.extras import extra
-from worker.evaluation.results import RunInfo, Task
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.metrics_json import as_json
 from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
+from worker.evaluation.results import RunInfo, Task
 from worker.evaluation.scores import weighted
 from worker.evaluation.writing import write_evaluation
 

@@ -59,19 +59,19 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def drawn(outcome):
+def drawn(graded_study):
     """The page and its outline."""
-    text = page(outcome, draw_pictures(outcome.report, outcome.volumes))
+    text = page(graded_study, draw_pictures(graded_study.report, graded_study.volumes))
     return text, Outline(text)
 
 
-def test_every_target_stands_in_its_cell(drawn, outcome):
+def test_every_target_stands_in_its_cell(drawn, graded_study):
     """Rows are levels, columns the five places, each cell with its own grade in words."""
     _, outline = drawn
     rows = [row for row in outline.rows if row]
     for level, row in zip(Level, rows, strict=True):
         assert row == [str(Target(c, level, side)) for _, c, side in COLUMNS]
-    for finding in outcome.report.graded:
+    for finding in graded_study.report.graded:
         cell = outline.cells[str(finding.target)]
         assert finding.severity.label in cell
         assert f"confidence {percent(finding.confidence)}" in cell
@@ -79,16 +79,16 @@ def test_every_target_stands_in_its_cell(drawn, outcome):
         assert not any(word in cell for word in others)
 
 
-def test_study_and_targets_are_linked_to_the_viewer(drawn, outcome):
+def test_study_and_targets_are_linked_to_the_viewer(drawn, graded_study):
     """With a viewer each cell leads to its target there; without one nothing leads anywhere."""
     root = "https://pacs.example/ohif/"
-    links = Outline(page(outcome, (), root)).links
-    study = (
-        f"https://pacs.example/ohif/viewer?StudyInstanceUIDs={outcome.report.study_instance_uid}"
-    )
+    links = Outline(page(graded_study, (), root)).links
+    study = f"https://pacs.example/ohif/viewer?StudyInstanceUIDs={graded_study.report.study_instance_uid}"
     assert links[0] == study
     fragments = [unquote(link.removeprefix(f"{study}#target=")) for link in links[1:]]
-    assert sorted(fragments) == sorted(str(finding.target) for finding in outcome.report.graded)
+    assert sorted(fragments) == sorted(
+        str(finding.target) for finding in graded_study.report.graded
+    )
     assert not any("viewer" in link for link in drawn[1].links)
 
 
@@ -96,19 +96,19 @@ def test_study_and_targets_are_linked_to_the_viewer(drawn, outcome):
 def test_a_reason_is_told_in_words(make, reason):
     """Whatever the reason, the cell of a target without a grade says it."""
     target = Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L2_L3, Side.RIGHT)
-    outcome = make({target: NotAssessed(target, reason)})
-    cell = Outline(page(outcome, ())).cells[str(target)]
+    graded_study = make({target: NotAssessed(target, reason)})
+    cell = Outline(page(graded_study, ())).cells[str(target)]
     assert "Not assessed" in cell
     assert reason.label in cell
 
 
-def test_the_page_says_what_it_is(drawn, outcome):
+def test_the_page_says_what_it_is(drawn, graded_study):
     """Notice, models, study and every series with its reason are on the page."""
     text, _ = drawn
     assert NOTICE in text
     assert "default 0.1.0" in text
-    assert outcome.report.study_instance_uid in text
-    for decision in outcome.routed.decisions:
+    assert graded_study.report.study_instance_uid in text
+    for decision in graded_study.routed.decisions:
         assert decision.series_instance_uid in text
         assert decision.reason in text
 
@@ -133,15 +133,15 @@ def test_the_page_needs_nothing_from_elsewhere(drawn):
 
 def test_free_text_of_a_header_cannot_become_markup(make):
     """A series description with angle brackets is shown, not executed."""
-    outcome = make(descriptions={Role.AXIAL_T2: "<script>alert(1)</script>"})
-    text = page(outcome, ())
+    graded_study = make(descriptions={Role.AXIAL_T2: "<script>alert(1)</script>"})
+    text = page(graded_study, ())
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_the_summary_names_the_worst_first(outcome):
+def test_the_summary_names_the_worst_first(graded_study):
     """Severe findings stand before moderate ones, and what is not assessed is counted."""
-    text = summary(outcome.report)
+    text = summary(graded_study.report)
     assert text.index("Severe:") < text.index("Moderate:") < text.index("24 of 25")
     assert "1 not assessed" in text
 
@@ -170,9 +170,9 @@ def structured_report():
     return sr
 
 
-def test_every_link_of_the_page_leads_to_a_file(outcome, structured_report, tmp_path):
+def test_every_link_of_the_page_leads_to_a_file(graded_study, structured_report, tmp_path):
     """report.json, report.html, report.dcm and the linked slices/*.png are all written."""
-    written = write_report(outcome, structured_report, tmp_path)
+    written = write_report(graded_study, structured_report, tmp_path)
     links = Outline(written.page.read_text(encoding="utf-8")).links
     assert len(links) == 24 + 4
     assert {tmp_path / link for link in links} == set(written.pictures)
@@ -185,18 +185,20 @@ def test_every_link_of_the_page_leads_to_a_file(outcome, structured_report, tmp_
     assert dcmread(written.structured_report).SOPInstanceUID == "1.2.3.99"
 
 
-def test_no_name_of_a_person_leaves_with_the_report(outcome, structured_report, tmp_path):
+def test_no_name_of_a_person_leaves_with_the_report(graded_study, structured_report, tmp_path):
     """Page, document and file names hold no patient's name even where the SR has one."""
-    written = write_report(outcome, structured_report, tmp_path)
+    written = write_report(graded_study, structured_report, tmp_path)
     for file in (written.page, written.document):
         assert "Mustermann" not in file.read_text(encoding="utf-8")
     assert not any("ustermann" in str(path) for path in tmp_path.rglob("*"))
 
 
-def test_a_picture_of_an_earlier_report_does_not_stay(make, outcome, structured_report, tmp_path):
+def test_a_picture_of_an_earlier_report_does_not_stay(
+    make, graded_study, structured_report, tmp_path
+):
     """A target that is no longer graded loses its picture when the report is written anew."""
     write_report(make(), structured_report, tmp_path)
-    again = write_report(outcome, structured_report, tmp_path)
+    again = write_report(graded_study, structured_report, tmp_path)
     assert set((tmp_path / "slices").iterdir()) == set(again.pictures)
     assert not (tmp_path / "slices" / "l1-l2-spinal-canal-stenosis.png").exists()
 
@@ -226,9 +228,9 @@ def test_every_kind_of_repair_has_words():
     assert len({t.what for t in told}) == len(RepairKind)
 
 
-def test_the_evidence_is_folded_into_the_table_of_series(outcome):
+def test_the_evidence_is_folded_into_the_table_of_series(graded_study):
     """Each series with evidence has it behind one closed summary, escaped; others have none."""
-    text = page(outcome, [])
+    text = page(graded_study, [])
     assert text.count("<details><summary>Evidence</summary>") == 3
     assert "echo_and_repetition: <b>T2</b>, by &lt;TE&gt; 100 ms" in text
     assert "<details open" not in text

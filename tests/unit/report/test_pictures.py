@@ -10,8 +10,8 @@ from PIL import Image
 from dicom_sr.findings import TARGETS, Condition, Level, Side, Target
 from worker.domain.volume import Volume, Volumes
 from worker.report.drawing import INK, letters, side_letters, view
-from worker.report.outcome import slices_by_image
 from worker.report.pictures import CAPTION_PX, THUMBNAIL_PX, draw_pictures, file_name
+from worker.report.slices import slices_by_image
 
 TURNED = {
     "as usual": (False, False),
@@ -119,9 +119,9 @@ def test_pixels_are_square_in_the_picture(volumes):
 
 def test_the_mark_leaves_its_middle_open(make, volumes):
     """The anatomy at the point itself can be seen: the mark draws nothing there."""
-    outcome = make()
-    for picture in draw_pictures(outcome.report, volumes):
-        ink = INK[outcome.report[picture.target].severity]
+    graded_study = make()
+    for picture in draw_pictures(graded_study.report, volumes):
+        ink = INK[graded_study.report[picture.target].severity]
         x, y = (round(v) for v in marked(picture.png, ink, CAPTION_PX))
         pixels = np.asarray(Image.open(io.BytesIO(picture.png)))
         middle = pixels[y - 5 : y + 6, x - 5 : x + 6].reshape(-1, 3)
@@ -130,10 +130,10 @@ def test_the_mark_leaves_its_middle_open(make, volumes):
 
 def test_the_canal_is_shown_on_both_images_at_one_patient_position(make, volumes):
     """The second picture of the canal marks the same position on the axial slice graded."""
-    outcome = make()
+    graded_study = make()
     target = Target(Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4)
-    finding = outcome.report[target]
-    pictures = [p for p in draw_pictures(outcome.report, volumes) if p.target == target]
+    finding = graded_study.report[target]
+    pictures = [p for p in draw_pictures(graded_study.report, volumes) if p.target == target]
     assert [p.name for p in pictures] == [
         "l3-l4-spinal-canal-stenosis.png",
         "l3-l4-spinal-canal-stenosis-axial.png",

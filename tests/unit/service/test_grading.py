@@ -14,13 +14,13 @@ from pydicom import Dataset
 from dicom_sr.findings import TARGETS, BundleIdentity, NotAssessed, NotAssessedReason, Report
 from dicom_sr.revisions import predecessors
 from worker.archive.folder import FolderArchive
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Instance, Role
 from worker.domain.volume import Volumes
 from worker.errors import ArchiveUnavailable, BrokenStudy, NotLumbar
 from worker.intake.site import SiteRule
 from worker.models.loading import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.pipeline import GradedStudy
 from worker.service.grading import Grading, IncompleteStudy, Policy
 from worker.service.records import Kind, Outcome, Record, Records, sources_of
 from worker.settings import Incomplete
