@@ -36,8 +36,8 @@ from worker.intake.mended_copy import repair_folder
 from worker.phantom import make_phantom, write_phantom
 from worker.pipeline import Steps, look
 from worker.report.links import viewer_link
-from worker.report.tables import grades_table
-from worker.report.writing import Written, write_report
+from worker.report.report_files import ReportFiles, write_report
+from worker.report.terminal_tables import grades_table
 
 OUT = stack.ROOT / "demo-out"
 SEED = 1
@@ -156,7 +156,7 @@ def send_study(files: Sequence[Path], study_uid: str, servers: Servers, console:
         return arrival.orthanc_study(client, study_uid)
 
 
-def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report, Written]:
+def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report, ReportFiles]:
     """Read the SR from Orthanc, and write it to demo-out with its page and pictures.
 
     Nothing is graded again: the page shows what the SR says, on the images in Orthanc.

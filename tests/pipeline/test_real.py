@@ -15,11 +15,11 @@ from worker.domain.graded_study import GradedStudy
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.evaluation.results import Task
 from worker.models.loading import Bundle
 from worker.pipeline import grade
-from worker.report.report_json import document
+from worker.report.report_json import report_document
 from worker.report.structured import structured_report
 
 
@@ -46,8 +46,8 @@ def test_most_targets_of_real_studies_are_graded(
 
 def test_points_lie_where_readers_put_them(annotated: GradedStudy, real_data: Path) -> None:
     """Canal, foramina and axial planes are within the distances that readers need."""
-    comparison = compare(document(annotated), real_data / "rsna_2024")
-    missed = [f"{v.what}: {v.figure}" for v in comparison.verdicts if not v.passed]
+    comparison = compare(report_document(annotated), real_data / "rsna_2024")
+    missed = [f"{c.name}: {c.value}" for c in comparison.point_checks if not c.passed]
     assert not missed
 
 
@@ -93,7 +93,7 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
     ).grade_group(Condition.NEURAL_FORAMINAL_NARROWING)
     points = evaluate(
         Task.LEVELS, points=sources.levels(tmp_path, bundle, _unobserved), resamples=2
-    ).point_group(Weighting.T1)
+    ).point_group(SagittalWeighting.T1)
     assert grades is not None
     assert points is not None
     assert grades.studies == points.studies == 60

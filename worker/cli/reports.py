@@ -59,7 +59,7 @@ def show(file: File, as_json: AsJson = False) -> None:
     from dicom_sr.outline import outline
     from dicom_sr.reader import is_lumbar_report, read
     from dicom_sr.revisions import predecessors
-    from worker.report.tables import grades_table
+    from worker.report.terminal_tables import grades_table
 
     try:
         report = read(dataset)

@@ -73,10 +73,10 @@ def grade(
         from worker import pipeline
         from worker.archive.folder import FolderArchive
         from worker.models.loading import load_bundle
-        from worker.report.report_json import document
+        from worker.report.report_files import write_report
+        from worker.report.report_json import report_document
         from worker.report.structured import structured_report
-        from worker.report.tables import grades_table
-        from worker.report.writing import write_report
+        from worker.report.terminal_tables import grades_table
 
         models = load_bundle(bundle, device)
         graded = pipeline.grade(
@@ -92,7 +92,7 @@ def grade(
         if out is not None:
             written = write_report(graded, structured_report(graded), out, viewer)
     if as_json:
-        print_json(document(graded))
+        print_json(report_document(graded))
         return
     stdout().print(grades_table(graded.report))
     if written is not None:
@@ -141,7 +141,7 @@ def route(
     from worker.archive.folder import FolderArchive
     from worker.pipeline import Steps, look
     from worker.report.report_json import exclusions, routings
-    from worker.report.tables import evidence_tree, exclusions_table, series_table
+    from worker.report.terminal_tables import evidence_tree, exclusions_table, series_table
 
     site = site_rules(rules)
 
@@ -177,7 +177,7 @@ def repair(
     """
     existing(source)
     from worker.intake.mended_copy import repair_folder
-    from worker.report.tables import repairs_table
+    from worker.report.terminal_tables import repairs_table
 
     console = stderr()
     # Without a terminal rich would still end its display with an empty line.

@@ -109,7 +109,7 @@ def keep(
 def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
     """Show a model bundle: its networks, whether their files are intact, and its figures."""
     from worker.models.inspection import inspect
-    from worker.report.tables import bundle_table
+    from worker.report.terminal_tables import bundle_table
 
     inspected = inspect(bundle)
     if as_json:

@@ -19,7 +19,7 @@ from worker.evaluation.predictions import (
     GradeSheet,
     PointPrediction,
     PointSheet,
-    Weighting,
+    SagittalWeighting,
 )
 from worker.evaluation.results import (
     Estimate,
@@ -62,7 +62,9 @@ def evaluate(
     point_rows = sorted(() if points is None else points.rows, key=_point_order)
     conditions = [c for c in Condition if any(row.target.condition is c for row in labelled)]
     weightings = [
-        w for w in Weighting if any(r.weighting is w and r.truth is not None for r in point_rows)
+        w
+        for w in SagittalWeighting
+        if any(r.weighting is w and r.truth is not None for r in point_rows)
     ]
     total = len(LEVELS) * (len(conditions) + len(weightings))
     done = 0
@@ -159,7 +161,7 @@ def _competition(rows: Sequence[GradePrediction], samples: _Samples) -> dict[str
 
 
 def _point_groups(
-    weighting: Weighting,
+    weighting: SagittalWeighting,
     rows: Sequence[PointPrediction],
     resamples: int,
     seed: int,

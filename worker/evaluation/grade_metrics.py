@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from dicom_sr.findings import Severity
-from worker.evaluation.calibration import calibration_gaps, coverage_curve, reliability
+from worker.evaluation.reliability import calibration_gaps, coverage_curve, reliability
 from worker.evaluation.results import Curves, Floats, Labels
 from worker.evaluation.scores import log_losses, weighted
 

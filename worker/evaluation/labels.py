@@ -1,4 +1,4 @@
-"""How figures are named and written, in the terminal, on the page and in plots alike."""
+"""Labels and number formats of metrics for the terminal, the page and the plots."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicom_sr.findings import Condition, Level
-from worker.evaluation.predictions import Provenance, Weighting
+from worker.evaluation.predictions import Provenance, SagittalWeighting
 from worker.evaluation.results import Estimate, Task
 
-NOTHING: Final = "-"
+UNDEFINED: Final = "-"
 
 
 @dataclass(frozen=True)
 class MetricFormat:
-    """A figure's name, a short one for narrow columns, and how its values are written."""
+    """A metric's label, a short one for narrow columns, and the format of its values."""
 
     label: str
     short: str
@@ -24,24 +24,24 @@ class MetricFormat:
     unit: str = ""
 
     def value(self, number: float | None) -> str:
-        """One number as people read it; `NOTHING` for None."""
+        """One value as text; `UNDEFINED` for None."""
         if number is None:
-            return NOTHING
+            return UNDEFINED
         return f"{number * self.scale:.{self.decimals}f}{self.unit}"
 
     def bound(self, number: float | None) -> str:
-        """One end of an interval, without its unit; empty for None."""
+        """One end of an interval without its unit; empty for None."""
         return "" if number is None else f"{number * self.scale:.{self.decimals}f}"
 
-    def interval(self, figure: Estimate) -> str:
-        """The 95 % interval, such as `0.412 to 0.447`; empty where there is none."""
-        if figure.low is None or figure.high is None:
+    def interval(self, estimate: Estimate) -> str:
+        """The 95 % interval, such as `0.412 to 0.447`; empty without one."""
+        if estimate.low is None or estimate.high is None:
             return ""
-        return f"{self.bound(figure.low)} to {self.bound(figure.high)}{self.unit}"
+        return f"{self.bound(estimate.low)} to {self.bound(estimate.high)}{self.unit}"
 
 
-def _percent(words: str, short: str, decimals: int = 1) -> MetricFormat:
-    return MetricFormat(words, short, 100, decimals, " %")
+def _percent(label: str, short: str, decimals: int = 1) -> MetricFormat:
+    return MetricFormat(label, short, 100, decimals, " %")
 
 
 GRADE_METRICS: Final[Mapping[str, MetricFormat]] = {
@@ -80,9 +80,9 @@ PLACES: Final[Mapping[Condition, str]] = {
     Condition.SUBARTICULAR_STENOSIS: "Subarticular recesses",
 }
 
-PICTURES: Final[Mapping[Weighting, str]] = {
-    Weighting.T1: "Points on sagittal T1",
-    Weighting.T2: "Points on sagittal T2",
+IMAGES: Final[Mapping[SagittalWeighting, str]] = {
+    SagittalWeighting.T1: "Points on sagittal T1",
+    SagittalWeighting.T2: "Points on sagittal T2",
 }
 
 TITLES: Final[Mapping[Task, str]] = {
@@ -93,22 +93,22 @@ TITLES: Final[Mapping[Task, str]] = {
 }
 
 
-def level_words(level: Level | None) -> str:
-    """A level, or all of them."""
+def level_label(level: Level | None) -> str:
+    """The name of a level, or "all levels" for None."""
     return "all levels" if level is None else level.value
 
 
 def provenance_sentence(provenance: Provenance) -> str:
-    """Which studies were predicted by what, in words."""
+    """Which studies were predicted by which networks, as one sentence."""
     parts = [
         f"{_studies(provenance.held_out)} of the training data, each predicted only by the "
-        "networks that never saw it"
+        "networks that were not trained on it"
         if provenance.held_out
         else "",
-        f"{_studies(provenance.unknown)} that no network saw, predicted by all"
+        f"{_studies(provenance.unknown)} that no network was trained on, predicted by all"
         if provenance.unknown
         else "",
-        f"{_studies(provenance.left_out)} that every network saw, left out"
+        f"{_studies(provenance.left_out)} that every network was trained on, left out"
         if provenance.left_out
         else "",
     ]
@@ -116,7 +116,7 @@ def provenance_sentence(provenance: Provenance) -> str:
 
 
 def problems_sentence(problems: int) -> str:
-    """How many rows could not be used; empty for none."""
+    """The number of unusable rows as a sentence; empty for none."""
     if not problems:
         return ""
     return f"{problems:,} row{'' if problems == 1 else 's'} could not be used."

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Condition, Level
-from worker.evaluation.predictions import GradeSheet, PointSheet, Weighting
+from worker.evaluation.predictions import GradeSheet, PointSheet, SagittalWeighting
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ class PointGroup:
     `worker.evaluation.labels.POINT_METRICS`.
     """
 
-    weighting: Weighting
+    weighting: SagittalWeighting
     level: Level | None
     n: int
     studies: int
@@ -132,7 +132,9 @@ class Evaluation:
         groups = (g for g in self.grade_groups if (g.condition, g.level) == (condition, level))
         return next(groups, None)
 
-    def point_group(self, weighting: Weighting, level: Level | None = None) -> PointGroup | None:
+    def point_group(
+        self, weighting: SagittalWeighting, level: Level | None = None
+    ) -> PointGroup | None:
         """The group of a weighting, or None if it was not evaluated."""
         groups = (g for g in self.point_groups if (g.weighting, g.level) == (weighting, level))
         return next(groups, None)

@@ -28,7 +28,7 @@ from worker.evaluation.predictions import (
     GradeSheet,
     PointPrediction,
     PointSheet,
-    Weighting,
+    SagittalWeighting,
 )
 from worker.grade.graders import VIEW_CONTEXT, AxialGrades, grade_axial, grade_foramina
 from worker.localise.peaks import decode_levels
@@ -88,7 +88,7 @@ def levels(folder: Path, bundle: Bundle, observe: Observe) -> PointSheet:
     problems, found, done = list(table.problems), [], 0
     truth = _marked_discs(folder, problems) if masks else _marked_foramina(folder)
     structure = Structure.DISC if masks else Structure.FORAMEN
-    weighting = Weighting.T2 if masks else Weighting.T1
+    weighting = SagittalWeighting.T2 if masks else SagittalWeighting.T1
     for able, rows in by_members(table.rows, bundle, networks):
         for part, views in _read(rows, _view, problems):
             batch = torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]

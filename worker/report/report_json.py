@@ -18,10 +18,10 @@ from dicom_sr.findings import (
 )
 from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Exclusion, Repair, Routing
-from worker.report.slices import Slice, slices_by_image
+from worker.report.slice_index import Slice, slices_by_image
 
 
-def document(graded: GradedStudy) -> dict[str, Any]:
+def report_document(graded: GradedStudy) -> dict[str, Any]:
     """The whole report as JSON types; every key is always there, null where it has no value.
 
     `column` and `row` are 0-based pixels (the centre of the first pixel is 0, 0),

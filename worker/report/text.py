@@ -50,7 +50,7 @@ def summary(report: Report) -> str:
 
 
 @dataclass(frozen=True)
-class Mended:
+class RepairSummary:
     """One kind of repair over all series: what it is, on how many images of how many series."""
 
     what: str
@@ -59,13 +59,13 @@ class Mended:
     series: int
 
 
-def mended(repairs: Iterable[Repair]) -> list[Mended]:
+def summarise_repairs(repairs: Iterable[Repair]) -> list[RepairSummary]:
     """Repairs by their kind: what was mended in every series is told once."""
     kinds: dict[RepairKind, list[Repair]] = {}
     for repair in repairs:
         kinds.setdefault(repair.kind, []).append(repair)
     return [
-        Mended(
+        RepairSummary(
             what=_REPAIRS[kind],
             details=", ".join(_details(kind, made)),
             images=sum(r.instances for r in made),

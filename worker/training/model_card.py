@@ -8,8 +8,8 @@ from typing import Any, Final
 import jinja2
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.labels import GRADE_METRICS, PICTURES, PLACES, POINT_METRICS, MetricFormat
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.labels import GRADE_METRICS, IMAGES, PLACES, POINT_METRICS, MetricFormat
+from worker.evaluation.predictions import SagittalWeighting
 
 TEMPLATE: Final = "model_card.md.jinja"
 HEADLINES: Final = ("weighted_log_loss", "auc_severe", "ece_severe", "accuracy")
@@ -23,9 +23,9 @@ def headlines(card: Mapping[str, Any]) -> list[str]:
     for condition in Condition:
         if found := figures.get(condition.value):
             lines.append(f"{PLACES[condition]}: {_said(found, HEADLINES, GRADE_METRICS)}")
-    for weighting in Weighting:
+    for weighting in SagittalWeighting:
         if found := figures.get(f"levels_{weighting.value}"):
-            lines.append(f"{PICTURES[weighting]}: {_said(found, POINT_HEADLINES, POINT_METRICS)}")
+            lines.append(f"{IMAGES[weighting]}: {_said(found, POINT_HEADLINES, POINT_METRICS)}")
     return lines
 
 
@@ -40,7 +40,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     )
     figures = card.get("figures", {})
     conditions = [c for c in Condition if c.value in figures]
-    weightings = [w for w in Weighting if f"levels_{w.value}" in figures]
+    weightings = [w for w in SagittalWeighting if f"levels_{w.value}" in figures]
     return environment.get_template(TEMPLATE).render(
         card=card,
         grade_table=_table(
@@ -48,11 +48,11 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         ),
         point_table=_table(
             POINT_METRICS,
-            [PICTURES[w] for w in weightings],
+            [IMAGES[w] for w in weightings],
             [figures[f"levels_{w.value}"] for w in weightings],
         ),
         conditions=[(PLACES[c], c.value, figures[c.value]) for c in conditions],
-        weightings=[(PICTURES[w], figures[f"levels_{w.value}"]) for w in weightings],
+        weightings=[(IMAGES[w], figures[f"levels_{w.value}"]) for w in weightings],
         classes=[(s.label, s.value) for s in Severity],
         levels=[level.value for level in Level],
         cell=_cell,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.acceptance import verdicts
+from worker.evaluation.acceptance import acceptance_results
 from worker.evaluation.bootstrap import draw, share_estimate
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
+from worker.evaluation.predictions import GradeSheet, Provenance, SagittalWeighting
 from worker.evaluation.results import Estimate, Task
 
 FORAMINA = Condition.NEURAL_FORAMINAL_NARROWING
@@ -46,8 +46,8 @@ def test_every_condition_and_level_is_there(whole):
         groups = [g for g in whole.grade_groups if g.condition is condition]
         assert [g.level for g in groups] == [None, *Level]
         assert groups[0].n == sum(g.n for g in groups[1:]) == sum(groups[0].counts)
-    assert whole.point_group(Weighting.T1).n == sum(
-        whole.point_group(Weighting.T1, level).n for level in Level
+    assert whole.point_group(SagittalWeighting.T1).n == sum(
+        whole.point_group(SagittalWeighting.T1, level).n for level in Level
     )
 
 
@@ -112,12 +112,12 @@ def test_a_level_without_a_severe_example_keeps_its_other_figures(grades):
     assert evaluation.grade_group(FORAMINA).metrics["auc_severe"].value is not None
 
 
-def test_progress_is_told_from_nothing_to_all(grades, points):
+def test_progress_runs_from_zero_to_all(grades, points):
     """The first call says how much there is, the last that it is done."""
-    told = []
-    evaluate(Task.RSNA, grades(), points(), resamples=5, observe=lambda *state: told.append(state))
+    calls = []
+    evaluate(Task.RSNA, grades(), points(), resamples=5, observe=lambda *state: calls.append(state))
     total = 6 * 3 + 6
-    assert told == [(done, total) for done in range(total + 1)]
+    assert calls == [(done, total) for done in range(total + 1)]
 
 
 def test_whole_studies_are_drawn_and_the_seed_decides():
@@ -137,26 +137,26 @@ def test_all_right_in_a_few_studies_is_not_certainty():
     assert share.low == pytest.approx(0.025 ** (1 / 3))
 
 
-def test_bars_are_judged_by_the_value(grades):
-    """A perfect grader meets all; calibration is judged only where the AUC bar is met."""
+def test_acceptance_is_decided_by_the_value(grades):
+    """A perfect grader meets all; the ECE limit applies only if the AUC criterion is met."""
     sheet = grades((FORAMINA,))
 
-    def judged(rows):
+    def results_of(rows):
         measured = evaluate(Task.FORAMINAL, GradeSheet(rows, sheet.provenance), resamples=5)
-        return {verdict.name: verdict.met for verdict in verdicts(measured)}
+        return {result.metric: result.met for result in acceptance_results(measured)}
 
     certain = {row.truth: np.eye(3)[row.truth.rank] for row in sheet.rows}
     perfect = tuple(
         dataclasses.replace(row, posterior=type(row.posterior)(*certain[row.truth]))
         for row in sheet.rows
     )
-    assert set(judged(perfect).values()) == {True}
+    assert set(results_of(perfect).values()) == {True}
     same = tuple(
         dataclasses.replace(row, posterior=type(row.posterior)(0.7, 0.2, 0.1)) for row in sheet.rows
     )
-    assert judged(same) == {"weighted_log_loss": False, "auc_severe": False, "ece_severe": None}
+    assert results_of(same) == {"weighted_log_loss": False, "auc_severe": False, "ece_severe": None}
 
 
-def test_whole_studies_have_no_bars(whole):
-    """The bars are those of single pictures at marked points."""
-    assert verdicts(whole) == ()
+def test_whole_studies_have_no_acceptance_criteria(whole):
+    """The criteria are those of single images at marked points."""
+    assert acceptance_results(whole) == ()

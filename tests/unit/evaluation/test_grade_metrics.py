@@ -17,7 +17,6 @@ from sklearn.metrics import (
 
 from dicom_sr.findings import Severity
 from worker.evaluation.bootstrap import draw
-from worker.evaluation.calibration import calibration_gaps, coverage_curve, reliability
 from worker.evaluation.grade_metrics import (
     CLASS_METRICS,
     confusion,
@@ -25,6 +24,7 @@ from worker.evaluation.grade_metrics import (
     decisions,
     grade_metrics,
 )
+from worker.evaluation.reliability import calibration_gaps, coverage_curve, reliability
 from worker.evaluation.scores import WEIGHTS, constant_log_loss, weighted
 
 

@@ -11,10 +11,10 @@ from dicom_sr.findings import Level
 from worker.evaluation.bootstrap import draw
 from worker.evaluation.detection import SIDE, average_precision
 from worker.evaluation.point_metrics import MarkedPoints, marked_points, point_metrics
-from worker.evaluation.predictions import PointPrediction, Weighting
+from worker.evaluation.predictions import PointPrediction, SagittalWeighting
 
 
-def point(level, found, truth, file="a.png", study="s", weighting=Weighting.T1, **more):
+def point(level, found, truth, file="a.png", study="s", weighting=SagittalWeighting.T1, **more):
     """One row."""
     return PointPrediction(study, file, weighting, level, found, 0.9, truth, **more)
 
@@ -140,7 +140,7 @@ def test_average_precision_by_hand():
 
 def test_unmarked_levels_count_against_t2_and_not_against_t1():
     """On T1 the others are visible but unlabelled; on T2 every disc there is is marked."""
-    for weighting, expected in ((Weighting.T1, 1.0), (Weighting.T2, 0.5)):
+    for weighting, expected in ((SagittalWeighting.T1, 1.0), (SagittalWeighting.T2, 0.5)):
         rows = [
             point(Level.L1_L2, (0.5, 0.1), (0.5, 0.1), weighting=weighting),
             point(Level.L2_L3, (0.5, 0.3), (0.5, 0.3), file="b.png", weighting=weighting),

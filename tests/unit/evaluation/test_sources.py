@@ -15,7 +15,7 @@ from worker.datasets.discs import CANAL_GREY, DISC_GREY, disc_points
 from worker.datasets.folds import fold_of
 from worker.domain.study import Role
 from worker.evaluation import sources
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.localise.windows import SAGITTAL_POINTS
 from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
@@ -288,7 +288,7 @@ def test_levels_are_found_on_every_picture_once(t1, finder, phantom) -> None:
     files = {row["file"] for row in index}
     assert set(found_in(sheet)) == {(file, level) for file in files for level in Level}
     assert len(sheet.rows) == len(files) * len(Level)
-    assert {row.weighting for row in sheet.rows} == {Weighting.T1}
+    assert {row.weighting for row in sheet.rows} == {SagittalWeighting.T1}
     assert all(row.found is not None and row.confidence > 0.9 for row in sheet.rows)
     marks = {(row["file"], row["level"]) for row in index}
     assert {(r.file, r.level.value) for r in sheet.rows if r.truth is not None} == marks
@@ -332,7 +332,7 @@ def test_places_are_fractions_of_the_picture_before_it_was_squashed(t1, finder) 
 def test_discs_of_masks_are_what_t2_is_judged_by(t2, finder) -> None:
     """Centroids in fractions, counted upward from the lowest; the mask itself is not looked at."""
     sheet = sources.levels(t2, finder, silent)
-    assert {row.weighting for row in sheet.rows} == {Weighting.T2}
+    assert {row.weighting for row in sheet.rows} == {SagittalWeighting.T2}
     assert [row.level for row in sheet.rows] == list(Level)
     with Image.open(t2 / "masks/spider1.png") as mask:
         columns, rows = mask.size

@@ -9,7 +9,7 @@ import pytest
 from dicom_sr.findings import TARGETS, Condition
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.evaluation.studies import PREVALENCE, WEIGHTINGS, rsna
 from worker.models.loading import load_bundle
 from worker.models.studies import training_studies
@@ -101,7 +101,7 @@ def test_found_points_lie_in_the_annotated_file(folder, phantom) -> None:
     assert len(grades.rows) == len(TARGETS)
     found = [row for row in points.rows if row.found is not None]
     assert len(found) >= len(MARKED) * 0.8
-    assert {row.weighting for row in found} == set(Weighting)
+    assert {row.weighting for row in found} == set(SagittalWeighting)
     for row in found:
         assert 0 < row.confidence <= 1
         assert row.error < 0.04

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Severity
+from worker.evaluation.evaluation_page import evaluation_page
 from worker.evaluation.metrics_json import as_json
-from worker.evaluation.page import page
 from worker.evaluation.predictions import GradePrediction, PointPrediction
 from worker.evaluation.results import Evaluation, RunInfo
 from worker.evaluation.scores import weighted
@@ -26,8 +26,8 @@ POINT_COLUMNS: Final = ("file", "level", "x_fraction", "y_fraction", "confidence
 
 
 @dataclass(frozen=True)
-class Written:
-    """Where the files of an evaluation lie; `points` is None unless there are grades, too."""
+class EvaluationFiles:
+    """The paths of an evaluation's files; `points` is None unless there are also grades."""
 
     predictions: Path
     points: Path | None
@@ -35,11 +35,11 @@ class Written:
     page: Path
 
 
-def write_evaluation(evaluation: Evaluation, about: RunInfo, out: Path) -> Written:
+def write_evaluation(evaluation: Evaluation, run: RunInfo, out: Path) -> EvaluationFiles:
     """Write predictions.csv, metrics.json and index.html into `out`, replacing older ones.
 
-    Of whole studies there are both grades and points: the points are then in
-    predictions_levels.csv. Raises OSError, and BadSettings where matplotlib is absent.
+    An evaluation of whole studies has both grades and points; its points are written to
+    predictions_levels.csv. Raises OSError, and BadSettings if matplotlib is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     predictions, points = out / "predictions.csv", None
@@ -48,15 +48,15 @@ def write_evaluation(evaluation: Evaluation, about: RunInfo, out: Path) -> Writt
     if evaluation.points is not None:
         points = out / "predictions_levels.csv" if evaluation.grades is not None else None
         write_points(evaluation.points.rows, points or predictions)
-    written = Written(predictions, points, out / "metrics.json", out / "index.html")
-    metrics = json.dumps(as_json(evaluation, about), indent=2, ensure_ascii=False)
+    written = EvaluationFiles(predictions, points, out / "metrics.json", out / "index.html")
+    metrics = json.dumps(as_json(evaluation, run), indent=2, ensure_ascii=False)
     written.metrics.write_text(metrics + "\n", encoding="utf-8")
-    written.page.write_text(page(evaluation, about), encoding="utf-8")
+    written.page.write_text(evaluation_page(evaluation, run), encoding="utf-8")
     return written
 
 
 def write_grades(rows: Sequence[GradePrediction], file: Path) -> None:
-    """Write grades in the challenge's weighted probabilities, labelled or not, 6 decimals."""
+    """Write all grades as the challenge's weighted probabilities with 6 decimals."""
     posterior = [[row.posterior.of(severity) for severity in Severity] for row in rows]
     table = weighted(np.array(posterior).reshape(-1, len(Severity)))
     _write(
@@ -76,14 +76,14 @@ def write_grades(rows: Sequence[GradePrediction], file: Path) -> None:
 
 
 def write_points(rows: Sequence[PointPrediction], file: Path) -> None:
-    """Write one row for each level that was found, marked or not."""
-    found = ((row, row.found) for row in rows if row.found is not None)
+    """Write one row for each detected level, marked or not."""
+    detected = ((row, row.found) for row in rows if row.found is not None)
     _write(
         file,
         POINT_COLUMNS,
         (
-            (row.file, row.level.value, *(f"{v:.6f}" for v in (*place, row.confidence)))
-            for row, place in found
+            (row.file, row.level.value, *(f"{v:.6f}" for v in (*point, row.confidence)))
+            for row, point in detected
         ),
     )
 

@@ -1,8 +1,8 @@
-"""How often the recogniser decides, and how often it is wrong, source by source.
+"""Evaluation of the recogniser: how often it decides and how often it is wrong, by source.
 
-No weighting was ever a target of its training. Outlines were learnt from SPIDER alone, limits
-chosen on the calibration halves and tightened after four wrong slices of a test half: no source
-is one that nobody had looked at when the limits were chosen.
+Its network was trained on outlines from SPIDER only, never on a weighting. The limits were
+chosen on the calibration halves and tightened after four wrong slices of a test half, so no
+source is independent of the choice of the limits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PHANTOM_WEIGHTINGS: Final = {
     Role.SAGITTAL_T2: Weighting.T2,
 }
 _MIDDLE: Final = 2
-"""So many slices to both sides of the middle one count as the middle of a whole study."""
+"""Slices on each side of the middle one that count as the middle of a whole study."""
 
 Pixels = tuple[NDArray[np.float32], Grid]
 """A slice (rows, columns) and its grid in millimetres."""
@@ -53,7 +53,7 @@ Pixels = tuple[NDArray[np.float32], Grid]
 
 @dataclass(frozen=True)
 class KnownSlice:
-    """One slice of a known weighting (None where nothing may be seen in it)."""
+    """One slice of known weighting; None if the recogniser must not decide."""
 
     source: str
     study_id: str
@@ -62,16 +62,16 @@ class KnownSlice:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What the recogniser saw in a slice."""
+class RecognisedSlice:
+    """A slice and the weighting that the recogniser decided on, None without a decision."""
 
     known: KnownSlice
-    seen: Weighting | None
+    decision: Weighting | None
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of the slices of one source and weighting: how many were decided, how many wrongly."""
+class RecognitionCounts:
+    """Counts of the slices of one source and weighting: all, decided and wrong ones."""
 
     source: str
     truth: Weighting | None
@@ -81,41 +81,43 @@ class Figures:
     wrong: int
 
 
-def figures(looked: Sequence[Looked]) -> tuple[Figures, ...]:
-    """The account of each source and weighting, in the order in which they come."""
-    found = []
-    for source, truth in dict.fromkeys((one.known.source, one.known.truth) for one in looked):
-        here = [one for one in looked if (one.known.source, one.known.truth) == (source, truth)]
-        said = [one.seen for one in here if one.seen is not None]
-        found.append(
-            Figures(
+def recognition_counts(slices: Sequence[RecognisedSlice]) -> tuple[RecognitionCounts, ...]:
+    """The counts of each source and weighting, in order of appearance."""
+    counts = []
+    for source, truth in dict.fromkeys((s.known.source, s.known.truth) for s in slices):
+        group = [s for s in slices if (s.known.source, s.known.truth) == (source, truth)]
+        decided = [s.decision for s in group if s.decision is not None]
+        counts.append(
+            RecognitionCounts(
                 source,
                 truth,
-                slices=len(here),
-                studies=len({one.known.study_id for one in here}),
-                decided=len(said),
-                wrong=sum(weighting is not truth for weighting in said),
+                slices=len(group),
+                studies=len({s.known.study_id for s in group}),
+                decided=len(decided),
+                wrong=sum(weighting is not truth for weighting in decided),
             )
         )
-    return tuple(found)
+    return tuple(counts)
 
 
-def look_at(slices: Sequence[KnownSlice], recogniser: SliceRecogniser) -> tuple[Looked, ...]:
-    """Show every slice to the recogniser; one that cannot be read is left out."""
-    looked = []
+def recognise_slices(
+    slices: Sequence[KnownSlice], recogniser: SliceRecogniser
+) -> tuple[RecognisedSlice, ...]:
+    """Run the recogniser on every slice; skip slices that cannot be read."""
+    recognised = []
     for known in slices:
         try:
             pixels, grid = known.read()
         except OSError:
             continue
-        looked.append(Looked(known, recogniser.look(pixels, grid).weighting))
-    return tuple(looked)
+        recognised.append(RecognisedSlice(known, recogniser.look(pixels, grid).weighting))
+    return tuple(recognised)
 
 
 def known_slices(data: Path) -> tuple[KnownSlice, ...]:
-    """Every sagittal slice of known weighting below a data folder, and of some phantoms.
+    """Every sagittal slice of known weighting in a data folder, and slices of phantoms.
 
-    The masked slices come a second time, inverted: nothing may be seen in those.
+    The masked slices are repeated inverted: the recogniser must not decide on those.
     """
     masked = tuple(_masked(data / T2_FOLDER)) if (data / T2_FOLDER).is_dir() else ()
     return (
@@ -128,7 +130,7 @@ def known_slices(data: Path) -> tuple[KnownSlice, ...]:
 
 
 def _half(source: str, study_id: str) -> str:
-    """The half of a source: limits were chosen on one, and tightened after a look at the other."""
+    """The half of a source: limits were chosen on one half and tightened on the other."""
     return f"{source}, {'test' if fold_of(study_id, 2) else 'calibration'}"
 
 
@@ -147,13 +149,13 @@ def scaled_grid(item: MaskedSlice, picture: Picture) -> Grid:
 
 
 def _scaled(picture: Picture, spacing: float | None, spacing_mm: float, height: float) -> Grid:
-    """A grid in millimetres where the spacing of the levels is known in the picture's unit."""
+    """A grid in millimetres from the spacing of the levels in the picture's unit, if known."""
     mm = spacing_mm / spacing if spacing else _USUAL_HEIGHT_MM / height
     return Grid(mm * picture.grid.column_spacing, mm * picture.grid.row_spacing)
 
 
 def _foraminal(folder: Path) -> Iterator[KnownSlice]:
-    """Slices beside the midline: few show the canal, none was learnt from."""
+    """Slices beside the midline: few show the canal, and none was used for training."""
     rows = read_foraminal(folder).rows
     pooled = pool_by_side(rows)
     for row in {row.path: row for row in rows}.values():
@@ -171,7 +173,7 @@ def _read_foraminal(row: ForaminalRow, levels: Mapping[Level, ForaminalRow]) -> 
 def _masked(folder: Path) -> Iterator[KnownSlice]:
     for item in read_masked_slices(folder, needing=(MaskKind.VERTEBRA,)).rows:
         lower = item.study_id.startswith(_LOWER_SPINE)
-        source = _half("lower spine", item.study_id) if lower else "SPIDER (outlines learnt)"
+        source = _half("lower spine", item.study_id) if lower else "SPIDER (training outlines)"
         yield KnownSlice(source, item.study_id, Weighting.T2, partial(_read_masked, item))
 
 
@@ -183,9 +185,9 @@ def _read_masked(item: MaskedSlice) -> Pixels:
 
 
 def _studies(data: Path) -> Iterator[KnownSlice]:
-    """The middle of the sagittal series of whole DICOM studies, whose names tell their weighting.
+    """The middle of the sagittal series of whole DICOM studies, weighted by their headers.
 
-    What its headers call T1 or T2: STIR, fat suppression and contrast are left out.
+    Only plain T1 and T2: STIR, fat suppression and contrast are left out.
     """
     archive = FolderArchive()
     for folder in sorted(data.glob("rsna_2024/*_images/*")):

@@ -9,9 +9,9 @@ from PIL import Image
 
 from dicom_sr.findings import TARGETS, Condition, Level, Side, Target
 from worker.domain.volume import Volume, Volumes
-from worker.report.drawing import INK, letters, side_letters, view
-from worker.report.pictures import CAPTION_PX, THUMBNAIL_PX, draw_pictures, file_name
-from worker.report.slices import slices_by_image
+from worker.report.finding_images import CAPTION_PX, THUMBNAIL_PX, draw_finding_images, file_name
+from worker.report.slice_index import slices_by_image
+from worker.report.slice_view import INK, letters, side_letters, view
 
 TURNED = {
     "as usual": (False, False),
@@ -83,7 +83,7 @@ def test_the_mark_is_at_the_point_in_the_usual_view(make, volumes, turn):
         column, row = here.to_px(there.to_mm(finding.point.column, finding.point.row))
         point = dataclasses.replace(finding.point, column=column, row=row)
         findings[finding.target] = dataclasses.replace(finding, point=point)
-    pictures = draw_pictures(make(findings, turned).report, turned)
+    pictures = draw_finding_images(make(findings, turned).report, turned)
     seen = {}
     for picture in pictures:
         seen.setdefault(picture.target, picture)
@@ -120,7 +120,7 @@ def test_pixels_are_square_in_the_picture(volumes):
 def test_the_mark_leaves_its_middle_open(make, volumes):
     """The anatomy at the point itself can be seen: the mark draws nothing there."""
     graded_study = make()
-    for picture in draw_pictures(graded_study.report, volumes):
+    for picture in draw_finding_images(graded_study.report, volumes):
         ink = INK[graded_study.report[picture.target].severity]
         x, y = (round(v) for v in marked(picture.png, ink, CAPTION_PX))
         pixels = np.asarray(Image.open(io.BytesIO(picture.png)))
@@ -133,7 +133,7 @@ def test_the_canal_is_shown_on_both_images_at_one_patient_position(make, volumes
     graded_study = make()
     target = Target(Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4)
     finding = graded_study.report[target]
-    pictures = [p for p in draw_pictures(graded_study.report, volumes) if p.target == target]
+    pictures = [p for p in draw_finding_images(graded_study.report, volumes) if p.target == target]
     assert [p.name for p in pictures] == [
         "l3-l4-spinal-canal-stenosis.png",
         "l3-l4-spinal-canal-stenosis-axial.png",
@@ -196,7 +196,9 @@ def test_names_come_from_the_target_alone():
 
 def test_the_same_input_gives_the_same_bytes(make, volumes):
     """Pictures are deterministic, so a report written twice does not change."""
-    assert draw_pictures(make().report, volumes) == draw_pictures(make().report, volumes)
+    assert draw_finding_images(make().report, volumes) == draw_finding_images(
+        make().report, volumes
+    )
 
 
 def test_a_point_at_the_border_is_drawn_too(make, volumes):
@@ -206,7 +208,7 @@ def test_a_point_at_the_border_is_drawn_too(make, volumes):
     edge = dataclasses.replace(
         finding, point=dataclasses.replace(finding.point, column=-0.5, row=0)
     )
-    pictures = draw_pictures(make({target: edge}).report, volumes)
+    pictures = draw_finding_images(make({target: edge}).report, volumes)
     picture = next(p for p in pictures if p.target == target)
     assert Image.open(io.BytesIO(picture.thumbnail)).size == (THUMBNAIL_PX, THUMBNAIL_PX)
 
@@ -217,4 +219,4 @@ def test_a_blank_slice_is_drawn(make, volumes):
         volumes.sagittal_t1[0], pixels=np.zeros_like(volumes.sagittal_t1[0].pixels)
     )
     changed = dataclasses.replace(volumes, sagittal_t1=(blank,))
-    assert len(draw_pictures(make(volumes=changed).report, changed)) == 30
+    assert len(draw_finding_images(make(volumes=changed).report, changed)) == 30

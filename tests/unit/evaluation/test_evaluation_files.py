@@ -12,16 +12,16 @@ from rich.console import Console
 from dicom_sr.findings import Condition, Level, Side
 from worker.errors import BadSettings
 from worker.evaluation.evaluate import evaluate
+from worker.evaluation.evaluation_files import write_evaluation
 from worker.evaluation.evaluation_table import evaluation_table
 from worker.evaluation.extras import extra
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.metrics_json import as_json
-from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
+from worker.evaluation.predictions import GradeSheet, Provenance, SagittalWeighting
 from worker.evaluation.results import RunInfo, Task
 from worker.evaluation.scores import weighted
-from worker.evaluation.writing import write_evaluation
 
-ABOUT = RunInfo("default", "2026.1", "ab" * 32, {"folder": "DATA"})
+RUN = RunInfo("default", "2026.1", "ab" * 32, {"folder": "DATA"})
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def evaluations(grades, points):
         Task.FORAMINAL: (foramina, None),
         Task.AXIAL: (axial, None),
         Task.LEVELS: (None, points()),
-        Task.RSNA: (grades(), points(weighting=Weighting.T2)),
+        Task.RSNA: (grades(), points(weighting=SagittalWeighting.T2)),
     }
     return {task: evaluate(task, *both, resamples=20) for task, both in sheets.items()}
 
@@ -48,7 +48,7 @@ def rows(file):
 def test_grades_are_written_in_weighted_probabilities(evaluations, tmp_path):
     """Anyone can score predictions.csv: these columns, six decimals, rows that sum to one."""
     evaluation = evaluations[Task.RSNA]
-    written = write_evaluation(evaluation, ABOUT, tmp_path)
+    written = write_evaluation(evaluation, RUN, tmp_path)
     table, columns = rows(written.predictions)
     assert columns == ["file", "condition", "side", "level", "normal_mild", "moderate", "severe"]
     assert len(table) == len(evaluation.grades.rows)
@@ -69,7 +69,7 @@ def test_grades_are_written_in_weighted_probabilities(evaluations, tmp_path):
 def test_only_found_levels_are_written(evaluations, tmp_path):
     """One row for each found level, marked or not, in these columns."""
     evaluation = evaluations[Task.LEVELS]
-    table, columns = rows(write_evaluation(evaluation, ABOUT, tmp_path).predictions)
+    table, columns = rows(write_evaluation(evaluation, RUN, tmp_path).predictions)
     assert columns == ["file", "level", "x_fraction", "y_fraction", "confidence"]
     found = [row for row in evaluation.points.rows if row.found is not None]
     assert 0 < len(found) < len(evaluation.points.rows)
@@ -79,7 +79,7 @@ def test_only_found_levels_are_written(evaluations, tmp_path):
 
 def test_whole_studies_have_a_table_of_each(evaluations, tmp_path):
     """Grades are predictions.csv, points lie beside it."""
-    written = write_evaluation(evaluations[Task.RSNA], ABOUT, tmp_path)
+    written = write_evaluation(evaluations[Task.RSNA], RUN, tmp_path)
     assert written.points.name == "predictions_levels.csv"
     assert rows(written.points)[1][0] == "file"
 
@@ -88,17 +88,17 @@ def test_whole_studies_have_a_table_of_each(evaluations, tmp_path):
 def test_metrics_hold_every_figure_and_their_origin(evaluations, tmp_path, task):
     """metrics.json is strict JSON and says bundle, inputs, provenance, n and intervals."""
     evaluation = evaluations[task]
-    written = write_evaluation(evaluation, ABOUT, tmp_path)
+    written = write_evaluation(evaluation, RUN, tmp_path)
     metrics = json.loads(written.metrics.read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert metrics == json.loads(json.dumps(as_json(evaluation, ABOUT)))
+    assert metrics == json.loads(json.dumps(as_json(evaluation, RUN)))
     assert metrics["bundle"] == {"name": "default", "version": "2026.1", "sha256": "ab" * 32}
     assert metrics["inputs"] == {"folder": "DATA"}
     assert metrics["problems"] == list(evaluation.problems)
     for group in evaluation.grade_groups:
-        said = metrics["grades"][group.condition][group.level or "all"]
-        assert said["n"] == group.n
-        assert set(said["figures"]) == set(group.metrics)
-        assert set(said["figures"]["accuracy"]) == {"value", "low", "high"}
+        group_json = metrics["grades"][group.condition][group.level or "all"]
+        assert group_json["n"] == group.n
+        assert set(group_json["figures"]) == set(group.metrics)
+        assert set(group_json["figures"]["accuracy"]) == {"value", "low", "high"}
     for group in evaluation.point_groups:
         assert metrics["points"][group.weighting][group.level or "all"]["n"] == group.n
 
@@ -106,7 +106,7 @@ def test_metrics_hold_every_figure_and_their_origin(evaluations, tmp_path, task)
 @pytest.mark.parametrize("task", Task)
 def test_the_page_needs_nothing_else(evaluations, tmp_path, task):
     """Pictures are within, nothing is loaded from elsewhere, and every section is there."""
-    html = write_evaluation(evaluations[task], ABOUT, tmp_path).page.read_text(encoding="utf-8")
+    html = write_evaluation(evaluations[task], RUN, tmp_path).page.read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', html)
     assert sources
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
@@ -118,8 +118,8 @@ def test_the_page_needs_nothing_else(evaluations, tmp_path, task):
 def test_the_same_evaluation_gives_the_same_page(evaluations, tmp_path):
     """No clock and no version of a library gets into the files."""
     evaluation = evaluations[Task.FORAMINAL]
-    first = write_evaluation(evaluation, ABOUT, tmp_path / "a")
-    second = write_evaluation(evaluation, ABOUT, tmp_path / "b")
+    first = write_evaluation(evaluation, RUN, tmp_path / "a")
+    second = write_evaluation(evaluation, RUN, tmp_path / "b")
     assert first.page.read_bytes() == second.page.read_bytes()
 
 
@@ -127,7 +127,7 @@ def test_what_comes_from_a_file_name_is_text(evaluations, tmp_path, grades):
     """A problem that quotes a file cannot put an element into the page."""
     sheet = grades((Condition.NEURAL_FORAMINAL_NARROWING,), studies=3, problems=("<b>x</b>",))
     evaluation = evaluate(Task.FORAMINAL, sheet, resamples=5)
-    html = write_evaluation(evaluation, ABOUT, tmp_path).page.read_text(encoding="utf-8")
+    html = write_evaluation(evaluation, RUN, tmp_path).page.read_text(encoding="utf-8")
     assert "<b>x</b>" not in html
     assert "&lt;b&gt;x&lt;/b&gt;" in html
 
@@ -137,12 +137,12 @@ def test_the_table_fits_a_terminal(evaluations, task):
     """No line is longer than 100 columns, and no number is cut."""
     console = Console(width=100, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as captured:
-        console.print(evaluation_table(evaluations[task], ABOUT))
+        console.print(evaluation_table(evaluations[task], RUN))
     text = captured.get()
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    for verdict in as_json(evaluations[task], ABOUT)["bars"]:
-        assert verdict["what"] in text
+    for result in as_json(evaluations[task], RUN)["bars"]:
+        assert result["what"] in text
 
 
 @pytest.mark.parametrize("task", [Task.FORAMINAL, Task.LEVELS])
@@ -150,19 +150,20 @@ def test_without_labels_there_are_predictions_and_no_figures(tmp_path, task, gra
     """Nothing labelled, nothing measured: the files are written all the same."""
     blank = GradeSheet((), Provenance(0, 0, 0))
     evaluation = evaluate(task, blank, None, resamples=5)
-    written = write_evaluation(evaluation, ABOUT, tmp_path)
+    written = write_evaluation(evaluation, RUN, tmp_path)
     assert rows(written.predictions)[0] == []
-    assert "Nothing here is labelled" in written.page.read_text(encoding="utf-8")
+    assert "No row has a label" in written.page.read_text(encoding="utf-8")
 
 
 def test_the_provenance_is_a_sentence():
     """Counts in words, with a comma at thousands, and nothing about what is not there."""
     assert provenance_sentence(Provenance(1551, 12, 0)) == (
-        "1,551 studies of the training data, each predicted only by the networks that never "
-        "saw it; 12 studies that no network saw, predicted by all."
+        "1,551 studies of the training data, each predicted only by the networks that were "
+        "not trained on it; 12 studies that no network was trained on, predicted by all."
     )
     assert (
-        provenance_sentence(Provenance(0, 1, 0)) == "1 study that no network saw, predicted by all."
+        provenance_sentence(Provenance(0, 1, 0))
+        == "1 study that no network was trained on, predicted by all."
     )
 
 

@@ -14,7 +14,7 @@ from rich.tree import Tree
 from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Report, Severity, Target
 from worker.domain.study import Exclusion, Repair, Routing
-from worker.report.text import COLUMNS, mended, percent, summary
+from worker.report.text import COLUMNS, percent, summarise_repairs, summary
 
 if TYPE_CHECKING:
     from worker.models.inspection import Inspected
@@ -89,8 +89,8 @@ def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
 
 def repairs_table(repairs: Iterable[Repair]) -> RenderableType:
     """What was mended, on how many images of how many series."""
-    table = Table("Mended", "Images", "Series")
-    for kind in mended(repairs):
+    table = Table("RepairSummary", "Images", "Series")
+    for kind in summarise_repairs(repairs):
         what = Text.assemble(kind.what, *([("\n" + kind.details, "dim")] if kind.details else []))
         table.add_row(what, str(kind.images), str(kind.series or ""))
     return table

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from worker.domain.study import Role, Routing
-from worker.report.tables import evidence_tree
+from worker.report.terminal_tables import evidence_tree
 
 
 def test_a_flag_is_not_called_a_conflict():

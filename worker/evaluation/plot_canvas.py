@@ -1,4 +1,4 @@
-"""How every plot looks, and how it becomes a picture in memory."""
+"""The common style of all plots, and their rendering to PNG in memory."""
 
 from __future__ import annotations
 
@@ -43,52 +43,52 @@ _STYLE: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with its title, and what it shows for those who cannot see it."""
+    """A rendered plot with its title and a description for screen readers."""
 
     title: str
-    shows: str
+    description: str
     png: bytes
 
     @property
     def source(self) -> str:
-        """The picture as a data URI."""
+        """The plot as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-def house_style() -> AbstractContextManager[None]:
-    """Whatever is drawn within looks alike; raises BadSettings where matplotlib is absent."""
+def plot_style() -> AbstractContextManager[None]:
+    """Apply the common style to all plots drawn within; raise BadSettings without matplotlib."""
     style: AbstractContextManager[None] = extra("matplotlib").rc_context(dict(_STYLE))
     return style
 
 
 class Canvas:
-    """One set of axes: `axes` is matplotlib's, `plot` ends the drawing.
+    """One set of matplotlib axes; `plot` renders them.
 
-    Matplotlib's pyplot is not used: it keeps figures alive and may look for a display.
+    Matplotlib's pyplot is not used: it keeps a global list of figures and may need a display.
     """
 
     def __init__(self, width: float = 3.9, height: float = 3.3) -> None:
         self._figure = extra("matplotlib.figure").Figure((width, height), layout="constrained")
         self.axes = self._figure.add_subplot()
 
-    def plot(self, title: str, shows: str) -> Plot:
-        """The finished picture; the title is set beside it, not within."""
+    def plot(self, title: str, description: str) -> Plot:
+        """Render the plot; the page shows the title outside the image."""
         stream = io.BytesIO()
-        # Without the software's name and version the same figures give the same bytes.
+        # Without the software's name and version the same data give the same bytes.
         self._figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
-        return Plot(title, shows, stream.getvalue())
+        return Plot(title, description, stream.getvalue())
 
 
-def percent_axis(axis: Any) -> None:  # noqa: ANN401  matplotlib is not typed for us
-    """Write the ticks of an axis that runs from 0 to 1 in percent."""
+def percent_axis(axis: Any) -> None:  # noqa: ANN401  matplotlib has no types
+    """Format the ticks of an axis from 0 to 1 in percent."""
     axis.set_major_formatter(extra("matplotlib.ticker").PercentFormatter(1, decimals=None))
 
 
-def whiskers(figures: Sequence[Estimate]) -> list[list[float]]:
-    """What matplotlib wants for intervals: distances below and above, shape (2, n)."""
+def error_bars(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """Distances from the values to the ends of their intervals, shape (2, n), for matplotlib."""
     below, above = [], []
-    for figure in figures:
-        value = figure.value or 0.0
-        below.append(value - (value if figure.low is None else figure.low))
-        above.append((value if figure.high is None else figure.high) - value)
+    for estimate in estimates:
+        value = estimate.value or 0.0
+        below.append(value - (value if estimate.low is None else estimate.low))
+        above.append((value if estimate.high is None else estimate.high) - value)
     return [below, above]

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from dicom_sr.findings import Condition, Graded, ImageReference, Report, Target
 from worker.domain.volume import Volumes
-from worker.report.drawing import GREY, INK, RGB, WHITE, View, font, letters, mark, view
-from worker.report.slices import Slice, slices_by_image
+from worker.report.slice_index import Slice, slices_by_image
+from worker.report.slice_view import GREY, INK, RGB, WHITE, View, font, letters, mark, view
 from worker.report.text import percent
 
 CAPTION_PX: Final = 78
@@ -26,7 +26,7 @@ THUMBNAIL_MM: Final = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class FindingImage:
     """A target's slice as drawn: a PNG with a caption, a JPEG thumbnail around the point.
 
     `name` is the file's name, made from the target alone; `shows` says what is seen.
@@ -39,7 +39,7 @@ class Picture:
     thumbnail: bytes
 
 
-def draw_pictures(report: Report, volumes: Volumes) -> tuple[Picture, ...]:
+def draw_finding_images(report: Report, volumes: Volumes) -> tuple[FindingImage, ...]:
     """Draw every graded target in the order of the report; the same input, the same bytes.
 
     A target that was graded on another image than the one that carries its point (the
@@ -72,7 +72,7 @@ def file_name(target: Target, addition: str = "") -> str:
 
 def _draw(
     finding: Graded, shown: Slice, seen: View, place: tuple[float, float], addition: str
-) -> Picture:
+) -> FindingImage:
     x, y = seen.to_display(*place)
     ink = INK[finding.severity]
     shows = shown.volume.role.label
@@ -91,7 +91,7 @@ def _draw(
     _caption(whole, height, finding, shows)
 
     thumbnail = _thumbnail(seen, x, y, THUMBNAIL_MM[finding.target.condition], ink)
-    return Picture(
+    return FindingImage(
         target=finding.target,
         name=file_name(finding.target, addition),
         shows=shows,

@@ -21,10 +21,10 @@ from dicom_sr.findings import (
     Target,
 )
 from worker.domain.study import Repair, RepairKind, Role
-from worker.report.page import page
-from worker.report.pictures import draw_pictures
-from worker.report.text import COLUMNS, mended, percent, summary
-from worker.report.writing import write_report
+from worker.report.finding_images import draw_finding_images
+from worker.report.report_files import write_report
+from worker.report.report_page import page
+from worker.report.text import COLUMNS, percent, summarise_repairs, summary
 
 
 class Outline(HTMLParser):
@@ -61,7 +61,7 @@ class Outline(HTMLParser):
 @pytest.fixture
 def drawn(graded_study):
     """The page and its outline."""
-    text = page(graded_study, draw_pictures(graded_study.report, graded_study.volumes))
+    text = page(graded_study, draw_finding_images(graded_study.report, graded_study.volumes))
     return text, Outline(text)
 
 
@@ -215,7 +215,7 @@ def test_a_repair_made_in_every_series_is_told_once():
     """Repairs of one kind are one line with their images added up and their details joined."""
     kind = RepairKind.TYPE_2
     made = [Repair(kind, "1.1", 18, "PatientSex, StudyID"), Repair(kind, "1.2", 42, "StudyID")]
-    told = mended([*made, Repair(RepairKind.UNREADABLE, None, 2)])
+    told = summarise_repairs([*made, Repair(RepairKind.UNREADABLE, None, 2)])
     assert [(t.images, t.series, t.details) for t in told] == [
         (60, 2, "PatientSex, StudyID"),
         (2, 0, ""),
@@ -224,7 +224,7 @@ def test_a_repair_made_in_every_series_is_told_once():
 
 def test_every_kind_of_repair_has_words():
     """No kind of repair falls through when it is shown."""
-    told = mended(Repair(kind, "1.1", 1) for kind in RepairKind)
+    told = summarise_repairs(Repair(kind, "1.1", 1) for kind in RepairKind)
     assert len({t.what for t in told}) == len(RepairKind)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dicom_sr.findings import Severity
 from worker.domain.geometry import Plane, Triple
-from worker.report.slices import Slice
+from worker.report.slice_index import Slice
 
 LONGEST_SIDE_PX: Final = 560
 SUPERSAMPLING: Final = 4

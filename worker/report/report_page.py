@@ -12,9 +12,9 @@ from dicom_sr.content import NOTICE
 from dicom_sr.findings import Finding, Graded, Level, Severity, Target
 from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Routing
+from worker.report.finding_images import FindingImage
 from worker.report.links import viewer_link
-from worker.report.pictures import Picture
-from worker.report.text import COLUMNS, mended, percent, summary
+from worker.report.text import COLUMNS, percent, summarise_repairs, summary
 
 SLICES: Final = "slices"
 """The folder of the pictures, beside the page."""
@@ -28,7 +28,7 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(graded: GradedStudy, pictures: Sequence[Picture], viewer: str | None = None) -> str:
+def page(graded: GradedStudy, pictures: Sequence[FindingImage], viewer: str | None = None) -> str:
     """The page as HTML: style and thumbnails within, the larger pictures linked in `SLICES`.
 
     It names the study by its UID alone. With `viewer`, the root of an OHIF viewer, study and
@@ -39,7 +39,7 @@ def page(graded: GradedStudy, pictures: Sequence[Picture], viewer: str | None = 
     def link(target: Target | None = None) -> str | None:
         return None if viewer is None else viewer_link(viewer, report.study_instance_uid, target)
 
-    by_target: dict[Target, list[Picture]] = {}
+    by_target: dict[Target, list[FindingImage]] = {}
     for picture in pictures:
         by_target.setdefault(picture.target, []).append(picture)
     rows = [
@@ -62,13 +62,13 @@ def page(graded: GradedStudy, pictures: Sequence[Picture], viewer: str | None = 
         rows=rows,
         severities=list(Severity),
         series=[_series(decision) for decision in graded.routed.decisions],
-        repairs=mended(graded.repairs),
+        repairs=summarise_repairs(graded.repairs),
         timings=[(step, f"{ms:.0f} ms") for step, ms in graded.timings_ms.items()],
         total=f"{sum(graded.timings_ms.values()) / 1000:.1f} s",
     )
 
 
-def _cell(finding: Finding, pictures: Sequence[Picture]) -> Mapping[str, Any]:
+def _cell(finding: Finding, pictures: Sequence[FindingImage]) -> Mapping[str, Any]:
     if not isinstance(finding, Graded):
         return {"target": str(finding.target), "graded": False, "reason": finding.reason.label}
     return {

@@ -1,4 +1,4 @@
-"""index.html: every figure and plot of an evaluation on one page of its own."""
+"""index.html: every metric and plot of an evaluation on one self-contained page."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicom_sr.findings import Condition, Severity
-from worker.evaluation.acceptance import verdicts
+from worker.evaluation.acceptance import acceptance_results
 from worker.evaluation.evaluation_table import sentences
 from worker.evaluation.grade_plots import grade_plots
 from worker.evaluation.labels import (
     COMPETITION,
     GRADE_METRICS,
-    PICTURES,
+    IMAGES,
     PLACES,
     POINT_METRICS,
     TITLES,
     MetricFormat,
-    level_words,
+    level_label,
 )
 from worker.evaluation.point_plots import point_plots
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.evaluation.results import Estimate, Evaluation, GradeGroup, PointGroup, RunInfo
 
-NOTICE: Final = "Research use only: figures about labelled pictures, never about a patient"
+NOTICE: Final = "Research use only: metrics of labelled images, not a finding about a patient"
 
 SHOWN_PROBLEMS: Final = 200
 
@@ -40,34 +40,34 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(evaluation: Evaluation, about: RunInfo) -> str:
-    """The page as HTML, style and plots within; no picture of a patient is on it.
+def evaluation_page(evaluation: Evaluation, run: RunInfo) -> str:
+    """The page as HTML with embedded style and plots; it holds no patient image.
 
-    The same evaluation gives the same page. Raises BadSettings where matplotlib is absent.
+    The same evaluation gives the same page. Raises BadSettings if matplotlib is missing.
     """
     sections = [
         *(_grades(condition, evaluation) for condition in Condition),
-        *(_points(weighting, evaluation) for weighting in Weighting),
+        *(_points(weighting, evaluation) for weighting in SagittalWeighting),
     ]
     return _ENVIRONMENT.get_template("evaluation.html.jinja").render(
         title=TITLES[evaluation.task],
         notice=NOTICE,
-        about=about,
+        run=run,
         sentences=sentences(evaluation),
         competition=[
-            {"name": name.replace("_", " "), **_cell(COMPETITION, figure)}
-            for name, figure in evaluation.competition.items()
+            {"name": name.replace("_", " "), **_cell(COMPETITION, estimate)}
+            for name, estimate in evaluation.competition.items()
         ],
-        verdicts=[
+        acceptance=[
             {
-                "about": verdict.about,
-                "name": verdict.style.label,
-                **_cell(verdict.style, verdict.figure),
-                "bar": verdict.bar_words,
-                "met": verdict.met,
-                "remark": verdict.remark,
+                "group": result.group,
+                "name": result.style.label,
+                **_cell(result.style, result.estimate),
+                "criterion": result.criterion,
+                "met": result.met,
+                "remark": result.remark,
             }
-            for verdict in verdicts(evaluation)
+            for result in acceptance_results(evaluation)
         ],
         sections=[section for section in sections if section is not None],
         problems=evaluation.problems[:SHOWN_PROBLEMS],
@@ -93,16 +93,16 @@ def _grades(condition: Condition, evaluation: Evaluation) -> Mapping[str, Any] |
     }
 
 
-def _points(weighting: Weighting, evaluation: Evaluation) -> Mapping[str, Any] | None:
+def _points(weighting: SagittalWeighting, evaluation: Evaluation) -> Mapping[str, Any] | None:
     groups = [g for g in evaluation.point_groups if g.weighting is weighting]
     if not groups:
         return None
     whole, *levels = groups
     return {
         "id": weighting.value,
-        "title": PICTURES[weighting],
+        "title": IMAGES[weighting],
         "lead": f"{whole.n:,} marked points of {whole.studies:,} studies. A level that was "
-        "not found is not right; errors are those of the found ones.",
+        "not found counts as wrong; errors are those of the found levels.",
         "table": _table(groups, POINT_METRICS),
         "classes": None,
         "plots": point_plots(whole, levels),
@@ -112,15 +112,15 @@ def _points(weighting: Weighting, evaluation: Evaluation) -> Mapping[str, Any] |
 def _table(
     groups: Sequence[GradeGroup] | Sequence[PointGroup], styles: Mapping[str, MetricFormat]
 ) -> Mapping[str, Any]:
-    """Figures down, levels across; figures that nobody has are left out."""
+    """One row per metric, one column per level; metrics without any value are left out."""
     rows = []
     for name, style in styles.items():
-        figures = [group.metrics[name] for group in groups]
-        if any(figure.value is not None for figure in figures):
-            cells = [_cell(style, figure) for figure in figures]
+        estimates = [group.metrics[name] for group in groups]
+        if any(estimate.value is not None for estimate in estimates):
+            cells = [_cell(style, estimate) for estimate in estimates]
             rows.append({"name": style.label, "cells": cells})
     return {
-        "columns": [{"name": level_words(group.level), "n": f"{group.n:,}"} for group in groups],
+        "columns": [{"name": level_label(group.level), "n": f"{group.n:,}"} for group in groups],
         "rows": rows,
     }
 
@@ -130,11 +130,11 @@ def _classes(group: GradeGroup) -> list[Mapping[str, Any]]:
         {
             "severity": severity,
             "n": f"{group.counts[severity.rank]:,}",
-            "cells": [_cell(_SHARE, figure) for figure in group.classes[severity].values()],
+            "cells": [_cell(_SHARE, estimate) for estimate in group.classes[severity].values()],
         }
         for severity in Severity
     ]
 
 
-def _cell(style: MetricFormat, figure: Estimate) -> dict[str, str]:
-    return {"value": style.value(figure.value), "interval": style.interval(figure)}
+def _cell(style: MetricFormat, estimate: Estimate) -> dict[str, str]:
+    return {"value": style.value(estimate.value), "interval": style.interval(estimate)}
