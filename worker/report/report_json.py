@@ -1,4 +1,4 @@
-"""report.json: the findings and what explains them, under names that other programs read."""
+"""report.json: findings, routing, repairs and timings in a stable format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.report.slice_index import Slice, slices_by_image
 
 
 def report_document(graded: GradedStudy) -> dict[str, Any]:
-    """The whole report as JSON types; every key is always there, null where it has no value.
+    """The report as JSON types; every key is always present, null without a value.
 
     `column` and `row` are 0-based pixels (the centre of the first pixel is 0, 0),
     `patient_mm` is LPS, `frame` counts from 1, `timings_ms` is by step.
@@ -43,12 +43,12 @@ def report_document(graded: GradedStudy) -> dict[str, Any]:
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """JSON as a person can read it too, with a newline at its end."""
+    """Indented JSON with a final newline."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
-    """What was decided for each series; `role` is null where it was rejected."""
+    """The routing decision of each series; `role` is null if it was rejected."""
     return [
         {
             "series_instance_uid": decision.series_instance_uid,
@@ -65,20 +65,20 @@ def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
     ]
 
 
-def exclusions(found: Iterable[Exclusion]) -> list[dict[str, str]]:
-    """Why the headers forbid grading the study; empty where they do not."""
+def exclusions(reasons: Iterable[Exclusion]) -> list[dict[str, str]]:
+    """Why the headers exclude the study from grading; empty if they do not."""
     return [
         {
             "reason": one.reason.label,
             "reason_code": one.reason.value,
             "because": one.because,
         }
-        for one in found
+        for one in reasons
     ]
 
 
 def repairs(made: Iterable[Repair]) -> list[dict[str, Any]]:
-    """What was mended, on which series (null: on the study) and on how many instances."""
+    """The repairs with their series (null: the whole study) and number of instances."""
     return [
         {
             "kind": repair.kind.value,

@@ -1,4 +1,4 @@
-"""report.html: the 5 x 5 table of grades with what explains it, on one page of its own."""
+"""report.html: the 5 x 5 table of grades with images, series and repairs on one page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.report.links import viewer_link
 from worker.report.text import COLUMNS, percent, summarise_repairs, summary
 
 SLICES: Final = "slices"
-"""The folder of the pictures, beside the page."""
+"""The folder of the images, relative to the page."""
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("worker.report"),
@@ -28,11 +28,13 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page(graded: GradedStudy, pictures: Sequence[FindingImage], viewer: str | None = None) -> str:
-    """The page as HTML: style and thumbnails within, the larger pictures linked in `SLICES`.
+def report_page(
+    graded: GradedStudy, images: Sequence[FindingImage], viewer: str | None = None
+) -> str:
+    """The page as HTML with embedded style and thumbnails; larger images are linked in `SLICES`.
 
-    It names the study by its UID alone. With `viewer`, the root of an OHIF viewer, study and
-    targets are linked to their images there. The same input gives the same page.
+    The page identifies the study by its UID only. With `viewer`, the root URL of an OHIF viewer,
+    the study and its targets link to it. The same input gives the same page.
     """
     report = graded.report
 
@@ -40,8 +42,8 @@ def page(graded: GradedStudy, pictures: Sequence[FindingImage], viewer: str | No
         return None if viewer is None else viewer_link(viewer, report.study_instance_uid, target)
 
     by_target: dict[Target, list[FindingImage]] = {}
-    for picture in pictures:
-        by_target.setdefault(picture.target, []).append(picture)
+    for image in images:
+        by_target.setdefault(image.target, []).append(image)
     rows = [
         {
             "level": level.value,
@@ -68,7 +70,7 @@ def page(graded: GradedStudy, pictures: Sequence[FindingImage], viewer: str | No
     )
 
 
-def _cell(finding: Finding, pictures: Sequence[FindingImage]) -> Mapping[str, Any]:
+def _cell(finding: Finding, images: Sequence[FindingImage]) -> Mapping[str, Any]:
     if not isinstance(finding, Graded):
         return {"target": str(finding.target), "graded": False, "reason": finding.reason.label}
     return {
@@ -84,13 +86,13 @@ def _cell(finding: Finding, pictures: Sequence[FindingImage]) -> Mapping[str, An
             }
             for severity in Severity
         ],
-        "pictures": [
+        "images": [
             {
-                "link": f"{SLICES}/{picture.name}",
-                "shows": picture.shows,
-                "source": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
+                "link": f"{SLICES}/{image.name}",
+                "description": image.description,
+                "source": "data:image/jpeg;base64," + base64.b64encode(image.thumbnail).decode(),
             }
-            for picture in pictures
+            for image in images
         ],
     }
 

@@ -1,4 +1,4 @@
-"""One slice as a picture: the grey image, the letters of the patient's sides, a marked point."""
+"""Rendering of one slice: grey image, orientation letters and the marker of a point."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LONGEST_SIDE_PX: Final = 560
 SUPERSAMPLING: Final = 4
 RADIUS_PX: Final = 12.0
 TICK: Final = 1.7
-"""The ticks run from the circle to this many radii: the middle shows the anatomy."""
+"""The ticks run from the circle to this many radii; the centre stays free."""
 
 INK: Final = {
     Severity.NORMAL_MILD: (86, 180, 233),
     Severity.MODERATE: (240, 180, 41),
     Severity.SEVERE: (255, 94, 120),
 }
-"""One colour a severity, told apart by colour-blind eyes too (after Okabe and Ito)."""
+"""The colour of each severity, distinguishable with colour blindness (Okabe and Ito)."""
 
 WHITE: Final = (240, 240, 240)
 GREY: Final = (176, 176, 176)
@@ -35,7 +35,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A slice as it is shown: upright, patient left to the right, pixels square.
+    """A slice as displayed: upright, patient left on the right, square pixels.
 
     `image` is greyscale; `to_display` maps the slice's pixels to the image's.
     """
@@ -44,7 +44,7 @@ class View:
     plane: Plane
 
     def to_display(self, column: float, row: float) -> tuple[float, float]:
-        """The (x, y) in `image`, centre of its first pixel at (0, 0), of a pixel of the slice."""
+        """The (x, y) in `image` of a pixel of the slice; the first pixel's centre is (0, 0)."""
         flip_columns, flip_rows = self.plane.flips
         column = self.plane.columns - 1 - column if flip_columns else column
         row = self.plane.rows - 1 - row if flip_rows else row
@@ -58,13 +58,13 @@ class View:
 
     @property
     def px_per_mm(self) -> float:
-        """Pixels of `image` in a millimetre of the patient, the same both ways."""
+        """Pixels of `image` per millimetre, equal in both directions."""
         width_mm, _ = _extent_mm(self.plane)
         return self.image.width / width_mm
 
 
-def view(shown: Slice) -> View:
-    """Show one slice: windowed, turned the usual way round, without distortion."""
+def render_slice(shown: Slice) -> View:
+    """Window a slice, turn it to the usual orientation and resample it to square pixels."""
     plane = shown.plane
     flip_columns, flip_rows = plane.flips
     pixels = shown.volume.pixels[shown.index]
@@ -78,7 +78,7 @@ def view(shown: Slice) -> View:
 
 
 def _pixels(plane: Plane) -> tuple[int, int]:
-    """The slice's pixels (across, down) its view."""
+    """The number of the slice's pixels (across, down) in its view."""
     return (plane.rows, plane.columns) if plane.turned else (plane.columns, plane.rows)
 
 
@@ -96,11 +96,13 @@ def window(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     return grey
 
 
-def mark(image: Image.Image, x: float, y: float, ink: RGB, radius: float = RADIUS_PX) -> None:
-    """Draw an open cross-hair around a point of an RGB image, with a dark rim."""
+def draw_marker(
+    image: Image.Image, x: float, y: float, ink: RGB, radius: float = RADIUS_PX
+) -> None:
+    """Draw an open cross-hair with a dark outline around a point of an RGB image."""
     reach = round(radius * TICK) + 3
     left, top = round(x) - reach, round(y) - reach
-    # Drawn large and shrunk: smooth, and its centre is true to a quarter of a pixel.
+    # Supersampling makes it smooth, and its centre exact to a quarter of a pixel.
     size = (2 * reach + 1) * SUPERSAMPLING
     at_x, at_y = ((v + 0.5) * SUPERSAMPLING - 0.5 for v in (x - left, y - top))
     for width, colour in ((4.5, (0, 0, 0)), (2.0, ink)):
@@ -111,7 +113,7 @@ def mark(image: Image.Image, x: float, y: float, ink: RGB, radius: float = RADIU
         image.paste(colour, (left, top), stencil)
 
 
-def letters(image: Image.Image, plane: Plane, size: tuple[int, int]) -> None:
+def draw_letters(image: Image.Image, plane: Plane, size: tuple[int, int]) -> None:
     """Write L, R, A, P, H and F at the borders of a plane's view in the corner of an image.
 
     `size` is the view's (width, height).
@@ -153,7 +155,7 @@ def side_letters(direction: Triple, *, flipped: bool) -> tuple[str, str]:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The one font, which travels with Pillow."""
+    """Pillow's built-in font."""
     return ImageFont.load_default(size)
 
 

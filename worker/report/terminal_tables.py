@@ -1,4 +1,4 @@
-"""The same tables in a terminal."""
+"""Tables for the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAIN_FIGURES: Final = (
     *("weighted_log_loss", "constant_log_loss", "auc_severe", "ece_severe", "accuracy"),
     *("median_error", "right", "study_right"),
 )
-"""What is shown of a card's figures; the whole of them stands in the card."""
+"""The figures of a card that the table shows; the card holds all of them."""
 
 STYLES: Final = {
     Severity.NORMAL_MILD: "cyan",
@@ -33,9 +33,9 @@ STYLES: Final = {
 
 
 def grades_table(report: Report) -> RenderableType:
-    """The 5 x 5 table of grades with their confidence, the summary below it."""
+    """The 5 x 5 table of grades and confidences, with the summary below it."""
     title = Text(f"Study {report.study_instance_uid}", style="bold")
-    # Narrow enough for 80 columns: no vertical lines, one word of a heading a line.
+    # To fit 80 columns: no vertical lines, one word per line in headings.
     table = Table(box=box.HORIZONTALS, show_lines=True, padding=(0, 1, 0, 0))
     table.add_column("Level", no_wrap=True)
     for name, _, _ in COLUMNS:
@@ -48,27 +48,29 @@ def grades_table(report: Report) -> RenderableType:
 
 
 def exclusions_table(exclusions: Iterable[Exclusion]) -> RenderableType:
-    """Why nothing of a study is graded; the first reason stands in its report."""
-    table = Table("Not graded", "Why")
+    """Why a study is not graded; its report states the first reason."""
+    table = Table("Not graded", "Reason")
     for one in exclusions:
         table.add_row(one.reason.label, one.because)
     return table
 
 
 def series_table(decisions: Iterable[Routing]) -> RenderableType:
-    """Which series are used for what, and why."""
-    table = Table("Series", "Used as", "Why")
+    """The role of each series and the reason."""
+    table = Table("Series", "Role", "Reason")
     table.add_column("Series Instance UID", overflow="fold")
     for decision in decisions:
         role = Text("not used", style="dim") if decision.role is None else decision.role.label
-        why = "; ".join((decision.reason, *decision.flags))
+        reason = "; ".join((decision.reason, *decision.flags))
         description = Text(decision.series_description or "(no description)")
-        table.add_row(description, role, Text(why), Text(decision.series_instance_uid, style="dim"))
+        table.add_row(
+            description, role, Text(reason), Text(decision.series_instance_uid, style="dim")
+        )
     return table
 
 
 def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
-    """What every rule said of every series, the stronger before the weaker."""
+    """The evidence of every rule for every series, the stronger rules first."""
     tree = Tree("Series", hide_root=True)
     for decision in decisions:
         role = "not used" if decision.role is None else decision.role.label
@@ -88,41 +90,41 @@ def evidence_tree(decisions: Iterable[Routing]) -> RenderableType:
 
 
 def repairs_table(repairs: Iterable[Repair]) -> RenderableType:
-    """What was mended, on how many images of how many series."""
-    table = Table("RepairSummary", "Images", "Series")
-    for kind in summarise_repairs(repairs):
-        what = Text.assemble(kind.what, *([("\n" + kind.details, "dim")] if kind.details else []))
-        table.add_row(what, str(kind.images), str(kind.series or ""))
+    """The repairs, with the number of images and series."""
+    table = Table("Repair", "Images", "Series")
+    for one in summarise_repairs(repairs):
+        details = [("\n" + one.details, "dim")] if one.details else []
+        table.add_row(Text.assemble(one.repair, *details), str(one.images), str(one.series or ""))
     return table
 
 
 def bundle_table(bundle: Inspected) -> RenderableType:
-    """The members of a bundle and whether their files are intact, then the card's main figures."""
+    """The networks of a bundle, the state of their files, and the card's main figures."""
     networks = Table("File", "Architecture", "Size", "sha256", box=box.HORIZONTALS)
     for network in bundle.networks:
         size = "missing" if network.size is None else f"{network.size / 1e6:.1f} MB"
-        intact = Text("as the card", "green") if network.intact else Text("DIFFERS", "bold red")
+        intact = Text("intact", "green") if network.intact else Text("DIFFERS", "bold red")
         networks.add_row(network.file, network.architecture, size, intact)
-    measured = Table("Measured on studies kept out of training", "", box=None)
+    measured = Table("Measured on held-out studies", "", box=None)
     for part, figures in bundle.figures.items():
-        said = [
+        lines = [
             f"{name.replace('_', ' ')} {_with_interval(figures[name])}"
             for name in MAIN_FIGURES
             if figures.get(name)
         ]
-        measured.add_row(part.replace("_", " "), "\n".join(said))
+        measured.add_row(part.replace("_", " "), "\n".join(lines))
     identity = bundle.identity
     return Group(
         Text(f"{identity.name} {identity.version}  {bundle.folder}", style="bold"),
         Text(f"sha256 {identity.sha256}\nDevice UID {identity.device_uid}"),
         networks,
         measured,
-        Text(bundle.licence or "no licence is named", style="dim"),
+        Text(bundle.licence or "no licence given", style="dim"),
     )
 
 
 def _with_interval(figure: Sequence[float]) -> str:
-    """A card's figure: its value, and where there is one its 95 % interval."""
+    """A card's figure: the value, and the 95 % interval if there is one."""
     value, *interval = (f"{number:.3g}" for number in figure)
     return f"{value} ({' to '.join(interval)})" if interval else value
 

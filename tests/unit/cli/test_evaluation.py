@@ -108,7 +108,7 @@ def test_without_a_verb_it_lists_its_verbs(capsys):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_figures_are_printed_and_written(lumbar, tmp_path, verb):
+def test_metrics_are_printed_and_written(lumbar, tmp_path, verb):
     """The table is printed with its origin, and the files lie where they were asked for."""
     code, out, _ = lumbar(verb, tmp_path, "--out", tmp_path / "out")
     assert code == 0
@@ -135,11 +135,11 @@ def test_bad_rows_are_named_on_stderr_and_kept(lumbar, tmp_path):
 
 
 def test_a_missing_folder_is_one_line(lumbar):
-    """Nothing there is said before any model is loaded."""
+    """A missing folder is reported before any model is loaded."""
     assert lumbar("axial", "/no/such/folder") == (2, "", "lumbar: /no/such/folder does not exist\n")
 
 
-def test_a_missing_library_is_said_before_the_long_work(lumbar, tmp_path, monkeypatch):
+def test_a_missing_library_is_reported_before_the_computation(lumbar, tmp_path, monkeypatch):
     """The extra's name is in the one line."""
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     code, out, err = lumbar("levels", tmp_path)

@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_said_first(lumbar, tmp_path):
     code, out, err = lumbar("grader", "--config", FORAMINAL, "--runs", runs)
     assert (code, out) == (2, "")
     assert is_one_line(err)
-    assert "cannot write into" in err
+    assert "cannot create" in err
 
 
 def test_a_missing_library_is_one_line(lumbar, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Made-up predictions: what a grader and a detector could have said, with known truth."""
+"""Made-up predictions of a grader and a detector, with known truth."""
 
 import numpy as np
 import pytest

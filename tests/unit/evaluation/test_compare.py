@@ -150,7 +150,7 @@ def test_a_foramen_on_the_other_side_is_called_wrong(phantom, report, truth):
     assert (check.value, check.passed) == ("9 of 10", False)
 
 
-def test_a_wrong_grade_and_a_missing_one_are_told_apart(phantom, report, truth):
+def test_a_wrong_grade_and_a_missing_one_are_distinguished(phantom, report, truth):
     """A wrong grade counts against the report; a target not assessed keeps its reason."""
     wrong = entry(phantom, CANAL) | {"severity": "severe"}
     missing = entry(phantom, RECESS) | {
@@ -200,7 +200,7 @@ def named(truth):
 
 
 def test_without_images_the_grades_are_still_compared(report, truth, tmp_path):
-    """Missing pictures of the study cost the distances and are told."""
+    """Without the images of the study there are no distances, and a problem is listed."""
     for table in truth.glob("*.csv"):
         shutil.copy(table, tmp_path)
     comparison = compare(report, tmp_path)

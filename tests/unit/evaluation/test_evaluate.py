@@ -58,9 +58,9 @@ def test_the_order_of_rows_changes_nothing(whole, grades, points):
         rows = list(sheet.rows)
         random.Random(1).shuffle(rows)
         shuffled.append(dataclasses.replace(sheet, rows=tuple(rows)))
-    again = evaluate(Task.RSNA, *shuffled, resamples=100)
+    repeated = evaluate(Task.RSNA, *shuffled, resamples=100)
     for name in ("grade_groups", "point_groups", "competition"):
-        assert getattr(again, name) == getattr(whole, name)
+        assert getattr(repeated, name) == getattr(whole, name)
 
 
 def test_the_score_is_the_mean_of_its_four_parts(whole):

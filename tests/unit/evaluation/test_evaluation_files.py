@@ -52,15 +52,15 @@ def test_grades_are_written_in_weighted_probabilities(evaluations, tmp_path):
     table, columns = rows(written.predictions)
     assert columns == ["file", "condition", "side", "level", "normal_mild", "moderate", "severe"]
     assert len(table) == len(evaluation.grades.rows)
-    for row, said in zip(table, evaluation.grades.rows, strict=True):
-        assert row["file"] == said.file
-        assert row["condition"] == said.target.condition.value
-        assert row["side"] == (said.target.side or "")
-        assert Level(row["level"]) is said.target.level
+    for row, prediction in zip(table, evaluation.grades.rows, strict=True):
+        assert row["file"] == prediction.file
+        assert row["condition"] == prediction.target.condition.value
+        assert row["side"] == (prediction.target.side or "")
+        assert Level(row["level"]) is prediction.target.level
         numbers = [row[name] for name in columns[4:]]
         assert all(re.fullmatch(r"[01]\.\d{6}", number) for number in numbers)
         posterior = np.array(
-            [[said.posterior.normal_mild, said.posterior.moderate, said.posterior.severe]]
+            [[prediction.posterior.normal_mild, prediction.posterior.moderate, prediction.posterior.severe]]
         )
         assert np.allclose([float(n) for n in numbers], weighted(posterior)[0], atol=5.1e-7)
     assert {row["side"] for row in table} == {"", *Side}
@@ -168,7 +168,7 @@ def test_the_provenance_is_a_sentence():
 
 
 def test_a_missing_library_is_named(monkeypatch):
-    """Whoever lacks the extra is told the command that installs it."""
+    """The message of a missing library names the command that installs it."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(BadSettings, match=r"matplotlib is missing: pip install .*\[train\]"):
         extra("matplotlib")

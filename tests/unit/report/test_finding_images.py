@@ -11,7 +11,7 @@ from dicom_sr.findings import TARGETS, Condition, Level, Side, Target
 from worker.domain.volume import Volume, Volumes
 from worker.report.finding_images import CAPTION_PX, THUMBNAIL_PX, draw_finding_images, file_name
 from worker.report.slice_index import slices_by_image
-from worker.report.slice_view import INK, letters, side_letters, view
+from worker.report.slice_view import INK, draw_letters, render_slice, side_letters
 
 TURNED = {
     "as usual": (False, False),
@@ -112,7 +112,7 @@ def test_pixels_are_square_in_the_picture(volumes):
     """A slice whose pixels are twice as wide as high keeps the patient's proportions."""
     shown = slices_by_image(volumes)[volumes.sagittal_t2[0].image(0)]
     plane = shown.plane
-    width, height = view(shown).image.size
+    width, height = render_slice(shown).image.size
     in_mm = plane.columns * plane.column_spacing_mm, plane.rows * plane.row_spacing_mm
     assert width / height == pytest.approx(in_mm[0] / in_mm[1], rel=0.01)
 
@@ -141,7 +141,7 @@ def test_the_canal_is_shown_on_both_images_at_one_patient_position(make, volumes
     slices = slices_by_image(volumes)
     position = slices[finding.point.image].plane.to_mm(finding.point.column, finding.point.row)
     graded_on = slices[finding.graded_on]
-    expected = view(graded_on).to_display(*graded_on.plane.to_px(position))
+    expected = render_slice(graded_on).to_display(*graded_on.plane.to_px(position))
     found = marked(pictures[1].png, INK[finding.severity], CAPTION_PX)
     assert np.allclose(found, expected, atol=1.0)
 
@@ -167,9 +167,9 @@ def test_l_is_drawn_at_the_border_where_patient_left_is(volumes, turn):
     """On an axial slice the drawn L differs from the drawn R, and stands on the side of +x."""
     volume = stored_otherwise(volumes.axial_t2[0], *turn)
     shown = slices_by_image(Volumes(axial_t2=(volume,)))[volume.image(0)]
-    seen = view(shown)
+    seen = render_slice(shown)
     drawn = Image.new("RGB", seen.image.size)
-    letters(drawn, shown.plane, drawn.size)
+    draw_letters(drawn, shown.plane, drawn.size)
     centre = shown.plane.to_mm((shown.plane.columns - 1) / 2, (shown.plane.rows - 1) / 2)
     x, _ = seen.to_display(*shown.plane.to_px(centre + np.array([30.0, 0, 0])))
     left_is_right = x > seen.image.width / 2

@@ -111,12 +111,12 @@ def test_every_series_is_either_routed_or_rejected_with_a_reason(graded_study):
 def test_every_series_carries_its_evidence(graded_study):
     """Each rule that spoke stands under its series with what it says and why, in its order."""
     content = report_document(graded_study)
-    said = {"rule": "echo_and_repetition", "says": "T2", "because": "by <TE> 100 ms"}
-    assert [one["evidence"] for one in content["routed"]] == [[said]] * 3
+    evidence = {"rule": "echo_and_repetition", "says": "T2", "because": "by <TE> 100 ms"}
+    assert [one["evidence"] for one in content["routed"]] == [[evidence]] * 3
     assert [one["evidence"] for one in content["rejected"]] == [[]]
 
 
-def test_what_was_mended_and_how_long_it_took_is_told(graded_study):
+def test_repairs_and_timings_are_listed(graded_study):
     """Repairs name kind, series and count; timings are by step."""
     content = report_document(graded_study)
     assert content["repairs"] == [

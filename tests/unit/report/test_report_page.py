@@ -23,7 +23,7 @@ from dicom_sr.findings import (
 from worker.domain.study import Repair, RepairKind, Role
 from worker.report.finding_images import draw_finding_images
 from worker.report.report_files import write_report
-from worker.report.report_page import page
+from worker.report.report_page import report_page
 from worker.report.text import COLUMNS, percent, summarise_repairs, summary
 
 
@@ -61,7 +61,7 @@ class Outline(HTMLParser):
 @pytest.fixture
 def drawn(graded_study):
     """The page and its outline."""
-    text = page(graded_study, draw_finding_images(graded_study.report, graded_study.volumes))
+    text = report_page(graded_study, draw_finding_images(graded_study.report, graded_study.volumes))
     return text, Outline(text)
 
 
@@ -82,7 +82,7 @@ def test_every_target_stands_in_its_cell(drawn, graded_study):
 def test_study_and_targets_are_linked_to_the_viewer(drawn, graded_study):
     """With a viewer each cell leads to its target there; without one nothing leads anywhere."""
     root = "https://pacs.example/ohif/"
-    links = Outline(page(graded_study, (), root)).links
+    links = Outline(report_page(graded_study, (), root)).links
     study = f"https://pacs.example/ohif/viewer?StudyInstanceUIDs={graded_study.report.study_instance_uid}"
     assert links[0] == study
     fragments = [unquote(link.removeprefix(f"{study}#target=")) for link in links[1:]]
@@ -93,11 +93,11 @@ def test_study_and_targets_are_linked_to_the_viewer(drawn, graded_study):
 
 
 @pytest.mark.parametrize("reason", NotAssessedReason)
-def test_a_reason_is_told_in_words(make, reason):
+def test_a_reason_is_shown_as_text(make, reason):
     """Whatever the reason, the cell of a target without a grade says it."""
     target = Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L2_L3, Side.RIGHT)
     graded_study = make({target: NotAssessed(target, reason)})
-    cell = Outline(page(graded_study, ())).cells[str(target)]
+    cell = Outline(report_page(graded_study, ())).cells[str(target)]
     assert "Not assessed" in cell
     assert reason.label in cell
 
@@ -134,7 +134,7 @@ def test_the_page_needs_nothing_from_elsewhere(drawn):
 def test_free_text_of_a_header_cannot_become_markup(make):
     """A series description with angle brackets is shown, not executed."""
     graded_study = make(descriptions={Role.AXIAL_T2: "<script>alert(1)</script>"})
-    text = page(graded_study, ())
+    text = report_page(graded_study, ())
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
@@ -175,7 +175,7 @@ def test_every_link_of_the_page_leads_to_a_file(graded_study, structured_report,
     written = write_report(graded_study, structured_report, tmp_path)
     links = Outline(written.page.read_text(encoding="utf-8")).links
     assert len(links) == 24 + 4
-    assert {tmp_path / link for link in links} == set(written.pictures)
+    assert {tmp_path / link for link in links} == set(written.images)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "report.dcm",
         "report.html",
@@ -196,41 +196,41 @@ def test_no_name_of_a_person_leaves_with_the_report(graded_study, structured_rep
 def test_a_picture_of_an_earlier_report_does_not_stay(
     make, graded_study, structured_report, tmp_path
 ):
-    """A target that is no longer graded loses its picture when the report is written anew."""
+    """A target that is no longer graded loses its picture when the report is written again."""
     write_report(make(), structured_report, tmp_path)
-    again = write_report(graded_study, structured_report, tmp_path)
-    assert set((tmp_path / "slices").iterdir()) == set(again.pictures)
+    repeated = write_report(graded_study, structured_report, tmp_path)
+    assert set((tmp_path / "slices").iterdir()) == set(repeated.images)
     assert not (tmp_path / "slices" / "l1-l2-spinal-canal-stenosis.png").exists()
 
 
 def test_a_report_without_any_grade_is_a_page_of_reasons(make):
     """A study of which nothing could be graded still has its 25 reasons."""
     nothing = {t: NotAssessed(t, NotAssessedReason.LEVEL_NOT_FOUND) for t in TARGETS}
-    outline = Outline(page(make(nothing), ()))
+    outline = Outline(report_page(make(nothing), ()))
     assert len(outline.cells) == 25
     assert all("the disc level was not found" in cell for cell in outline.cells.values())
 
 
-def test_a_repair_made_in_every_series_is_told_once():
+def test_a_repair_made_in_every_series_is_listed_once():
     """Repairs of one kind are one line with their images added up and their details joined."""
     kind = RepairKind.TYPE_2
     made = [Repair(kind, "1.1", 18, "PatientSex, StudyID"), Repair(kind, "1.2", 42, "StudyID")]
-    told = summarise_repairs([*made, Repair(RepairKind.UNREADABLE, None, 2)])
-    assert [(t.images, t.series, t.details) for t in told] == [
+    summaries = summarise_repairs([*made, Repair(RepairKind.UNREADABLE, None, 2)])
+    assert [(s.images, s.series, s.details) for s in summaries] == [
         (60, 2, "PatientSex, StudyID"),
         (2, 0, ""),
     ]
 
 
-def test_every_kind_of_repair_has_words():
-    """No kind of repair falls through when it is shown."""
-    told = summarise_repairs(Repair(kind, "1.1", 1) for kind in RepairKind)
-    assert len({t.what for t in told}) == len(RepairKind)
+def test_every_kind_of_repair_has_a_text():
+    """No kind of repair is missing from the texts."""
+    summaries = summarise_repairs(Repair(kind, "1.1", 1) for kind in RepairKind)
+    assert len({s.repair for s in summaries}) == len(RepairKind)
 
 
 def test_the_evidence_is_folded_into_the_table_of_series(graded_study):
     """Each series with evidence has it behind one closed summary, escaped; others have none."""
-    text = page(graded_study, [])
+    text = report_page(graded_study, [])
     assert text.count("<details><summary>Evidence</summary>") == 3
     assert "echo_and_repetition: <b>T2</b>, by &lt;TE&gt; 100 ms" in text
     assert "<details open" not in text
