@@ -75,7 +75,7 @@ def test_the_card_says_what_evaluate_measures(
         assert group is not None
         for name in ("weighted_log_loss", "auc_severe"):
             said, low, high = bundle.card["figures"][condition.value][name]
-            assert 2 * low - said <= (group.figures[name].value or 0) <= 2 * high - said
+            assert 2 * low - said <= (group.metrics[name].value or 0) <= 2 * high - said
 
 
 @pytest.mark.slow
@@ -97,8 +97,8 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
     assert grades is not None
     assert points is not None
     assert grades.studies == points.studies == 60
-    assert (grades.figures["weighted_log_loss"].value or 9) < 0.75
-    assert (points.figures["median_error"].value or 9) < 0.012
+    assert (grades.metrics["weighted_log_loss"].value or 9) < 0.75
+    assert (points.metrics["median_error"].value or 9) < 0.012
 
 
 def studies_of(folder: Path) -> list[str]:

@@ -32,6 +32,26 @@ if TYPE_CHECKING:
     from worker.domain.study import RoutedStudy
 
 
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Write report.json, report.html, report.dcm and slices/*.png here.",
+    ),
+]
+Viewer = Annotated[
+    str | None,
+    typer.Option(
+        "--viewer",
+        metavar="URL",
+        envvar="LUMBAR_VIEWER_URL",
+        help="Root URL of an OHIF viewer, such as http://127.0.0.1:8042/ohif, for the links in "
+        "report.html.",
+    ),
+]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "lumbar grade STUDY --out REPORT\n\n"
@@ -39,26 +59,13 @@ if TYPE_CHECKING:
 )
 def grade(
     path: Study,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write report.json, report.html, report.dcm and slices/*.png here."
-        ),
-    ] = None,
+    out: ReportFolder = None,
     as_json: AsJson = False,
     bundle: BundleFolder = None,
     device: Device = "auto",
     rules: SiteRules = None,
     min_age: MinAge = MIN_AGE_YEARS,
-    viewer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="LUMBAR_VIEWER_URL",
-            help="Root URL of an OHIF viewer, such as http://127.0.0.1:8042/ohif, for the links in "
-            "report.html.",
-        ),
-    ] = None,
+    viewer: Viewer = None,
 ) -> None:
     """Grade one study and print the 5 x 5 table.
 

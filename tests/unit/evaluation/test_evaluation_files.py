@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dicom_sr.findings import Condition, Level, Side
+from dicom_sr.findings import Condition, Level, Severity, Side
 from worker.errors import BadSettings
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.evaluation_files import write_evaluation
@@ -59,9 +59,7 @@ def test_grades_are_written_in_weighted_probabilities(evaluations, tmp_path):
         assert Level(row["level"]) is prediction.target.level
         numbers = [row[name] for name in columns[4:]]
         assert all(re.fullmatch(r"[01]\.\d{6}", number) for number in numbers)
-        posterior = np.array(
-            [[prediction.posterior.normal_mild, prediction.posterior.moderate, prediction.posterior.severe]]
-        )
+        posterior = np.array([[prediction.posterior.of(severity) for severity in Severity]])
         assert np.allclose([float(n) for n in numbers], weighted(posterior)[0], atol=5.1e-7)
     assert {row["side"] for row in table} == {"", *Side}
 
