@@ -1,8 +1,8 @@
-"""`make demo`: a study arrives in a real Orthanc and comes back graded.
+"""`make demo`: send a study to a real Orthanc and show the report that the worker stores.
 
 Starts Redis, Orthanc with the plugin and a worker on free loopback ports, sends a phantom
-(or STUDY=DIR, mended), waits for the Structured Report, reads it back from Orthanc and shows
-it. Leaves no process behind; KEEP=1 leaves everything running until Ctrl-C.
+(or STUDY=DIR, repaired), waits for the Structured Report, reads it back from Orthanc and shows
+it. All processes end with the demo; KEEP=1 leaves them running until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from deploy.demo import arrival, stack, viewer
 from dicom_sr import reader
 from dicom_sr.findings import Condition, Level, Report, Severity, Side, Target
 from worker.archive.orthanc import OrthancArchive
-from worker.domain.study import Repair, RoutedStudy
+from worker.domain.graded_study import GradedStudy
 from worker.domain.volume import Volumes
 from worker.errors import LumbarError
-from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.mended_copy import repair_folder
-from worker.intake.routing import route
 from worker.phantom import make_phantom, write_phantom
+from worker.pipeline import route_study
 from worker.report.links import viewer_link
-from worker.report.tables import grades_table
-from worker.report.writing import Written, write_report
+from worker.report.report_files import ReportFiles, write_report
+from worker.report.terminal_tables import grades_table
 
 OUT = stack.ROOT / "demo-out"
 SEED = 1
@@ -51,23 +50,12 @@ LESIONS = {
 
 
 class NotGraded(Exception):
-    """The worker was through with the study and gave a reason instead of a report."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReadBack:
-    """What came back from Orthanc, ready to be shown: the report, and the images it is about."""
-
-    report: Report
-    routed: RoutedStudy
-    volumes: Volumes
-    repairs: tuple[Repair, ...]
-    timings_ms: Mapping[str, float]
+    """The worker did not grade the study; the message is its reason."""
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The three processes, all ready."""
+    """The three running processes."""
 
     redis: stack.RedisServer
     orthanc: stack.OrthancServer
@@ -75,29 +63,29 @@ class Servers:
 
 
 def main() -> int:
-    """Run the demo; the exit code is 0 when the report came back."""
+    """Run the demo; the exit code is 0 if the report was stored."""
     options = _options()
     console = Console()
-    # A polite end by `kill` takes the same way out as Ctrl-C.
+    # SIGTERM shuts down like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="lumbar-demo-") as name:
         folder = Path(name)
         try:
             demonstrate(options.study, folder, console, keep=options.keep)
         except (LumbarError, stack.StackError, NotGraded) as error:
-            console.print(f"The demo stopped: {error}", style="red", markup=False, soft_wrap=True)
+            console.print(f"Demo failed: {error}", style="red", markup=False, soft_wrap=True)
             if _keep_logs(folder):
-                console.print(f"The logs lie in {OUT / 'logs'}", markup=False, soft_wrap=True)
+                console.print(f"Logs: {OUT / 'logs'}", markup=False, soft_wrap=True)
             return 2 if isinstance(error, LumbarError) else 1
         except KeyboardInterrupt:
-            console.print("Stopped; everything that was started has ended.")
+            console.print("Interrupted; all processes were stopped.")
             return 130
     return 0
 
 
 def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: bool) -> None:
-    """The whole way of one study, told to the console."""
-    with console.status("making a phantom" if study is None else "mending the study"):
+    """Run one study through the whole stack and report progress on the console."""
+    with console.status("creating a phantom" if study is None else "repairing the study"):
         files, study_uid = prepare(study, folder / "study")
     with ExitStack() as running:
         with console.status("starting Redis, Orthanc and the worker"):
@@ -107,23 +95,25 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
             f"Redis {servers.redis.url}",
             soft_wrap=True,
         )
-        began = time.monotonic()
+        started = time.monotonic()
         orthanc_id = send_study(files, study_uid, servers, console)
-        with console.status("the study becomes stable") as status:
+        with console.status("waiting until the study is stable") as status:
             verdict = arrival.wait_for_verdict(
                 servers.worker, orthanc_id, on_step=lambda step: status.update(f"worker: {step}")
             )
         if verdict.event != "done":
             raise NotGraded(verdict.reason)
-        console.print(f"The report came back {time.monotonic() - began:.1f} s after sending began")
-        with console.status("reading the report back from Orthanc"):
+        console.print(
+            f"Report stored {time.monotonic() - started:.1f} s after the start of the transfer"
+        )
+        with console.status("reading the report from Orthanc"):
             report, written = read_back(servers, orthanc_id, study_uid)
         console.print(grades_table(report))
         for label, path in (
             ("page", written.page),
             ("document", written.document),
             ("SR", written.structured_report),
-            ("pictures", written.slices),
+            ("images", written.slices),
         ):
             console.print(f"{label:10}{path}", soft_wrap=True, highlight=False, markup=False)
         if keep:
@@ -131,7 +121,7 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
 
 
 def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
-    """The files to send and their Study Instance UID: a phantom's, or a mended copy's."""
+    """The files to send and their Study Instance UID: of a phantom or of a repaired copy."""
     if study is None:
         write_phantom(make_phantom(SEED, LESIONS), folder)
     else:
@@ -142,12 +132,14 @@ def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
         for file in files
     }
     if len(uids) != 1:
-        raise stack.StackError(f"{study} holds {len(uids)} studies; name the folder of one")
+        raise stack.StackError(
+            f"{study} contains {len(uids)} studies; give the folder of one study"
+        )
     return files, uids.pop()
 
 
 def start(folder: Path, running: ExitStack) -> Servers:
-    """Start all three; `running` ends them."""
+    """Start all three processes; `running` stops them."""
     redis = running.enter_context(stack.redis_server(folder))
     orthanc = running.enter_context(
         stack.orthanc_server(folder, redis.url, viewer=viewer.installed())
@@ -157,7 +149,7 @@ def start(folder: Path, running: ExitStack) -> Servers:
 
 
 def send_study(files: Sequence[Path], study_uid: str, servers: Servers, console: Console) -> str:
-    """Send over DICOMweb with a progress bar; return Orthanc's id of the study."""
+    """Send over DICOMweb with a progress bar; return the Orthanc ID of the study."""
     columns = (TextColumn("sending over DICOMweb"), BarColumn(), MofNCompleteColumn())
     with (
         Progress(*columns, console=console, transient=True) as progress,
@@ -169,41 +161,43 @@ def send_study(files: Sequence[Path], study_uid: str, servers: Servers, console:
         return arrival.orthanc_study(client, study_uid)
 
 
-def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report, Written]:
-    """Read the SR from Orthanc, and write it to demo-out with its page and pictures.
+def read_back(servers: Servers, orthanc_id: str, study_uid: str) -> tuple[Report, ReportFiles]:
+    """Read the SR from Orthanc, and write it to demo-out with its page and images.
 
-    Nothing is graded again: the page shows what the SR says, on the images in Orthanc.
+    The study is not graded again: the page shows the SR's findings on the images in Orthanc.
     """
     orthanc = servers.orthanc
     with orthanc.client() as client:
-        found = arrival.reports(client, study_uid)
-    if len(found) != 1:
-        raise stack.StackError(f"Orthanc holds {len(found)} reports of the study instead of one")
-    report = reader.read(found[0])
+        documents = arrival.reports(client, study_uid)
+    if len(documents) != 1:
+        raise stack.StackError(
+            f"expected one report of the study in Orthanc, found {len(documents)}"
+        )
+    report = reader.read(documents[0])
     with OrthancArchive.connect(orthanc.url, orthanc.username, orthanc.password) as archive:
-        routed = route(read_study(archive.headers(orthanc_id)))
-        volumes = load(routed, archive.fetch)
+        routed = route_study(orthanc_id, archive)
+        volumes = Volumes() if routed.exclusions else load(routed, archive.fetch)
     repairs = (*routed.study.repairs, *volumes.repairs)
     timings = step_times_ms(arrival.log_events(servers.worker, orthanc_id))
-    shown = ReadBack(report, routed, volumes, repairs, timings)
-    return report, write_report(shown, found[0], OUT, f"{orthanc.url}/ohif")
+    graded = GradedStudy(report, routed, volumes, repairs, timings)
+    return report, write_report(graded, documents[0], OUT, f"{orthanc.url}/ohif")
 
 
 def step_times_ms(events: Sequence[Mapping[str, str]]) -> dict[str, float]:
-    """How long each step took in the worker, by the times in its log."""
+    """The duration of each step, from the timestamps in the worker's log."""
     times: dict[str, float] = {}
     for event, following in pairwise(events):
         if event["event"] == "step" and event["step"] not in times:
-            begun, ended = (datetime.fromisoformat(e["timestamp"]) for e in (event, following))
-            times[event["step"]] = (ended - begun).total_seconds() * 1000
+            start, end = (datetime.fromisoformat(e["timestamp"]) for e in (event, following))
+            times[event["step"]] = (end - start).total_seconds() * 1000
     return times
 
 
 def stay(servers: Servers, study_instance_uid: str, console: Console) -> None:
-    """Leave everything running until Ctrl-C."""
+    """Keep all processes running until Ctrl-C."""
     orthanc = servers.orthanc
     console.print(
-        f"\nStill running; Ctrl-C ends it.\n"
+        f"\nStill running; press Ctrl-C to stop.\n"
         f"  Viewer    {viewer_link(f'{orthanc.url}/ohif', study_instance_uid)}\n"
         f"  Orthanc   {orthanc.url}  (user {orthanc.username}, password {orthanc.password})\n"
         f"  DICOMweb  {orthanc.url}/dicom-web\n"
@@ -219,7 +213,7 @@ def stay(servers: Servers, study_instance_uid: str, console: Console) -> None:
                 process.check()
             time.sleep(1)
     except KeyboardInterrupt:
-        console.print("Ending")
+        console.print("Stopping")
 
 
 def _options() -> argparse.Namespace:
@@ -232,13 +226,13 @@ def _options() -> argparse.Namespace:
         "--keep",
         action="store_true",
         default=os.environ.get("KEEP", "") not in ("", "0"),
-        help="leave everything running until Ctrl-C",
+        help="keep all processes running until Ctrl-C",
     )
     return parser.parse_args()
 
 
 def _keep_logs(folder: Path) -> bool:
-    """Copy the servers' logs out of the folder that goes; whether there were any."""
+    """Copy the servers' logs from the temporary folder; return whether there were any."""
     logs = list(folder.glob("*/*.log"))
     for log in logs:
         (OUT / "logs").mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The OHIF viewer in tests and demo: where it is installed, and an nginx that serves it."""
+"""The OHIF viewer for tests and demo: its folder, and an nginx that serves it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 from deploy.demo import stack
 
 FOLDER = stack.ROOT / ".viewer"
-"""Where `make viewer` installs it."""
+"""The folder into which `make viewer` installs it."""
 TEMPLATE = stack.ROOT / "deploy" / "nginx" / "lumbar.conf.template"
 MEDIA_TYPES = Path("/etc/nginx/mime.types")
 
@@ -28,12 +28,12 @@ class Nginx:
 
 
 def installed() -> Path | None:
-    """The folder of the viewer, or None where it was not installed."""
+    """The folder of the viewer, or None if it is not installed."""
     return FOLDER if (FOLDER / "index.html").is_file() else None
 
 
 def configuration(listen: str, orthanc: str, folder: Path) -> str:
-    """The server block that deploy/nginx describes, filled in as envsubst does."""
+    """The server block of deploy/nginx with its variables replaced, as envsubst does."""
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in (("LISTEN", listen), ("ORTHANC", orthanc), ("OHIF", str(folder))):
         text = text.replace(f"${{LUMBAR_{name}}}", value)
@@ -41,7 +41,7 @@ def configuration(listen: str, orthanc: str, folder: Path) -> str:
 
 
 def write_configuration(home: Path, server: str) -> Path:
-    """A whole nginx configuration around one server block, with every path inside `home`."""
+    """A complete nginx configuration around one server block, with all paths inside `home`."""
     home.mkdir(parents=True, exist_ok=True)
     bodies = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     path = home / "nginx.conf"
@@ -49,7 +49,7 @@ def write_configuration(home: Path, server: str) -> Path:
         "\n".join(
             [
                 "daemon off;",
-                # As root nginx would read the viewer as `nobody`, who may not see the folder.
+                # Started as root, nginx would read the files as `nobody`, without permission.
                 *(["user root;"] if os.geteuid() == 0 else []),
                 f"pid {home}/nginx.pid;",
                 f"error_log {home}/error.log;",
@@ -69,7 +69,7 @@ def write_configuration(home: Path, server: str) -> Path:
 
 @contextmanager
 def nginx(folder: Path, orthanc: stack.OrthancServer, viewer: Path) -> Iterator[Nginx]:
-    """An nginx on a port of its own that serves the viewer and hands the rest to Orthanc."""
+    """An nginx on a free port that serves the viewer and forwards all else to Orthanc."""
     home = folder / "nginx"
     listen = f"{stack.LOOPBACK}:{stack.free_port()}"
     path = write_configuration(home, configuration(listen, urlsplit(orthanc.url).netloc, viewer))

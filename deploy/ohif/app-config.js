@@ -1,15 +1,14 @@
-/* OHIF's configuration beside Orthanc: one origin, DICOMweb under /dicom-web.
-   What Orthanc Lumbar adds to the viewer is in lumbar.js, loaded before this file. */
+/* OHIF configuration for the same origin as Orthanc, with DICOMweb under /dicom-web.
+   The Orthanc Lumbar extension is in lumbar.js, which is loaded before this file. */
 window.config = {
   routerBasename: '/ohif',
   extensions: [window.lumbarExtension],
   modes: [],
-  // A study with a lumbar report is hung by it, every other as OHIF does.
+  // The lumbar hanging protocol applies to studies with a lumbar report, the default to all others.
   modesConfiguration: {
     '@ohif/mode-longitudinal': {
       hangingProtocol: { $set: ['lumbar', 'default'] },
-      // Three series side by side and the findings beside them; the list of series opens with a
-      // click.
+      // Three series side by side with the measurement panel; the series list is closed.
       routes: {
         0: {
           layoutInstance: {
@@ -26,12 +25,12 @@ window.config = {
     },
   },
   customizationService: {
-    // The points are the models': a radiologist who drags one would make it say what nobody said.
+    // Measurements are locked: a moved point would no longer be the point of the report.
     'panelMeasurement.disableEditing': { $set: true },
-    // A tour over the first images of the first visit helps nobody who came to read a study.
+    // No introduction tour.
     'ohif.tours': { $set: [] },
   },
-  // Measurements are shown as they come, without asking whether to track their series.
+  // Show measurements without asking whether to track their series.
   measurementTrackingMode: 'none',
   disableConfirmationPrompts: true,
   investigationalUseDialog: { option: 'configure', days: 30 },

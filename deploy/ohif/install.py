@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Installs the OHIF viewer for Orthanc Lumbar: pinned, checked, and rooted at /ohif/.
+"""Install the OHIF viewer for Orthanc Lumbar: pinned version, verified checksum, root /ohif/.
 
     python3 deploy/ohif/install.py /opt/lumbar/ohif
 
-Needs Python 3.11 and npm, nothing else. The folder can be served by Orthanc's plugin
-(LUMBAR_OHIF) and by nginx (deploy/nginx) alike. Where the machine has no way out, fetch the
-package elsewhere with `npm pack` and give the file with --package. Running it again does
-nothing unless the version, this script or one of ours beside it has changed.
+Requires Python 3.11 and npm. Both Orthanc's plugin (LUMBAR_OHIF) and nginx (deploy/nginx) can
+serve the folder. Without internet access, fetch the package on another machine with `npm pack`
+and pass the file with --package. Running the script again does nothing unless the version, this
+script or the lumbar files next to it have changed.
 """
 
 from __future__ import annotations
@@ -30,39 +30,43 @@ INTEGRITY = (
     "+jd5xXZB9E8EA=="
 )
 ROOT = "/ohif/"
-OURS = [Path(__file__).with_name(name) for name in ("report.js", "lumbar.js", "app-config.js")]
-"""Our scripts in the order in which the page loads them: each uses what stands before it."""
+LUMBAR_FILES = [
+    Path(__file__).with_name(name) for name in ("report.js", "lumbar.js", "app-config.js")
+]
+"""The Orthanc Lumbar scripts in load order; each depends on the previous ones."""
 STAMP = ".installed"
 
-# 160 of 204 MB that reading MRI does not need, and a service worker that would load a script
-# from outside the hospital.
-LEFT_OUT_FOLDERS = {"ort", "dicom-microscopy-viewer", "customizations"}
-LEFT_OUT_FILES = {"sw.js", "init-service-worker.js", "app-config.js", "google.js", "serve.json"}
-LEFT_OUT_ENDINGS = {".map"}
+# 160 of 204 MB are not needed for MRI, and the service worker would load a script from the
+# internet.
+SKIPPED_FOLDERS = {"ort", "dicom-microscopy-viewer", "customizations"}
+SKIPPED_FILES = {"sw.js", "init-service-worker.js", "app-config.js", "google.js", "serve.json"}
+SKIPPED_ENDINGS = {".map"}
 COMPRESSED_ENDINGS = {".js", ".css", ".html", ".svg", ".json", ".wasm"}
 
 
 class InstallError(Exception):
-    """The viewer cannot be installed; the message says what to do."""
+    """The viewer cannot be installed; the message gives the remedy."""
 
 
 def main() -> int:
-    """Install into the folder named on the command line; the exit code is 0 when it is there."""
+    """Install into the folder named on the command line; the exit code is 0 on success."""
     options = _options()
     try:
         installed = install(options.folder, options.package)
     except InstallError as error:
         print(f"ohif: {error}", file=sys.stderr)
         return 2
-    print(f"{PACKAGE} {'installed in' if installed else 'is already in'} {options.folder}")
+    print(
+        f"{PACKAGE} {'installed in' if installed else 'is already installed in'} {options.folder}"
+    )
     return 0
 
 
 def install(folder: Path, package: Path | None = None) -> bool:
-    """Put the viewer into `folder`; False when this very one is there already.
+    """Install the viewer into `folder`; return False if this version is already installed.
 
-    The folder is replaced in one step, so that a server never sees half of it. Raises
-    InstallError when the package cannot be fetched or is not the pinned one.
+    The folder is replaced atomically, so a server never sees a partial installation. Raises
+    InstallError if the package cannot be fetched or is not the pinned one.
     """
     folder = folder.resolve()
     version = _version()
@@ -70,7 +74,7 @@ def install(folder: Path, package: Path | None = None) -> bool:
     if stamp.is_file() and stamp.read_text() == version:
         return False
     if folder.exists() and any(folder.iterdir()) and not stamp.exists():
-        raise InstallError(f"{folder} holds something else; name a new or empty folder")
+        raise InstallError(f"{folder} contains other files; give a new or empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ohif-", dir=folder.parent) as name:
         new = Path(name) / "viewer"
@@ -78,7 +82,7 @@ def install(folder: Path, package: Path | None = None) -> bool:
         new.chmod(0o755)
         _unpack(_checked(package or _fetch(Path(name))), new)
         _reroot(new)
-        for file in OURS:
+        for file in LUMBAR_FILES:
             shutil.copyfile(file, new / file.name)
         _compress(new)
         (new / STAMP).write_text(version)
@@ -89,9 +93,9 @@ def install(folder: Path, package: Path | None = None) -> bool:
 
 
 def _version() -> str:
-    """What the folder is made from: changes with the pin, this script and the configuration."""
+    """The version stamp; it changes with the pinned version, this script and the lumbar files."""
     digest = hashlib.sha256()
-    for source in (Path(__file__), *OURS):
+    for source in (Path(__file__), *LUMBAR_FILES):
         digest.update(source.read_bytes())
     return f"{PACKAGE} {digest.hexdigest()}\n"
 
@@ -101,20 +105,20 @@ def _fetch(folder: Path) -> Path:
     if npm is None:
         raise InstallError("npm is needed to fetch the viewer: apt-get install npm")
     command = [npm, "pack", PACKAGE, "--pack-destination", str(folder), "--loglevel=error"]
-    # A folder of its own: npm would read the package.json and .npmrc of where it runs.
+    # Run in a separate folder: npm reads package.json and .npmrc of its working directory.
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = list(folder.glob("*.tgz"))
     if run.returncode or len(found) != 1:
         reason = " ".join(run.stderr.split())[-300:]
         raise InstallError(
-            f"npm could not fetch {PACKAGE} ({reason}); fetch it where there is a way out, and "
-            "give the file with --package"
+            f"npm could not fetch {PACKAGE} ({reason}); fetch it on a machine with internet "
+            "access and pass the file with --package"
         )
     return found[0]
 
 
 def _checked(package: Path) -> Path:
-    """The package, when its SHA-512 is the pinned one (Subresource Integrity, as npm writes it)."""
+    """Return the package if its SHA-512 is the pinned one (npm's Subresource Integrity format)."""
     try:
         with package.open("rb") as file:
             digest = hashlib.file_digest(file, "sha512").digest()
@@ -133,25 +137,27 @@ def _unpack(package: Path, folder: Path) -> None:
                 continue
             inside = PurePosixPath(*path.parts[2:])
             if ".." in inside.parts:
-                raise InstallError(f"{package} holds a file outside of its folder: {member.name}")
+                raise InstallError(
+                    f"{package} contains a path outside of its folder: {member.name}"
+                )
             if (
-                inside.parts[0] in LEFT_OUT_FOLDERS
-                or inside.name in LEFT_OUT_FILES
-                or inside.suffix in LEFT_OUT_ENDINGS
+                inside.parts[0] in SKIPPED_FOLDERS
+                or inside.name in SKIPPED_FILES
+                or inside.suffix in SKIPPED_ENDINGS
             ):
                 continue
             target = folder / inside
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Not `extract`: its safe mode is missing in Debian 12's Python 3.11.2.
+            # Not `extract`: its filter is missing in Debian 12's Python 3.11.2.
             with archive.extractfile(member) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
 
 
 def _reroot(folder: Path) -> None:
-    """Move the build from / to ROOT: addresses in the page, the scripts and the styles."""
+    """Change the root of the build from / to ROOT in the page, the scripts and the styles."""
     page = [folder / "index.html"]
     _replace(page, r'<script[^>]*src="/init-service-worker\.js"[^>]*></script>', "")
-    tags = "".join(rf"\1{file.name}\2" for file in OURS)
+    tags = "".join(rf"\1{file.name}\2" for file in LUMBAR_FILES)
     _replace(page, r'(<script[^>]*src="/)app-config\.js("></script>)', tags)
     _replace(page, r'\b(href|src)="/', rf'\1="{ROOT}')
     _replace(page, r'window\.PUBLIC_URL="/"', f'window.PUBLIC_URL="{ROOT}"')
@@ -162,7 +168,7 @@ def _reroot(folder: Path) -> None:
 
 
 def _replace(files: Iterable[Path], pattern: str, replacement: str) -> None:
-    """Replace wherever it stands; raise InstallError where no file has it."""
+    """Replace a pattern in all files; raise InstallError if no file contains it."""
     total = 0
     for file in files:
         text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"))
@@ -170,11 +176,11 @@ def _replace(files: Iterable[Path], pattern: str, replacement: str) -> None:
             file.write_text(text, encoding="utf-8")
         total += count
     if not total:
-        raise InstallError(f"{PACKAGE} is built otherwise than expected: nowhere {pattern}")
+        raise InstallError(f"unexpected build of {PACKAGE}: pattern {pattern} not found")
 
 
 def _compress(folder: Path) -> None:
-    """A .gz beside every file that gains from it: both servers send that one."""
+    """Write a .gz next to every compressible file; both servers send it if it exists."""
     for file in sorted(folder.rglob("*")):
         if file.suffix in COMPRESSED_ENDINGS and file.is_file():
             packed = gzip.compress(file.read_bytes(), compresslevel=6, mtime=0)
@@ -185,8 +191,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the viewer goes: new, or made by this")
-    parser.add_argument("--package", type=Path, help="the package, fetched before by `npm pack`")
+    parser.add_argument(
+        "folder", type=Path, help="target folder: new, empty, or created by this script"
+    )
+    parser.add_argument("--package", type=Path, help="package file from `npm pack`")
     return parser.parse_args()
 
 

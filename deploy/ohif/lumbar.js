@@ -1,33 +1,33 @@
-/* What Orthanc Lumbar adds to OHIF 3.13: the series of a report side by side, its points on them.
+/* Orthanc Lumbar extension for OHIF 3.13: shows the series of a report with the report's points.
 
-   The report itself says which series are sagittal T2, sagittal T1 and axial T2: those that its
-   points lie on. They are hung in that order, the report's points are restored without a click,
-   and each viewport opens on its worst finding; `#target=L4/L5 left subarticular stenosis` behind
-   the address opens on that one. Everything else is OHIF's own. */
+   The report determines which series are sagittal T2, sagittal T1 and axial T2: those with its
+   points. They are shown in that order, the report's points are loaded automatically, and each
+   viewport opens on its worst finding. The URL fragment `#target=L4/L5 left subarticular stenosis`
+   selects a finding instead. Everything else is standard OHIF. */
 (function () {
   'use strict';
 
-  const { currentReport, first, isReport, list, notAssessed, placesOf, severityOf, targetOf } =
+  const { currentReport, first, isReport, list, notAssessed, pointsOf, severityOf, targetOf } =
     window.lumbarReport;
 
   const ROLES = ['sagittal_t2', 'sagittal_t1', 'axial_t2'];
 
-  // --- which series takes which place
+  // --- series and viewports
 
-  /** The role of a series: what the report says, else what the headers of its first image say. */
+  /** The role of a series, from the report, else from the headers of its first image. */
   function roleOf(displaySet, displaySets) {
     const report = currentReport(displaySets);
     if (!report || !displaySet.instances?.length) {
       return undefined;
     }
     const images = new Set(displaySet.instances.map(instance => instance.SOPInstanceUID));
-    const places = placesOf(report);
-    const own = places.find(({ image }) => images.has(image));
+    const points = pointsOf(report);
+    const own = points.find(({ image }) => images.has(image));
     if (own) {
       return own.role;
     }
-    const guess = roleByHeaders(displaySet.instances[0]);
-    return places.some(({ role }) => role === guess) ? undefined : guess;
+    const role = roleByHeaders(displaySet.instances[0]);
+    return points.some(point => point.role === role) ? undefined : role;
   }
 
   function roleByHeaders(image) {
@@ -53,10 +53,10 @@
     ];
   }
 
-  /** The target that the address names, as in `#target=L4/L5 spinal canal stenosis`. */
-  const wantedTarget = () => new URLSearchParams(window.location.hash.slice(1)).get('target');
+  /** The target in the URL fragment, as in `#target=L4/L5 spinal canal stenosis`. */
+  const requestedTarget = () => new URLSearchParams(window.location.hash.slice(1)).get('target');
 
-  /** Where a series opens: on the wanted target, else on its worst finding. */
+  /** The initial image of a series: that of the requested target, else of its worst finding. */
   function openingImage(displaySet, displaySets) {
     const report = currentReport(displaySets);
     if (!report || !displaySet) {
@@ -68,11 +68,11 @@
         frame: n + 1,
       })),
     );
-    const indexOf = place =>
-      images.findIndex(({ image, frame }) => image === place.image && frame === place.frame);
-    const here = placesOf(report).filter(place => indexOf(place) >= 0);
-    const place = here.find(({ target }) => target === wantedTarget()) ?? here.pop();
-    return place && { index: indexOf(place) };
+    const indexOf = point =>
+      images.findIndex(({ image, frame }) => image === point.image && frame === point.frame);
+    const inSeries = pointsOf(report).filter(point => indexOf(point) >= 0);
+    const point = inSeries.find(({ target }) => target === requestedTarget()) ?? inSeries.pop();
+    return point && { index: indexOf(point) };
   }
 
   function hangingProtocol() {
@@ -93,7 +93,7 @@
     });
     return {
       id: 'lumbar',
-      name: 'Lumbar spine with its report',
+      name: 'Lumbar spine with report',
       protocolMatchingRules: [
         { attribute: 'lumbarReport', constraint: { equals: { value: true } }, required: true },
       ],
@@ -109,15 +109,15 @@
     };
   }
 
-  // --- the report's points on the images
+  // --- points on the images
 
   const COLOURS = ['rgb(120, 200, 170)', 'rgb(255, 180, 70)', 'rgb(255, 105, 97)'];
   const TEXT_PX = 12;
-  const TEXT_PADDING_PX = 25; // what OHIF leaves free around a text
+  const TEXT_PADDING_PX = 25; // OHIF's padding around a text
   const TEXT_FONT = 'Helvetica Neue, Helvetica, Arial, sans-serif';
-  const PATIENCE_MS = 30000;
+  const LOAD_TIMEOUT_MS = 30000;
 
-  /** Restore the current report's points as soon as the images that they lie on are there. */
+  /** Load the points of the current report once their images are loaded. */
   async function showReport(app, shown) {
     const { displaySetService, uiNotificationService } = app.servicesManager.services;
     const report = currentReport(displaySetService.getActiveDisplaySets());
@@ -125,15 +125,15 @@
       return;
     }
     shown.add(report);
-    tellGaps(report, uiNotificationService);
+    notifyNotAssessed(report, uiNotificationService);
     await report.load();
     if (!report.isRehydratable) {
-      return; // Nothing could be graded: the report holds no point.
+      return; // No target was graded: the report has no point.
     }
-    if (!(await everyImageIsThere(report))) {
+    if (!(await allImagesLoaded(report))) {
       uiNotificationService.show({
         title: 'Lumbar report',
-        message: 'Images that the report points at are missing; its points are not shown.',
+        message: 'Images referenced by the report are missing; its points are not shown.',
         type: 'error',
       });
       return;
@@ -141,19 +141,19 @@
     app.commandsManager.run('hydrateStructuredReport', {
       displaySetInstanceUID: report.displaySetInstanceUID,
     });
-    selectWanted(app.servicesManager.services);
+    selectRequested(app.servicesManager.services);
   }
 
-  /** Say what was not assessed, and why: a target without a point must not look like a normal one. */
-  function tellGaps(report, uiNotificationService) {
-    const gaps = [...notAssessed(report)].map(
+  /** List the targets without a grade, so that they are not mistaken for normal ones. */
+  function notifyNotAssessed(report, uiNotificationService) {
+    const reasons = [...notAssessed(report)].map(
       ([reason, targets]) =>
         `${reason}: ${targets.length > 3 ? `${targets.length} targets` : targets.join(', ')}`,
     );
-    if (gaps.length) {
+    if (reasons.length) {
       uiNotificationService.show({
         title: 'Not assessed',
-        message: gaps.join('; '),
+        message: reasons.join('; '),
         type: 'warning',
         duration: 60000,
       });
@@ -167,8 +167,8 @@
     return byType;
   }
 
-  async function everyImageIsThere(report) {
-    const deadline = Date.now() + PATIENCE_MS;
+  async function allImagesLoaded(report) {
+    const deadline = Date.now() + LOAD_TIMEOUT_MS;
     while (report.measurements.some(measurement => !measurement.loaded)) {
       if (Date.now() > deadline) {
         return false;
@@ -178,32 +178,32 @@
     return true;
   }
 
-  /** Mark the point that the address names, and make its viewport the active one. */
-  function selectWanted({ measurementService, viewportGridService }) {
-    const wanted = measurementService
+  /** Select the point of the requested target and activate its viewport. */
+  function selectRequested({ measurementService, viewportGridService }) {
+    const requested = measurementService
       .getMeasurements()
-      .find(({ label }) => targetOf(label) === wantedTarget());
-    const viewport = viewportOf(wanted?.displaySetInstanceUID, viewportGridService);
+      .find(({ label }) => targetOf(label) === requestedTarget());
+    const viewport = viewportOf(requested?.displaySetInstanceUID, viewportGridService);
     if (viewport) {
       viewportGridService.setActiveViewportId(viewport.viewportId);
-      window.cornerstoneTools.annotation.selection.setAnnotationSelected(wanted.uid, true);
+      window.cornerstoneTools.annotation.selection.setAnnotationSelected(requested.uid, true);
     }
   }
 
-  /** Colour a restored point by its severity, and move its text away from the spine. */
-  function dress(measurement, services) {
+  /** Colour a point by its severity and move its text away from the spine. */
+  function styleMeasurement(measurement, services) {
     const { annotation: annotations } = window.cornerstoneTools;
     const annotation = annotations.state.getAnnotation(measurement.uid);
     const severity = severityOf(measurement.label);
     if (!annotation?.metadata.referencedImageId || severity < 0) {
-      return; // Not one of ours.
+      return; // Not a measurement of a lumbar report.
     }
     const image = window.cornerstone.metaData.get(
       'imagePlaneModule',
       annotation.metadata.referencedImageId,
     );
     if (!image?.rowCosines) {
-      return; // Without a plane the text stays where OHIF puts it.
+      return; // Without a plane OHIF's own text position is kept.
     }
     const axial = Math.abs(image.rowCosines[0]) > 0.5;
     const colour = COLOURS[severity];
@@ -215,13 +215,13 @@
       lineWidthSelected: '2.5',
       textBoxFontSize: `${TEXT_PX}px`,
       textBoxFontFamily: TEXT_FONT,
-      // Below the spine lies bright fat.
+      // The text covers bright fat, so it needs a background.
       textBoxBackground: axial ? 'rgba(0, 0, 0, 0.7)' : '',
     });
     const { rows, columns } = image;
     const scale = scaleOf(columns, rows, measurement.displaySetInstanceUID, services);
     const side = measurement.label.includes(' left ') === image.rowCosines[0] > 0 ? 1 : -1;
-    place(annotation, measurement.label, {
+    placeArrow(annotation, measurement.label, {
       rows,
       columns,
       side: axial ? side : 0,
@@ -229,9 +229,9 @@
     });
   }
 
-  /** Move the arrow's tail and its text; the tip is the point, and stays. In pixels of the image.
-      `side` is that of the screen on which a recess lies, 0 for sagittal images. */
-  function place({ data: { handles }, metadata }, label, { rows, columns, side, screenPx }) {
+  /** Move the tail and the text of an arrow; its tip, the point, is not moved. Units are image
+      pixels. `side` is the screen side of a recess, 0 for sagittal images. */
+  function placeArrow({ data: { handles }, metadata }, label, { rows, columns, side, screenPx }) {
     const { worldToImageCoords, imageToWorldCoords } = window.cornerstone.utilities;
     const image = metadata.referencedImageId;
     const [column, row] = worldToImageCoords(image, handles.points[0]);
@@ -239,11 +239,11 @@
     const width = (textWidth(label) + 12) * screenPx;
     const text = { column: 4 * screenPx, row: row - 0.5 * TEXT_PX * screenPx };
     if (side !== 0) {
-      // Each recess has its arrow and its text on its own side, below the spine.
+      // The arrow and text of a recess are on its side, below the spine.
       text.column = side > 0 ? Math.max(0, columns - width) : text.column;
       text.row = (side > 0 ? 0.92 : 0.86) * rows;
     } else if (text.column + width > column) {
-      text.row += length; // Beside the tail, so that nothing covers the tip.
+      text.row += length; // Next to the tail, so that the tip is not covered.
     }
     handles.points[1] = imageToWorldCoords(image, [column + (side || 1) * length, row + length]);
     handles.textBox.hasMoved = true;
@@ -259,7 +259,7 @@
     return context.measureText(text).width;
   }
 
-  /** Screen pixels of one image pixel when the image fits the viewport of its series. */
+  /** Screen pixels per image pixel if the image fits the viewport of its series. */
   function scaleOf(columns, rows, displaySet, { cornerstoneViewportService, viewportGridService }) {
     const id = viewportOf(displaySet, viewportGridService)?.viewportId;
     const element = cornerstoneViewportService.getCornerstoneViewport(id)?.element;
@@ -288,14 +288,15 @@
       );
       hangingProtocolService.addCustomAttribute(
         'lumbarImage',
-        'Where a series opens',
+        'Initial image of a series',
         ([displaySet]) => openingImage(displaySet, displaySetService.getActiveDisplaySets()),
       );
     },
     getCustomizationModule: () => [
       {
         name: 'global',
-        // The report has its worst finding last, for viewers that land on it; a list has it first.
+        // The report lists its worst finding last, because viewers open the last one; the panel
+        // lists it first.
         value: { onBeforeSRHydration: { $set: { value: worstFirst } } },
       },
     ],
@@ -303,14 +304,14 @@
     onModeEnter(app) {
       const { cornerstoneViewportService, measurementService } = app.servicesManager.services;
       const shown = new WeakSet();
-      // Once a viewport has its images, the report's points can be drawn.
+      // The points can be drawn once a viewport has its images.
       cornerstoneViewportService.subscribe(
         cornerstoneViewportService.EVENTS.VIEWPORT_DATA_CHANGED,
         () => showReport(app, shown),
       );
       measurementService.subscribe(
         measurementService.EVENTS.RAW_MEASUREMENT_ADDED,
-        ({ measurement }) => dress(measurement, app.servicesManager.services),
+        ({ measurement }) => styleMeasurement(measurement, app.servicesManager.services),
       );
     },
   };

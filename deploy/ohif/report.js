@@ -1,5 +1,5 @@
-/* A lumbar report as its readers in the viewer need it, from the metadata that OHIF's DICOMweb
-   client gives: which report is the current one, where its findings point, what has no grade. */
+/* Reads a lumbar report from the metadata of OHIF's DICOMweb client: the current report of a study,
+   the points of its findings, and the targets without a grade. */
 (function () {
   'use strict';
 
@@ -15,7 +15,7 @@
   const FINDING_SITE = '363698007';
   const LATERALITY = '272741003';
 
-  // A sequence of one item may come as the item itself.
+  // A sequence of one item may be represented by the item itself.
   const list = value =>
     value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
   const children = item => list(item.ContentSequence);
@@ -31,7 +31,7 @@
       scheme => scheme.CodingSchemeDesignator === SCHEME,
     );
 
-  /** The report that no other one replaces; reports are chained by their predecessors. */
+  /** The report without a successor; revisions name their predecessor. */
   function currentReport(displaySets) {
     const reports = displaySets.filter(isReport);
     const replaced = new Set(
@@ -46,8 +46,8 @@
       .sort((a, b) => Number(b.SeriesNumber) - Number(a.SeriesNumber))[0];
   }
 
-  /** Where each measurement group points: {target, role, image, frame}, the worst finding last. */
-  function placesOf(report) {
+  /** The point of each measurement group: {target, role, image, frame}, the worst finding last. */
+  function pointsOf(report) {
     const measurements = children(report.instance).filter(isNamed(IMAGING_MEASUREMENTS));
     return measurements.flatMap(children).flatMap(group => {
       const finding = children(group).find(isNamed(FINDING));
@@ -66,7 +66,7 @@
     });
   }
 
-  /** What has no grade, by its reason: Map of reason to targets. OHIF itself shows none of it. */
+  /** Targets without a grade: a Map of reason to targets. OHIF itself does not show them. */
   function notAssessed(report) {
     const byReason = new Map();
     const evaluations = children(report.instance).filter(isNamed(QUALITATIVE_EVALUATIONS));
@@ -75,9 +75,9 @@
         first(children(parent).find(isNamed(code))?.ConceptCodeSequence).CodeMeaning ?? '';
       const site = children(item).find(isNamed(FINDING_SITE)) ?? {};
       const level = valueOf(item, FINDING_SITE).match(/L\d\/[LS]\d/)?.[0];
-      const words = [level, valueOf(site, LATERALITY), valueOf(item, FINDING)];
+      const parts = [level, valueOf(site, LATERALITY), valueOf(item, FINDING)];
       const reason = first(item.ConceptCodeSequence).CodeMeaning;
-      const target = words
+      const target = parts
         .filter(Boolean)
         .join(' ')
         .replace(/ [A-Z]/g, letter => letter.toLowerCase());
@@ -92,7 +92,7 @@
     isReport,
     list,
     notAssessed,
-    placesOf,
+    pointsOf,
     severityOf,
     targetOf,
   };

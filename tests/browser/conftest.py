@@ -1,4 +1,4 @@
-"""A real Chromium before a real Orthanc and a real nginx, and a graded phantom in them."""
+"""Fixtures: a real Chromium, Orthanc and nginx, and graded phantoms in Orthanc."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LESIONS = {
     Target(Condition.NEURAL_FORAMINAL_NARROWING, Level.L5_S1, Side.RIGHT): Severity.SEVERE,
 }
 WINDOW = {"width": 1600, "height": 900}
-# WebGL without a GPU, and nothing that calls home.
+# WebGL without a GPU, and no background network traffic.
 CHROMIUM = [
     "--no-sandbox",
     "--use-gl=angle",
@@ -57,7 +57,7 @@ class Graded:
 
 @dataclass
 class Visit:
-    """A page, and whatever went wrong on it."""
+    """A page and the errors on it."""
 
     page: Page
     problems: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Visit:
 
 @pytest.fixture(scope="session")
 def viewer_folder() -> Path:
-    """The installed viewer, or this test cannot say anything."""
+    """The installed viewer; the test cannot run without it."""
     folder = viewer.installed()
     if folder is None or not stack.found("chromium") or not stack.found("nginx"):
         cannot_run("viewer, chromium or nginx missing: make test installs them")
@@ -110,7 +110,7 @@ def graded(
     orthanc_server: stack.OrthancServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Graded:
-    """The phantom in Orthanc, graded by the shipped bundle, with its report beside it."""
+    """The phantom in Orthanc, graded by the shipped bundle, with its report."""
     folder = tmp_path_factory.mktemp("viewed")
     write_phantom(phantom, folder)
     return put(folder, orthanc_server)
@@ -156,7 +156,7 @@ def put(folder: Path, orthanc: stack.OrthancServer) -> Graded:
 
 @pytest.fixture
 def visit(chromium: Browser, orthanc_server: stack.OrthancServer, root: str) -> Iterator[Visit]:
-    """A page of a fresh profile that notes every error, and every address outside of ours."""
+    """A page with a new profile that records errors and requests to other hosts."""
     login = {"username": orthanc_server.username, "password": orthanc_server.password}
     context = chromium.new_context(http_credentials=login, viewport=WINDOW)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""A radiologist opens a graded study in OHIF, and sees what the report says where it says so."""
+"""A graded study in OHIF shows the findings of its report at their points."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTLED_S = 15.0
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go: LUMBAR_SCREENSHOTS, or a folder of this run."""
+    """The folder of screenshots: LUMBAR_SCREENSHOTS, or one of this run."""
     named = os.environ.get("LUMBAR_SCREENSHOTS")
     folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,13 +31,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def worst(report: Report, condition: Condition) -> Graded:
-    """What a viewport opens on."""
+    """The initial image of a viewport."""
     findings = [f for f in report.graded if f.target.condition is condition]
     return max(findings, key=lambda f: (f.severity.rank, f.probabilities.severe))
 
 
 def patient_x(graded, finding) -> float:
-    """Where the slice of a sagittal finding lies, in mm towards the patient's left."""
+    """The position of a sagittal finding's slice, in mm towards the patient's left."""
     return float(graded.headers[finding.point.image.sop_instance_uid].ImagePositionPatient[0])
 
 
@@ -64,7 +64,7 @@ def check(page: Page, where: str, finding, headers) -> tuple[float, float]:
 
 @pytest.fixture
 def opened(visit, root, graded):
-    """The page of the graded study, once its overlays are on it."""
+    """The page of the graded study with its overlays."""
     visit.page.goto(viewer_link(f"{root}/ohif", graded.report.study_instance_uid))
     wait_for_labels(visit.page, len(graded.report.graded))
     for condition, where in VIEWPORT.items():
@@ -73,7 +73,7 @@ def opened(visit, root, graded):
 
 
 def test_every_finding_stands_on_its_point(request, opened, graded, pictures):
-    """A click in the list of findings leads to each: its slice, its label, its pixel, its side."""
+    """A click in the list shows each finding: its slice, its label, its pixel and its side."""
     page, report = opened.page, graded.report
     page.get_by_text("Confirm and hide").click()
     served_by = request.node.callspec.params["root"]
@@ -120,7 +120,7 @@ def test_frames_of_enhanced_objects_are_shown(visit, root, graded_enhanced):
 
 
 def test_what_is_not_assessed_is_said(visit, root, graded_in_part):
-    """A study without axial T2: the page tells how many targets have no grade, and why."""
+    """A study without axial T2: the page lists the targets without a grade, and why."""
     report = graded_in_part.report
     assert {f.reason for f in report.not_assessed} == {NotAssessedReason.NO_AXIAL_T2}
     visit.page.goto(viewer_link(f"{root}/ohif", report.study_instance_uid))
@@ -130,7 +130,7 @@ def test_what_is_not_assessed_is_said(visit, root, graded_in_part):
 
 
 def test_a_link_opens_on_its_target(visit, root, graded):
-    """The address of one target shows its slice at once, whatever is worse elsewhere."""
+    """The URL of one target shows its slice, even if another finding is worse."""
     target = Target(Condition.SUBARTICULAR_STENOSIS, Level.L1_L2, Side.RIGHT)
     finding = graded.report[target]
     url = viewer_link(f"{root}/ohif", graded.report.study_instance_uid, target)

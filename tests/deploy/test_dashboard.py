@@ -50,7 +50,7 @@ def test_the_dashboard_asks_for_what_there_is(told):
 def test_the_readme_tells_every_metric_and_no_other(told):
     """The table and the rules of deploy/README.md name what the page has, all of it."""
     text = (DEPLOY / "README.md").read_text()
-    section = text.partition("## Watching it")[2].partition("## Backup")[0]
+    section = text.partition("## Monitoring")[2].partition("## Backup")[0]
     written = named(section) - {"lumbar_inside"}
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in told}
     families -= {"lumbar_gpu_memory_peak_bytes"}  # in the table as `..._peak_bytes`

@@ -63,13 +63,13 @@ def test_the_build_is_rooted_and_ours_is_loaded_first(install, package, tmp_path
     folder = tmp_path / "viewer"
     assert install.install(folder, package)
     page = (folder / "index.html").read_text()
-    places = [page.index(f'src="/ohif/{file.name}"') for file in install.OURS]
+    places = [page.index(f'src="/ohif/{file.name}"') for file in install.LUMBAR_FILES]
     assert places == sorted(places)
     assert 'href="/ohif/app.css"' in page
     assert 'PUBLIC_URL="/ohif/"' in page
     assert (folder / "app.js").read_text() == '__webpack_require__.p = "/ohif/";'
     assert (folder / "app.css").read_text() == "url(/ohif/font.woff2)"
-    for file in install.OURS:
+    for file in install.LUMBAR_FILES:
         assert (folder / file.name).read_text() == file.read_text()
 
 
@@ -105,7 +105,7 @@ def test_a_build_of_another_shape_is_refused(install, package, monkeypatch, tmp_
     """A later OHIF that must be rooted otherwise is noticed here and not in a blank page."""
     other = packed(tmp_path / "other.tgz", {"package/dist/index.html": "<html>"})
     monkeypatch.setattr(install, "_checked", lambda path: path)
-    with pytest.raises(install.InstallError, match="built otherwise"):
+    with pytest.raises(install.InstallError, match="unexpected build"):
         install.install(tmp_path / "viewer", other)
     assert not (tmp_path / "viewer").exists()
 
@@ -123,7 +123,7 @@ def test_a_folder_of_something_else_is_left_alone(install, package, tmp_path):
     """A typing error in the folder's name must not cost what lies there."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "file").touch()
-    with pytest.raises(install.InstallError, match="something else"):
+    with pytest.raises(install.InstallError, match="contains other files"):
         install.install(tmp_path / "home", package)
     assert (tmp_path / "home" / "file").exists()
 

@@ -15,11 +15,11 @@ from worker.domain.graded_study import GradedStudy
 from worker.evaluation import sources
 from worker.evaluation.compare import compare
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Task
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
+from worker.evaluation.results import Task
 from worker.models.bundle import Bundle
 from worker.pipeline import grade
-from worker.report.report_json import document
+from worker.report.report_json import report_document
 from worker.report.structured import structured_report
 
 
@@ -46,8 +46,8 @@ def test_most_targets_of_real_studies_are_graded(
 
 def test_points_lie_where_readers_put_them(annotated: GradedStudy, real_data: Path) -> None:
     """Canal, foramina and axial planes are within the distances that readers need."""
-    comparison = compare(document(annotated), real_data / "rsna_2024")
-    missed = [f"{v.what}: {v.figure}" for v in comparison.verdicts if not v.passed]
+    comparison = compare(report_document(annotated), real_data / "rsna_2024")
+    missed = [f"{c.name}: {c.value}" for c in comparison.point_checks if not c.passed]
     assert not missed
 
 
@@ -75,7 +75,7 @@ def test_the_card_says_what_evaluate_measures(
         assert group is not None
         for name in ("weighted_log_loss", "auc_severe"):
             said, low, high = bundle.card.figures[condition.value][name]
-            assert 2 * low - said <= (group.figures[name].value or 0) <= 2 * high - said
+            assert 2 * low - said <= (group.metrics[name].value or 0) <= 2 * high - said
 
 
 @pytest.mark.slow
@@ -93,12 +93,12 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
     ).grade_group(Condition.NEURAL_FORAMINAL_NARROWING)
     points = evaluate(
         Task.LEVELS, points=sources.levels(tmp_path, bundle, _unobserved), resamples=2
-    ).point_group(Weighting.T1)
+    ).point_group(SagittalWeighting.T1)
     assert grades is not None
     assert points is not None
     assert grades.studies == points.studies == 60
-    assert (grades.figures["weighted_log_loss"].value or 9) < 0.75
-    assert (points.figures["median_error"].value or 9) < 0.012
+    assert (grades.metrics["weighted_log_loss"].value or 9) < 0.75
+    assert (points.metrics["median_error"].value or 9) < 0.012
 
 
 def studies_of(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a page of OHIF shows, read from the screen: images, labels and where arrows end."""
+"""Reads images, labels and ends of arrows from a page of OHIF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VIEWPORT = {
     Condition.NEURAL_FORAMINAL_NARROWING: "sagittal_t1",
     Condition.SUBARTICULAR_STENOSIS: "axial_t2",
 }
-"""Where the hanging protocol shows each condition."""
+"""The viewport of each condition in the hanging protocol."""
 
 _SCREEN = """() => Object.fromEntries(
   [...document.querySelectorAll('.cornerstone-viewport-element')].map(element => {
@@ -65,7 +65,7 @@ class Shown:
 
 
 def screen(page: Page) -> dict[str, Shown]:
-    """What each viewport shows now."""
+    """The current content of each viewport."""
     found: dict[str, Any] = page.evaluate(_SCREEN)
     return {name: Shown(**content) for name, content in found.items()}
 

@@ -1,7 +1,7 @@
-"""The command `lumbar`: a thin shell, one function per verb.
+"""The command `lumbar`: one function per subcommand.
 
-What is heavy to import (torch, highdicom, celery) is imported within its verb, so that
-`lumbar --help` answers at once.
+Heavy libraries (torch, highdicom, celery) are imported inside the subcommands, so that
+`lumbar --help` is fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typer
 
 from worker import __version__
 
-# The verbs enter themselves into the application when they are imported.
+# Importing these modules registers their subcommands.
 from worker.cli import evaluation as _evaluation  # noqa: F401
 from worker.cli import failures as _failures  # noqa: F401
 from worker.cli import operations as _operations  # noqa: F401
@@ -30,7 +30,7 @@ from worker.cli.shell import app
 from worker.errors import LumbarError, Transient
 
 EXIT_REFUSED: Final = 2
-EXIT_BROKEN: Final = 70
+EXIT_INTERNAL: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 EXIT_RETRY: Final = 75
 """EX_TEMPFAIL of sysexits.h."""
@@ -42,7 +42,7 @@ _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 
 @dataclass
 class _Options:
-    """What stands before the verb; filled in while the command line is read."""
+    """The options before the subcommand; set while the command line is parsed."""
 
     debug: bool = False
 
@@ -52,13 +52,13 @@ def lumbar(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole trace of an unexpected error.")
+        bool, typer.Option("--debug", help="Print the traceback of an unexpected error.")
     ] = False,
 ) -> None:
-    """Read the options before the verb."""
+    """Parse the options before the subcommand."""
     context.ensure_object(_Options).debug = debug
     if not debug:
-        # Their texts may quote header values, and those may be a person's.
+        # Their messages may quote header values, which may identify a patient.
         warnings.simplefilter("ignore")
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         logging.getLogger("highdicom").setLevel(logging.CRITICAL)
@@ -72,8 +72,8 @@ def lumbar(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; every error is one line on stderr.
 
-    0 done, 2 refused (bad usage, bad settings, a study that cannot be graded), 75 try
-    again later, 70 a defect of ours.
+    0: success. 2: wrong usage, wrong settings, or a study that cannot be graded. 70: internal
+    error. 75: temporary failure, try again later.
     """
     options = _Options()
     try:
@@ -84,22 +84,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             obj=options,
         )
     except _UsageError as error:
-        return _say(cast(typer.BadParameter, error).format_message(), EXIT_REFUSED)
+        return _print_error(cast(typer.BadParameter, error).format_message(), EXIT_REFUSED)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return _print_error("interrupted", EXIT_INTERRUPTED)
     except Transient as error:
-        return _say(str(error), EXIT_RETRY)
+        return _print_error(str(error), EXIT_RETRY)
     except LumbarError as error:
-        return _say(str(error), EXIT_REFUSED)
-    except Exception as error:  # noqa: BLE001  a user gets one line, whatever went wrong
+        return _print_error(str(error), EXIT_REFUSED)
+    except Exception as error:  # noqa: BLE001  every error is one line on stderr
         if options.debug:
             traceback.print_exc()
-        # The message of an unforeseen error may quote a header: its type is enough.
+        # The message of an unexpected error may quote a header, so only its type is printed.
         name = type(error).__name__
-        return _say(f"unexpected {name}; `lumbar --debug ...` shows where", EXIT_BROKEN)
+        return _print_error(
+            f"internal error: {name}; run `lumbar --debug ...` for the traceback", EXIT_INTERNAL
+        )
     return code if isinstance(code, int) else 0
 
 
-def _say(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"lumbar: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""The verbs that measure models: evaluate foraminal, axial, levels, rsna, recogniser."""
+"""The subcommands of `lumbar evaluate`: foraminal, axial, levels, rsna, recogniser."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from worker.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from worker.evaluation.figures import Task
     from worker.evaluation.predictions import GradeSheet, PointSheet
     from worker.models.bundle import Bundle
 
     Sheets = tuple[GradeSheet | None, PointSheet | None]
-    Read = Callable[[Path, Bundle, Callable[[int, int], None]], Sheets]
+    Observe = Callable[[int, int], None]
+    Predict = Callable[[Path, Bundle, Observe], Sheets]
 
 SHOWN_PROBLEMS: Final = 20
 LIBRARIES: Final = ("matplotlib", "torchmetrics", "pycocotools")
@@ -46,26 +46,18 @@ app.add_typer(evaluating)
 
 @evaluating.callback(invoke_without_command=True)
 def evaluate(context: typer.Context) -> None:
-    """Measure a model bundle on labelled pictures, each figure with a 95 % interval.
+    """Evaluate a model bundle on labelled images; every metric has a 95 % interval.
 
-    A study that a network learnt from is predicted only by the networks that did not, and
-    the output says how many there were. `--out` gets index.html, metrics.json and
-    predictions.csv, which anyone can score again.
+    Studies of the training data are predicted only by the networks that were not trained on
+    them; the output states their number. `--out` writes index.html, metrics.json and
+    predictions.csv.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Folder with pictures and their index.csv.")
-]
-Challenge = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DIR",
-        help="train.csv, train_label_coordinates.csv, train_series_descriptions.csv and "
-        "train_images/STUDY/SERIES/N.dcm.",
-    ),
+    Path, typer.Argument(metavar="DIR", help="Folder with the images and their labels.")
 ]
 Out = Annotated[
     Path | None,
@@ -73,88 +65,79 @@ Out = Annotated[
 ]
 
 
-@evaluating.command(epilog="Example:  lumbar evaluate foraminal DATA/sagittal_t1 --out EVALUATION")
-def foraminal(
-    folder: Folder,
-    out: Out = None,
-    as_json: AsJson = False,
-    bundle: BundleFolder = None,
-    device: Device = "auto",
-) -> None:
-    """Grade the foramina of sagittal T1 slices at their marked points.
+def _foraminal(path: Path, models: Bundle, observe: Observe) -> Sheets:
+    from worker.evaluation.sources import foraminal
 
-    The index names study_id, file, side, level, severity (0, 1, 2), x_fraction, y_fraction,
-    height and width.
-    """
-    from worker.evaluation.figures import Task
-
-    def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
-        from worker.evaluation.sources import foraminal
-
-        return foraminal(path, models, observe), None
-
-    _evaluate(Task.FORAMINAL, read, folder, bundle, device, out, as_json)
+    return foraminal(path, models, observe), None
 
 
-@evaluating.command(epilog="Example:  lumbar evaluate axial DATA/axial_t2_crops --out EVALUATION")
-def axial(
-    folder: Folder,
-    out: Out = None,
-    as_json: AsJson = False,
-    bundle: BundleFolder = None,
-    device: Device = "auto",
-) -> None:
-    """Grade canal and both subarticular recesses on axial T2 crops."""
-    from worker.evaluation.figures import Task
+def _axial(path: Path, models: Bundle, observe: Observe) -> Sheets:
+    from worker.evaluation.sources import axial
 
-    def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
-        from worker.evaluation.sources import axial
-
-        return axial(path, models, observe), None
-
-    _evaluate(Task.AXIAL, read, folder, bundle, device, out, as_json)
+    return axial(path, models, observe), None
 
 
-@evaluating.command(epilog="Example:  lumbar evaluate levels DATA/sagittal_t2 --out EVALUATION")
-def levels(
-    folder: Folder,
-    out: Out = None,
-    as_json: AsJson = False,
-    bundle: BundleFolder = None,
-    device: Device = "auto",
-) -> None:
-    """Find and name the levels of sagittal slices, from the picture alone.
+def _levels(path: Path, models: Bundle, observe: Observe) -> Sheets:
+    from worker.evaluation.sources import levels
 
-    Slices of T1 are compared with the marked foramina, those of T2 with the discs of their
-    masks. A level is right within 4 % of the width, a study when all its marked points are.
-    """
-    from worker.evaluation.figures import Task
-
-    def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
-        from worker.evaluation.sources import levels
-
-        return None, levels(path, models, observe)
-
-    _evaluate(Task.LEVELS, read, folder, bundle, device, out, as_json)
+    return None, levels(path, models, observe)
 
 
-@evaluating.command(epilog="Example:  lumbar evaluate rsna DATA/rsna_2024 --out EVALUATION")
-def rsna(
-    folder: Challenge,
-    out: Out = None,
-    as_json: AsJson = False,
-    bundle: BundleFolder = None,
-    device: Device = "auto",
-) -> None:
-    """Grade whole studies in the layout of the RSNA 2024 challenge, by the whole pipeline."""
-    from worker.evaluation.figures import Task
+def _rsna(path: Path, models: Bundle, observe: Observe) -> Sheets:
+    from worker.evaluation.studies import rsna
 
-    def read(path: Path, models: Bundle, observe: Callable[[int, int], None]) -> Sheets:
-        from worker.evaluation.studies import rsna
+    return rsna(path, models, observe)
 
-        return rsna(path, models, observe)
 
-    _evaluate(Task.RSNA, read, folder, bundle, device, out, as_json)
+def _add_command(name: str, example: str, predict: Predict, description: str) -> None:
+    """Add `lumbar evaluate NAME`; `name` is a value of `worker.evaluation.results.Task`."""
+
+    @evaluating.command(
+        name,
+        help=description,
+        epilog=f"Example:  lumbar evaluate {name} {example} --out EVALUATION",
+    )
+    def command(
+        folder: Folder,
+        out: Out = None,
+        as_json: AsJson = False,
+        bundle: BundleFolder = None,
+        device: Device = "auto",
+    ) -> None:
+        _evaluate(name, predict, folder, bundle, device, out, as_json)
+
+
+_add_command(
+    "foraminal",
+    "DATA/sagittal_t1",
+    _foraminal,
+    "Grade the foramina of sagittal T1 slices at their marked points.\n\n"
+    "index.csv has the columns study_id, file, side, level, severity (0, 1, 2), x_fraction, "
+    "y_fraction, height and width.",
+)
+_add_command(
+    "axial",
+    "DATA/axial_t2_crops",
+    _axial,
+    "Grade the canal and both subarticular recesses on axial T2 crops, listed in index.csv.",
+)
+_add_command(
+    "levels",
+    "DATA/sagittal_t2",
+    _levels,
+    "Find and name the levels of sagittal slices, from the image alone.\n\n"
+    "Levels on T1 slices are compared with the marked foramina, those on T2 slices with the discs "
+    "of their masks. A level is correct within 4 % of the width, a study if all its marked points "
+    "are correct.",
+)
+_add_command(
+    "rsna",
+    "DATA/rsna_2024",
+    _rsna,
+    "Grade whole studies in the layout of the RSNA 2024 challenge with the whole pipeline.\n\n"
+    "The folder holds train.csv, train_label_coordinates.csv, train_series_descriptions.csv and "
+    "train_images/STUDY/SERIES/N.dcm.",
+)
 
 
 @evaluating.command(epilog="Example:  lumbar evaluate recogniser DATA --json | jq .figures")
@@ -165,37 +148,41 @@ def recogniser(
             metavar="DATA", help="Folder with any of sagittal_t1, sagittal_t2, rsna_2024."
         ),
     ],
-    every: Annotated[int, typer.Option(min=1, help="Look at every n-th slice.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th slice only.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Show slices of known weighting to the recogniser: how many it calls T2, how many wrongly.
+    """Count how many slices of known weighting the recogniser decides, and how many wrongly.
 
-    Phantoms and inverted slices too. The limits were chosen on the calibration halves and
-    tightened after a look at the test halves.
+    Includes phantoms and inverted slices. The limits were chosen on the calibration halves and
+    tightened after results on the test halves.
     """
     existing(data)
     from dataclasses import asdict
 
-    from worker.evaluation.recognition import figures, known_slices, look_at
+    from worker.evaluation.recogniser_evaluation import (
+        known_slices,
+        recognise_slices,
+        recognition_counts,
+    )
     from worker.recognise.recogniser import packaged
 
-    with stderr().status("looking"):
-        found = figures(look_at(known_slices(data)[::every], packaged()))
+    with stderr().status("running the recogniser"):
+        counts = recognition_counts(recognise_slices(known_slices(data)[::every], packaged()))
     if as_json:
-        print_json({"figures": [asdict(one) for one in found]})
+        print_json({"figures": [asdict(one) for one in counts]})
         return
     table = Table(box=None)
     for name in ("source", "weighting", "slices", "studies", "decided", "wrong"):
         table.add_column(name, justify="left" if name in ("source", "weighting") else "right")
-    for one in found:
-        counts = (one.slices, one.studies, one.decided, one.wrong)
-        table.add_row(one.source, one.truth or "none", *map(str, counts))
+    for one in counts:
+        numbers = (one.slices, one.studies, one.decided, one.wrong)
+        table.add_row(one.source, one.truth or "none", *map(str, numbers))
     stdout().print(table)
 
 
 def _evaluate(
-    task: Task,
-    read: Read,
+    name: str,
+    predict: Predict,
     folder: Path,
     bundle: Path | None,
     device: str,
@@ -208,15 +195,15 @@ def _evaluate(
     with stderr().status("loading the models"):
         from worker.evaluation.extras import extra
 
-        # What is missing is said now, not after the long work.
+        # A missing library is reported before the long computation, not after it.
         for library in LIBRARIES:
             extra(library)
         from worker.approaches import load_bundle
-        from worker.evaluation import evaluate as measuring
+        from worker.evaluation.evaluate import evaluate
+        from worker.evaluation.evaluation_files import write_evaluation
         from worker.evaluation.evaluation_table import evaluation_table
-        from worker.evaluation.figures import About
-        from worker.evaluation.metrics_json import as_json as metrics
-        from worker.evaluation.writing import write_evaluation
+        from worker.evaluation.metrics_json import as_json as metrics_json
+        from worker.evaluation.results import RunInfo, Task
 
         models = load_bundle(bundle, device)
     identity = models.identity
@@ -225,7 +212,7 @@ def _evaluate(
         "bundle": None if bundle is None else str(bundle),
         "device": str(models.runner.device),
     }
-    about = About(identity.name, identity.version, identity.sha256, inputs)
+    run = RunInfo(identity.name, identity.version, identity.sha256, inputs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = stderr()
     with Progress(
@@ -234,33 +221,33 @@ def _evaluate(
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        grades, points = read(folder, models, _observer(progress, "predicting"))
-        evaluation = measuring.evaluate(
-            task, grades, points, observe=_observer(progress, "figures and intervals")
+        grades, points = predict(folder, models, _observer(progress, "predicting"))
+        evaluation = evaluate(
+            Task(name), grades, points, observe=_observer(progress, "metrics and intervals")
         )
-    _say_problems(evaluation.problems)
+    _print_problems(evaluation.problems)
     written = None
     if out is not None:
         with console.status("writing"):
-            written = write_evaluation(evaluation, about, out)
+            written = write_evaluation(evaluation, run, out)
     if as_json:
-        print_json(metrics(evaluation, about))
+        print_json(metrics_json(evaluation, run))
         return
-    stdout().print(evaluation_table(evaluation, about))
+    stdout().print(evaluation_table(evaluation, run))
     if written is not None:
         print_path("page", written.page)
-        print_path("figures", written.metrics)
+        print_path("metrics", written.metrics)
         print_path("grades" if grades is not None else "points", written.predictions)
         if written.points is not None:
             print_path("points", written.points)
 
 
-def _observer(progress: Progress, what: str) -> Callable[[int, int], None]:
-    bar = progress.add_task(what, total=None)
+def _observer(progress: Progress, description: str) -> Callable[[int, int], None]:
+    bar = progress.add_task(description, total=None)
     return lambda done, total: progress.update(bar, completed=done, total=total)
 
 
-def _say_problems(problems: tuple[str, ...]) -> None:
+def _print_problems(problems: tuple[str, ...]) -> None:
     console = stderr()
     for problem in problems[:SHOWN_PROBLEMS]:
         console.print(problem, soft_wrap=True, highlight=False, markup=False)

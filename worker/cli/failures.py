@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shell import AsJson, app, looking_at, passed_over, print_json, stdout
+from worker.cli.shell import AsJson, app, print_json, print_skipped, stdout, study_progress
 from worker.errors import BadSettings
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def list_(
 
     with open_desk(Settings.load()) as desk:
         if scan:
-            with looking_at(desk.archive) as looked:
+            with study_progress(desk.archive) as looked:
                 for held in desk.archive.studies():
-                    desk.records.reread([held.study], desk.archive, passed_over)
+                    desk.records.reread([held.study], desk.archive, print_skipped)
                     looked(held)
-            desk.records.recheck(desk.archive, passed_over)
+            desk.records.recheck(desk.archive, print_skipped)
         listed = desk.records.failures().items()
     chosen = [(study, record) for study, record in listed if code in (None, record.code)]
     chosen.sort(key=lambda one: (one[1].time, one[0]), reverse=True)
@@ -196,7 +196,7 @@ def _chosen(
                 raise BadSettings(f"the study {study} is no dead letter: it is {record.kind}")
         return chosen
     # The list may be older than the records: those of deleted studies have gone with them.
-    desk.records.recheck(desk.archive, passed_over)
+    desk.records.recheck(desk.archive, print_skipped)
     return [(s, r) for s, r in desk.records.failures().items() if code in (None, r.code)]
 
 

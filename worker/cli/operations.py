@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shell import AsJson, app, looking_at, passed_over, print_json, stderr, stdout
+from worker.cli.shell import AsJson, app, print_json, print_skipped, stderr, stdout, study_progress
 from worker.errors import BadSettings, StudyGone
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def reconcile(
     from worker.service.reconciling import Reconciler
     from worker.settings import Settings
 
-    with open_desk(Settings.load()) as desk, looking_at(desk.archive) as looked:
+    with open_desk(Settings.load()) as desk, study_progress(desk.archive) as looked:
         owed = Reconciler(desk.archive, desk.records).owed(
-            since=begin, one_pass=True, looked=looked, passed_over=passed_over
+            since=begin, one_pass=True, looked=looked, passed_over=print_skipped
         )
         found = [
             Found(
@@ -182,13 +182,13 @@ def regrade(
         if names:
             found = _named(desk, names, None if rules else models, send)
         else:
-            with looking_at(desk.archive) as looked:
+            with study_progress(desk.archive) as looked:
                 owed = Reconciler(desk.archive, desk.records).owed(
                     since=begin,
                     bundle=_NO_MODELS if rules else models.sha256,
                     one_pass=True,
                     looked=looked,
-                    passed_over=passed_over,
+                    passed_over=print_skipped,
                 )
                 found = [
                     Found(one.study, asked, send(one.study), one.changed)

@@ -1,4 +1,4 @@
-"""The verbs about a Structured Report on disk: sr show, sr check."""
+"""The subcommands for a Structured Report on disk: sr show, sr check."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ reports = typer.Typer(
 )
 app.add_typer(reports)
 
-File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The SR, or the folder that holds report.dcm.")
-]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The SR, or a folder with report.dcm.")]
 
-_SAID: Final = (
+_FINDING_KEYS: Final = (
     *("status", "severity", "probabilities", "confidence", "point", "graded_on"),
     *("reason", "reason_code"),
 )
-_HAS_ERRORS: Final = 2
-"""The exit code of a refusal, without a line on stderr: the table has said it all."""
+_EXIT_ERRORS: Final = 2
+"""Exit code if the report has errors; the table lists them, so stderr stays empty."""
 
 
 @reports.callback(invoke_without_command=True)
 def sr(context: typer.Context) -> None:
-    """Look at a Structured Report: what it says, and who would stumble over it."""
+    """Show or check a Structured Report."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -50,8 +48,8 @@ def sr(context: typer.Context) -> None:
 def show(file: File, as_json: AsJson = False) -> None:
     """Print the content tree of a lumbar SR and its 5 x 5 table.
 
-    The SR of another system is refused, and so is one that contradicts itself; `lumbar sr
-    check` says what is wrong with it.
+    An SR of another system or an inconsistent one is an error; `lumbar sr check` lists the
+    problems.
     """
     dataset = _read(file)
     from dicom_sr.attributes import text
@@ -59,13 +57,13 @@ def show(file: File, as_json: AsJson = False) -> None:
     from dicom_sr.outline import outline
     from dicom_sr.reader import is_lumbar_report, read
     from dicom_sr.revisions import predecessors
-    from worker.report.tables import grades_table
+    from worker.report.terminal_tables import grades_table
 
     try:
         report = read(dataset)
     except ReportError as error:
         refusal = BrokenStudy if is_lumbar_report(dataset) else NotLumbar
-        raise refusal(f"{file}: {error}; `lumbar sr check` says more") from error
+        raise refusal(f"{file}: {error}; `lumbar sr check` lists the problems") from error
     if as_json:
         revised = predecessors(dataset)
         print_json(
@@ -88,7 +86,7 @@ def show(file: File, as_json: AsJson = False) -> None:
 @reports.command(
     epilog="Examples:\n\n"
     "lumbar sr check REPORT\n\n"
-    "lumbar sr check report.dcm --images STUDY    # for a mended study, its mended copy"
+    "lumbar sr check report.dcm --images STUDY    # for a repaired study, its repaired copy"
 )
 def check(
     file: File,
@@ -96,28 +94,28 @@ def check(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder with the study's images: are points, frames and patient theirs?",
+            help="Folder with the study's images; also compare points, frames and patient.",
         ),
     ] = None,
 ) -> None:
-    """Say what a validator, a viewer or our reader would stumble over in any SR.
+    """List the problems of any SR for validators, viewers and the lumbar reader.
 
-    Exit code 2 when there is an error, 0 when there are warnings at most.
+    The exit code is 2 if there are errors, 0 if there are at most warnings.
     """
     dataset = _read(file)
     headers = [] if images is None else _image_headers(images)
     from rich.table import Table
     from rich.text import Text
 
-    from dicom_sr.checking import check as problems_of
+    from dicom_sr.checking import check as find_problems
 
-    problems = problems_of(dataset, headers)
+    problems = find_problems(dataset, headers)
     if not problems:
         typer.echo("no problem found")
         return
     styles = {"error": "bold red", "warning": "yellow"}
-    table = Table("", "Where")
-    table.add_column("What", overflow="fold")
+    table = Table("", "Location")
+    table.add_column("Problem", overflow="fold")
     for problem in problems:
         severity = Text(problem.severity, styles[problem.severity])
         table.add_row(severity, Text(problem.where), Text(problem.what))
@@ -125,11 +123,11 @@ def check(
     errors = sum(problem.severity == "error" for problem in problems)
     typer.echo(f"errors: {errors}, warnings: {len(problems) - errors}")
     if errors:
-        raise typer.Exit(_HAS_ERRORS)
+        raise typer.Exit(_EXIT_ERRORS)
 
 
 def _read(file: Path) -> Dataset:
-    """The SR in a file; raise BadSettings where there is none, BrokenStudy where it is no DICOM."""
+    """The SR in a file; raise BadSettings without a file, BrokenStudy if it is not DICOM."""
     path = file / "report.dcm" if file.is_dir() else file
     existing(path)
     from worker.domain.study import Unreadable
@@ -137,12 +135,12 @@ def _read(file: Path) -> Dataset:
 
     found = read_header(str(path), path)
     if isinstance(found, Unreadable):
-        raise BrokenStudy(f"{path} is no DICOM file that can be read ({found.error})")
+        raise BrokenStudy(f"{path} is not a readable DICOM file ({found.error})")
     return found.header
 
 
 def _image_headers(folder: Path) -> list[Dataset]:
-    """The headers of the images below a folder; raise NotLumbar when there is none."""
+    """The headers of the images in a folder; raise NotLumbar if there are none."""
     existing(folder)
     from worker.archive.folder import FolderArchive
     from worker.domain.study import Instance
@@ -151,18 +149,18 @@ def _image_headers(folder: Path) -> list[Dataset]:
         found = FolderArchive().headers(str(folder))
     headers = [i.header for i in found if isinstance(i, Instance) and "Rows" in i.header]
     if not headers:
-        raise NotLumbar(f"{folder} holds no DICOM image; name the folder of the SR's study")
+        raise NotLumbar(f"no DICOM image in {folder}; give the folder of the SR's study")
     return headers
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    """A finding under the names of report.json, null where it has no value."""
+    """A finding with the keys of report.json, null without a value."""
     from dicom_sr.findings import Graded
 
-    said: dict[str, Any] = dict.fromkeys(_SAID)
+    content: dict[str, Any] = dict.fromkeys(_FINDING_KEYS)
     if isinstance(finding, Graded):
         point = dataclasses.asdict(finding.point)
-        said |= {
+        content |= {
             "status": "graded",
             "severity": finding.severity.value,
             "probabilities": dataclasses.asdict(finding.probabilities),
@@ -171,9 +169,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
             "graded_on": dataclasses.asdict(finding.graded_on),
         }
     else:
-        said |= {
+        content |= {
             "status": "not_assessed",
             "reason": finding.reason.label,
             "reason_code": finding.reason.value,
         }
-    return dataclasses.asdict(finding.target) | said
+    return dataclasses.asdict(finding.target) | content

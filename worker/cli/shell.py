@@ -1,4 +1,4 @@
-"""What the verbs share: the application, common options, output and checks of paths."""
+"""Shared by the subcommands: the application, common options, output and checks of paths."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="lumbar",
-    help="Grade lumbar-spine MRI: 25 targets, each with severity, probabilities and a point, or "
-    "the reason why it is not assessed. Research use only.",
-    epilog="Try it without a patient:\n\n"
+    help="Grade lumbar spine MRI. Each of the 25 targets gets a severity with probabilities and a "
+    "point, or the reason why it is not assessed. Research use only.",
+    epilog="Try it on a synthetic study:\n\n"
     "lumbar phantom DEMO --seed 1\n\n"
     "lumbar grade DEMO/train_images --out REPORT\n\n"
     "lumbar compare REPORT --truth DEMO",
@@ -33,12 +33,14 @@ app = typer.Typer(
 )
 
 Study = Annotated[
-    Path, typer.Argument(metavar="PATH", help="Folder with one study, subfolders included.")
+    Path, typer.Argument(metavar="PATH", help="Folder with one study, searched recursively.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 BundleFolder = Annotated[
     Path | None,
-    typer.Option("--bundle", metavar="DIR", help="Model bundle; the packaged one if not given."),
+    typer.Option(
+        "--bundle", metavar="DIR", help="Folder of the model bundle; default: the packaged one."
+    ),
 ]
 SiteRules = Annotated[
     Path | None,
@@ -46,7 +48,7 @@ SiteRules = Annotated[
         "--rules",
         metavar="FILE",
         envvar="LUMBAR_SITE_RULES",
-        help="TOML file with the site's own routing rules.",
+        help="TOML file with site-specific routing rules.",
     ),
 ]
 MinAge = Annotated[
@@ -57,61 +59,61 @@ MinAge = Annotated[
         envvar="LUMBAR_MIN_AGE",
         min=0,
         max=120,
-        help="Patients under this age are not graded; 0 grades every age.",
+        help="Do not grade patients under this age; 0 grades every age.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def existing(path: Path) -> None:
-    """Raise BadSettings when there is nothing at a path."""
+    """Raise BadSettings if the path does not exist."""
     if not path.exists():
         raise BadSettings(f"{path} does not exist")
 
 
 def site_rules(file: Path | None) -> tuple[SiteRule, ...]:
-    """A site's own routing rules, none where no file is named; raise BadSettings."""
+    """The routing rules in a file, none for None; raise BadSettings."""
     from worker.intake.site import load_site_rules
 
     return () if file is None else load_site_rules(file)
 
 
 def writable(folder: Path) -> None:
-    """Make a folder before the long work begins, not after it; raise BadSettings."""
+    """Create an output folder before the long computation starts; raise BadSettings."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadSettings(f"cannot write into {folder}: {error.strerror}") from error
+        raise BadSettings(f"cannot create {folder}: {error.strerror}") from error
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print JSON alone."""
+    """Print JSON and nothing else."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def print_path(label: str, path: Path) -> None:
-    """Print a path that can be copied: on one line, however long."""
+    """Print a path on one line, so that it can be copied."""
     stdout().print(f"{label:10}{path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def stdout() -> Console:
-    """Where results go."""
+    """The console for results."""
     return Console()
 
 
 def stderr() -> Console:
-    """Where progress goes; nothing is drawn when that is no terminal."""
+    """The console for progress and messages; no progress is drawn without a terminal."""
     return Console(stderr=True)
 
 
-def passed_over(study: str, error: LumbarError) -> None:
-    """Say on stderr that a study could not be looked at, and why."""
-    stderr().print(Text(f"passed over {study}: {error}", style="yellow"), soft_wrap=True)
+def print_skipped(study: str, error: LumbarError) -> None:
+    """Print on stderr that a study was skipped, and why."""
+    stderr().print(Text(f"skipped {study}: {error}", style="yellow"), soft_wrap=True)
 
 
 @contextmanager
-def looking_at(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
-    """A progress bar over the studies of an archive: call what is given with each of them."""
+def study_progress(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
+    """A progress bar over the studies of an archive: call the function with each of them."""
     console = stderr()
     if not console.is_terminal:
         yield lambda _: None
@@ -120,5 +122,5 @@ def looking_at(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
         total = sum(1 for _ in archive.studies())
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("looking at studies", total=total)
+        task = progress.add_task("reading records", total=total)
         yield lambda _: progress.advance(task)

@@ -1,4 +1,4 @@
-"""The verbs about one study: grade, route, repair, compare."""
+"""The subcommands for one study: grade, route, repair, compare."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ if TYPE_CHECKING:
     from worker.domain.study import RoutedStudy
 
 
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Write report.json, report.html, report.dcm and slices/*.png here.",
+    ),
+]
+Viewer = Annotated[
+    str | None,
+    typer.Option(
+        "--viewer",
+        metavar="URL",
+        envvar="LUMBAR_VIEWER_URL",
+        help="Root URL of an OHIF viewer, such as http://127.0.0.1:8042/ohif, for the links in "
+        "report.html.",
+    ),
+]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "lumbar grade STUDY --out REPORT\n\n"
@@ -39,31 +59,18 @@ if TYPE_CHECKING:
 )
 def grade(
     path: Study,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write report.json, report.html, report.dcm and slices/*.png here."
-        ),
-    ] = None,
+    out: ReportFolder = None,
     as_json: AsJson = False,
     bundle: BundleFolder = None,
     device: Device = "auto",
     rules: SiteRules = None,
     min_age: MinAge = MIN_AGE_YEARS,
-    viewer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="LUMBAR_VIEWER_URL",
-            help="Root of an OHIF viewer, such as http://127.0.0.1:8042/ohif; report.html links "
-            "to it.",
-        ),
-    ] = None,
+    viewer: Viewer = None,
 ) -> None:
     """Grade one study and print the 5 x 5 table.
 
-    Missing series cost their targets, which are then "not assessed" with a reason; the
-    rest is graded.
+    Targets that need a missing series are "not assessed" with a reason; all others are
+    graded.
     """
     existing(path)
     if out is not None:
@@ -73,10 +80,10 @@ def grade(
         from worker import pipeline
         from worker.approaches import load_bundle
         from worker.archive.folder import FolderArchive
-        from worker.report.report_json import document
+        from worker.report.report_files import write_report
+        from worker.report.report_json import report_document
         from worker.report.structured import structured_report
-        from worker.report.tables import grades_table
-        from worker.report.writing import write_report
+        from worker.report.terminal_tables import grades_table
 
         models = load_bundle(bundle, device)
         graded = pipeline.grade(
@@ -92,14 +99,14 @@ def grade(
         if out is not None:
             written = write_report(graded, structured_report(graded), out, viewer)
     if as_json:
-        print_json(document(graded))
+        print_json(report_document(graded))
         return
     stdout().print(grades_table(graded.report))
     if written is not None:
         print_path("page", written.page)
         print_path("document", written.document)
         print_path("SR", written.structured_report)
-        print_path("pictures", written.slices)
+        print_path("images", written.slices)
 
 
 @app.command(
@@ -111,46 +118,42 @@ def grade(
 def route(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="Folder with one study, subfolders included."),
+        typer.Argument(metavar="[PATH]", help="Folder with one study, searched recursively."),
     ] = None,
     orthanc: Annotated[
         str | None,
         typer.Option(
             metavar="STUDY",
-            help="A study of the Orthanc of LUMBAR_ORTHANC_*, by its id there or its Study "
-            "Instance UID, in place of a folder.",
+            help="Orthanc ID or Study Instance UID of a study in the Orthanc of LUMBAR_ORTHANC_*, "
+            "instead of a folder.",
         ),
     ] = None,
     as_json: AsJson = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what every rule said of every series.")
+        bool, typer.Option("--explain", help="Show the evidence of every rule for every series.")
     ] = False,
     rules: SiteRules = None,
     min_age: MinAge = MIN_AGE_YEARS,
 ) -> None:
-    """Say which series of a study take which role, and why.
+    """Show the role of each series of a study, and the reason.
 
-    Pixels are read of one slice of each sagittal series whose headers do not tell its
-    weighting. Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series gets none
-    and the reason. Where the headers forbid grading the study, that comes first.
+    Roles are sagittal_t1, sagittal_t2 and axial_t2; every other series has none. Only headers
+    are read, and one slice of each sagittal series whose headers do not give its weighting. If
+    the headers exclude the study from grading, the reasons are listed first.
     """
     if (path is None) == (orthanc is None):
-        raise BadSettings("name one study: a folder, or --orthanc and its id")
+        raise BadSettings("give one study: either a folder, or --orthanc with its ID")
     if path is not None:
         existing(path)
     from worker.archive.folder import FolderArchive
-    from worker.intake.exclusions import exclude
-    from worker.intake.headers import read_study
-    from worker.intake.routing import route as route_study
-    from worker.recognise.slice_fetch import MiddleSlice
+    from worker.pipeline import route_study
     from worker.report.report_json import exclusions, routings
-    from worker.report.tables import evidence_tree, exclusions_table, series_table
+    from worker.report.terminal_tables import evidence_tree, exclusions_table, series_table
 
     site = site_rules(rules)
 
     def routed_of(study: str, archive: Archive) -> RoutedStudy:
-        found = read_study(archive.headers(study))
-        return exclude(route_study(found, site, MiddleSlice(archive.fetch)), min_age)
+        return route_study(study, archive, site=site, min_age_years=min_age)
 
     with stderr().status("reading headers"):
         if orthanc is not None:
@@ -170,37 +173,37 @@ def route(
     stdout().print(evidence_tree(decisions) if explain else series_table(decisions))
 
 
-@app.command(epilog="Example:  lumbar repair EXPORT MENDED")
+@app.command(epilog="Example:  lumbar repair EXPORT REPAIRED")
 def repair(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder with the study.")],
     destination: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
 ) -> None:
-    """Write a copy of a study that archives accept, and say what was mended.
+    """Write a repaired copy of a study that archives accept, and list the repairs.
 
-    Pixels stay as they are. Only what the rest of the object proves is filled in.
+    Pixels are not changed. Only values that follow from the rest of the object are added.
     """
     existing(source)
     from worker.intake.mended_copy import repair_folder
-    from worker.report.tables import repairs_table
+    from worker.report.terminal_tables import repairs_table
 
     console = stderr()
-    # Without a terminal rich would still end its display with an empty line.
+    # Without a terminal rich would still print an empty line at the end.
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("copying")
-        made = repair_folder(
+        repairs = repair_folder(
             source,
             destination,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    if made:
-        stdout().print(repairs_table(made))
-    print_path("mended" if made else "copied", destination)
+    if repairs:
+        stdout().print(repairs_table(repairs))
+    print_path("repaired" if repairs else "copied", destination)
 
 
 @app.command(epilog="Example:  lumbar compare REPORT --truth rsna_2024")
 def compare(
     report: Annotated[
-        Path, typer.Argument(metavar="REPORT", help="A report.json, or the folder that holds it.")
+        Path, typer.Argument(metavar="REPORT", help="A report.json, or a folder with one.")
     ],
     truth: Annotated[
         Path,
@@ -208,15 +211,17 @@ def compare(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Compare a report with annotations: grades one by one, points in millimetres."""
+    """Compare a report with annotations: the grades, and the points in millimetres."""
     existing(report)
     existing(truth)
-    from worker.evaluation import compare as comparing
+    from worker.evaluation.compare import as_json as comparison_json
+    from worker.evaluation.compare import compare as compare_report
+    from worker.evaluation.compare import read_report
     from worker.evaluation.comparison_table import comparison_table
 
     with stderr().status("comparing"):
-        comparison = comparing.compare(comparing.read_report(report), truth)
+        comparison = compare_report(read_report(report), truth)
     if as_json:
-        print_json(comparing.as_json(comparison))
+        print_json(comparison_json(comparison))
     else:
         stdout().print(comparison_table(comparison))

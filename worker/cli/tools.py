@@ -1,4 +1,4 @@
-"""The verbs beside the study: phantom, models, serve."""
+"""The subcommands phantom, models and serve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.errors import BundleMismatch
 
 
 class SliceSet(StrEnum):
-    """How many slices a phantom has."""
+    """The number of slices of a phantom."""
 
     SMALL = "small"
     STANDARD = "standard"
@@ -35,21 +35,23 @@ class SliceSet(StrEnum):
     'stenosis=severe" --lesion "L3/L4 spinal canal stenosis=moderate"'
 )
 def phantom(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the study.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same study.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder.")],
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed; the same seed gives the same study.")
+    ],
     lesion: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TARGET=SEVERITY",
-            help="Repeatable; every other target is then normal. Without any, severities are "
-            "drawn from the seed.",
+            help="Repeatable; all other targets are normal. Without this option the severities "
+            "are random.",
         ),
     ] = None,
-    slices: Annotated[SliceSet, typer.Option(help="About 30 slices, or about 100.")] = (
-        SliceSet.STANDARD
-    ),
+    slices: Annotated[
+        SliceSet, typer.Option(help="small: about 30 slices, standard: about 100.")
+    ] = (SliceSet.STANDARD),
 ) -> None:
-    """Write a synthetic study with its truth, in the layout of the RSNA 2024 challenge."""
+    """Write a synthetic study with known truth in the layout of the RSNA 2024 challenge."""
     from worker.phantom.lesions import parse_lesion
     from worker.phantom.protocol import SMALL, STANDARD
     from worker.phantom.study import make_phantom
@@ -57,7 +59,7 @@ def phantom(
 
     lesions = dict(parse_lesion(text) for text in lesion) if lesion else None
     writable(out)
-    with stderr().status("painting"):
+    with stderr().status("rendering the phantom"):
         counts = {SliceSet.SMALL: SMALL, SliceSet.STANDARD: STANDARD}[slices]
         made = make_phantom(seed, lesions, slices=counts)
         write_phantom(made, out)
@@ -68,12 +70,12 @@ def phantom(
 @app.command(epilog="Example:  LUMBAR_ORTHANC_URL=http://pacs:8042 lumbar serve")
 def serve(
     settings: Annotated[
-        bool, typer.Option("--settings", help="List the variables that configure it, and stop.")
+        bool, typer.Option("--settings", help="List the environment variables and exit.")
     ] = False,
 ) -> None:
-    """Run the worker: take studies from the queue, grade them, store their reports.
+    """Run the worker: take studies from the queue, grade them and store their reports.
 
-    It is configured by LUMBAR_* environment variables alone.
+    All settings are LUMBAR_* environment variables.
     """
     from worker.settings import PREFIX, Settings
 
@@ -81,7 +83,7 @@ def serve(
         table = Table(box=None)
         table.add_column("Variable", no_wrap=True)
         table.add_column("Default", overflow="fold")
-        table.add_column("What it is", overflow="fold")
+        table.add_column("Description", overflow="fold")
         for name, field in Settings.model_fields.items():
             default = "" if field.default is None else str(field.default)
             table.add_row(f"{PREFIX}{name.upper()}", default, field.description)
@@ -98,7 +100,7 @@ def keep(
         int | None, typer.Option(help="File descriptor of the children's news.")
     ] = None,
 ) -> None:
-    """What `lumbar serve` runs beside the worker: retries, leases, reconciliation."""
+    """Run the supervisor process of `lumbar serve`: retries, leases, reconciliation."""
     from worker.service.supervisor import keep as run
     from worker.settings import Settings
 
@@ -107,9 +109,9 @@ def keep(
 
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")
 def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
-    """Show a model bundle: its networks, whether their files are intact, and its figures."""
+    """Show a model bundle: its networks, the state of their files, and its figures."""
     from worker.approaches import inspect_bundle
-    from worker.report.tables import bundle_table
+    from worker.report.terminal_tables import bundle_table
 
     inspected = inspect_bundle(bundle)
     if as_json:
@@ -125,5 +127,5 @@ def models(bundle: BundleFolder = None, as_json: AsJson = False) -> None:
         stdout().print(bundle_table(inspected))
     if broken := [network.file for network in inspected.networks if not network.intact]:
         raise BundleMismatch(
-            f"missing or not the file of the card: {', '.join(broken)}; reinstall the bundle"
+            f"missing file or wrong checksum: {', '.join(broken)}; reinstall the bundle"
         )

@@ -1,4 +1,4 @@
-"""A study with its report, and everything that explains it."""
+"""A graded study: the report and the data that explain it."""
 
 from __future__ import annotations
 

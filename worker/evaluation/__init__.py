@@ -1,1 +1,1 @@
-"""How good a bundle is: the challenge's score, and points against the truth."""
+"""Evaluation of a model bundle: the challenge's score, and points compared with the truth."""

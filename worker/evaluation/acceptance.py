@@ -1,4 +1,4 @@
-"""The figures that the default models have to reach, and whether an evaluation does."""
+"""The acceptance criteria of the default models, and whether an evaluation meets them."""
 
 from __future__ import annotations
 
@@ -7,86 +7,90 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dicom_sr.findings import Condition
-from worker.evaluation.figures import Evaluation, Figure, Task
-from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.labels import GRADE_METRICS, IMAGES, PLACES, POINT_METRICS, MetricFormat
+from worker.evaluation.predictions import SagittalWeighting
+from worker.evaluation.results import Estimate, Evaluation, Task
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One figure against its bar; `met` is None where it cannot be judged, `remark` says why."""
+class AcceptanceResult:
+    """One metric and its acceptance limit.
 
-    about: str
-    name: str
-    style: FigureFormat
-    figure: Figure
-    bar: float
+    `group` names the condition or the images, `met` is None where the criterion does not apply
+    and `remark` then gives the reason.
+    """
+
+    group: str
+    metric: str
+    style: MetricFormat
+    estimate: Estimate
+    limit: float
     at_most: bool
     met: bool | None
     remark: str = ""
 
     @property
-    def bar_words(self) -> str:
-        """The bar as people read it, such as `at most 0.500`."""
-        return f"{'at most' if self.at_most else 'at least'} {self.style.value(self.bar)}"
+    def criterion(self) -> str:
+        """The criterion as text, such as `at most 0.500`."""
+        return f"{'at most' if self.at_most else 'at least'} {self.style.value(self.limit)}"
 
 
-GRADE_BARS: Final[Mapping[Condition, Mapping[str, float]]] = {
+GRADE_LIMITS: Final[Mapping[Condition, Mapping[str, float]]] = {
     Condition.NEURAL_FORAMINAL_NARROWING: {"weighted_log_loss": 0.50, "auc_severe": 0.95},
     Condition.SPINAL_CANAL_STENOSIS: {"weighted_log_loss": 0.38, "auc_severe": 0.96},
     Condition.SUBARTICULAR_STENOSIS: {"weighted_log_loss": 0.69, "auc_severe": 0.93},
 }
-ECE_BAR: Final = 0.02
-POINT_BARS: Final[Mapping[Weighting, Mapping[str, float]]] = {
-    Weighting.T1: {"median_error": 0.012, "study_right": 0.93}
+ECE_LIMIT: Final = 0.02
+POINT_LIMITS: Final[Mapping[SagittalWeighting, Mapping[str, float]]] = {
+    SagittalWeighting.T1: {"median_error": 0.012, "study_right": 0.93}
 }
 AT_MOST: Final = frozenset({"weighted_log_loss", "ece_severe", "median_error"})
 
 
-def verdicts(evaluation: Evaluation) -> tuple[Verdict, ...]:
-    """Every figure that has a bar. Whole studies have none: theirs are for single pictures.
+def acceptance_results(evaluation: Evaluation) -> tuple[AcceptanceResult, ...]:
+    """The result of every acceptance criterion; whole studies have none.
 
-    A calibration error is judged only where the AUC bar is met: a model that says the same
-    of everyone is calibrated, too.
+    The limits apply to single images at marked points. The limit of the calibration error
+    applies only where the AUC criterion is met: a constant prediction is calibrated, too.
     """
     if evaluation.task is Task.RSNA:
         return ()
-    return (*_grades(evaluation), *_points(evaluation))
+    return (*_grade_results(evaluation), *_point_results(evaluation))
 
 
-def _grades(evaluation: Evaluation) -> list[Verdict]:
-    said = []
+def _grade_results(evaluation: Evaluation) -> list[AcceptanceResult]:
+    results = []
     for condition in Condition:
         group = evaluation.grade_group(condition)
         if group is None:
             continue
-        judge = _judge(PLACES[condition], GRADE_FIGURES, group.figures)
-        by_name = {name: judge(name, bar) for name, bar in GRADE_BARS[condition].items()}
-        ece = judge("ece_severe", ECE_BAR)
+        check = _check(PLACES[condition], GRADE_METRICS, group.metrics)
+        by_name = {name: check(name, limit) for name, limit in GRADE_LIMITS[condition].items()}
+        ece = check("ece_severe", ECE_LIMIT)
         if not by_name["auc_severe"].met:
-            ece = replace(ece, met=None, remark="judged only where the AUC bar is met")
-        said += [*by_name.values(), ece]
-    return said
+            ece = replace(ece, met=None, remark="applies only if the AUC criterion is met")
+        results += [*by_name.values(), ece]
+    return results
 
 
-def _points(evaluation: Evaluation) -> list[Verdict]:
-    said = []
-    for weighting, bars in POINT_BARS.items():
+def _point_results(evaluation: Evaluation) -> list[AcceptanceResult]:
+    results = []
+    for weighting, limits in POINT_LIMITS.items():
         group = evaluation.point_group(weighting)
         if group is not None:
-            judge = _judge(PICTURES[weighting], POINT_FIGURES, group.figures)
-            said += [judge(name, bar) for name, bar in bars.items()]
-    return said
+            check = _check(IMAGES[weighting], POINT_METRICS, group.metrics)
+            results += [check(name, limit) for name, limit in limits.items()]
+    return results
 
 
-def _judge(
-    about: str, styles: Mapping[str, FigureFormat], figures: Mapping[str, Figure]
-) -> Callable[[str, float], Verdict]:
-    def judge(name: str, bar: float) -> Verdict:
-        figure, at_most = figures[name], name in AT_MOST
+def _check(
+    group: str, styles: Mapping[str, MetricFormat], metrics: Mapping[str, Estimate]
+) -> Callable[[str, float], AcceptanceResult]:
+    def check(name: str, limit: float) -> AcceptanceResult:
+        estimate, at_most = metrics[name], name in AT_MOST
         met = None
-        if figure.value is not None:
-            met = figure.value <= bar if at_most else figure.value >= bar
-        return Verdict(about, name, styles[name], figure, bar, at_most, met)
+        if estimate.value is not None:
+            met = estimate.value <= limit if at_most else estimate.value >= limit
+        return AcceptanceResult(group, name, styles[name], estimate, limit, at_most, met)
 
-    return judge
+    return check

@@ -1,58 +1,58 @@
-"""Bootstrap intervals: whole studies are drawn again, as their rows are not independent."""
+"""Bootstrap intervals over whole studies, because the rows of one study are not independent."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from worker.evaluation.figures import Figure
-
-Floats = NDArray[np.float64]
+from worker.evaluation.results import Estimate, Floats
 
 RESAMPLES: Final = 500
 LEVEL: Final = 0.95
 DEFINED: Final = 0.9
-"""Below this share of resamples that define a figure, it gets no interval."""
+"""A metric that fewer than this share of resamples define gets no interval."""
 
 
 def draw(studies: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """How often each study is drawn, shape (resamples, studies); each row sums to `studies`."""
+    """How often each study is drawn, shape (1 + resamples, studies).
+
+    Row 0 holds ones: the observed sample. Each other row is a resample and sums to `studies`.
+    """
     counts = np.random.default_rng(seed).multinomial(
         studies, np.full(studies, 1 / studies), size=resamples
     )
-    return counts.astype(np.float64)
+    return np.vstack([np.ones(studies), counts])
 
 
-def share_figure(value: float | None, resampled: Floats | None, studies: int) -> Figure:
-    """As `figure`, for a share: where all or none are right, resampling knows no doubt.
+def estimate(values: Floats) -> Estimate:
+    """The value of the observed sample with the percentile interval of its resamples.
 
-    There the open end is the exact one of that many studies (Clopper and Pearson 1934).
+    `values` has shape (1 + resamples,) as `draw` orders them, NaN where undefined. The
+    interval is widened to contain the value: resampling can only increase some metrics, such
+    as the ECE, and then the whole distribution may lie to one side.
     """
-    made = figure(value, resampled)
-    if made.low is not None and made.low == made.high and studies:
-        doubt = 1 - ((1 - LEVEL) / 2) ** (1 / studies)
-        if value == 1:
-            return Figure(value, 1 - doubt, 1.0)
-        if value == 0:
-            return Figure(value, 0.0, doubt)
-    return made
-
-
-def figure(value: float | None, resampled: Floats | None) -> Figure:
-    """A figure with the percentile interval of its resamples, shape (resamples,), NaN undefined.
-
-    The interval is widened to hold the figure itself: resampling can only add to some of
-    them (ECE is one), and then the whole distribution may lie to one side.
-    """
-    if value is None or not np.isfinite(value):
-        return Figure(None)
-    if resampled is None:
-        return Figure(value)
+    value, resampled = float(values[0]), values[1:]
+    if not np.isfinite(value):
+        return Estimate(None)
     defined = resampled[np.isfinite(resampled)]
     if not len(defined) or len(defined) < DEFINED * len(resampled):
-        return Figure(value)
+        return Estimate(value)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(defined, (tail, 1 - tail))
-    return Figure(value, min(float(low), value), max(float(high), value))
+    return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def share_estimate(values: Floats, studies: int) -> Estimate:
+    """As `estimate`, for a share: resampling gives no width at a share of exactly 0 or 1.
+
+    There the open end is the exact limit for that many studies (Clopper and Pearson 1934).
+    """
+    share = estimate(values)
+    if share.low is not None and share.low == share.high and studies:
+        margin = 1 - ((1 - LEVEL) / 2) ** (1 / studies)
+        if share.value == 1:
+            return Estimate(1.0, 1 - margin, 1.0)
+        if share.value == 0:
+            return Estimate(0.0, 0.0, margin)
+    return share

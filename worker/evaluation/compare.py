@@ -1,4 +1,4 @@
-"""One report against the challenge's tables: severities, and points in millimetres."""
+"""Comparison of one report with the challenge's tables: severities, and points in mm."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from worker.evaluation.truth import Truth, read_truth
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a reported point lies from the annotated one.
+    """The distance of a reported point from the annotated one.
 
     `in_plane_mm` is measured within the annotated slice, `through_plane_mm` from the
-    annotated point to the reported slice; `slices_apart` is the latter in units of the
-    annotated series' spacing, None where that is unknown. `on_its_side` says whether the
-    point lies on its target's side of the annotated midline, None where there is none.
+    annotated point to the reported slice. `slices_apart` is the latter in units of the
+    annotated series' slice spacing, None if that is unknown. `on_its_side` is true if the
+    point lies on its target's side of the annotated midline, None without a midline.
     """
 
     in_plane_mm: float
@@ -35,8 +35,8 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One target: what the table says and what the report says; None where it says nothing."""
+class TargetComparison:
+    """The label and the reported finding of one target; None where there is none."""
 
     target: Target
     truth: Severity | None
@@ -46,7 +46,7 @@ class Compared:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the grades agree; None where one of them is missing."""
+        """Whether the grades agree; None if one of them is missing."""
         if self.truth is None or self.reported is None:
             return None
         return self.truth is self.reported
@@ -54,15 +54,15 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All 25 targets of one study, and one line for whatever could not be compared."""
+    """All 25 targets of one study, and one line for each point that could not be compared."""
 
     study_id: str
-    targets: tuple[Compared, ...]
+    targets: tuple[TargetComparison, ...]
     problems: tuple[str, ...]
 
     @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """The figures that say whether points lie where they should."""
+    def point_checks(self) -> tuple[PointCheck, ...]:
+        """The distances and sides of the points, with their limits."""
         canal = self._distances(Condition.SPINAL_CANAL_STENOSIS)
         foramina = self._distances(Condition.NEURAL_FORAMINAL_NARROWING)
         recesses = self._distances(Condition.SUBARTICULAR_STENOSIS)
@@ -70,8 +70,8 @@ class Comparison:
         planes = [d.through_plane_mm for d in recesses]
         return (
             _at_most("canal: largest distance in plane", [d.in_plane_mm for d in canal], 6, "mm"),
-            _at_most("canal: most slices across", _apart(canal), 1, "slices"),
-            Verdict(
+            _at_most("canal: most slices across", _slices_apart(canal), 1, "slices"),
+            PointCheck(
                 "foramina: on their side",
                 f"{len(foramina) - wrong} of {len(foramina)}",
                 wrong == 0 if foramina else None,
@@ -79,7 +79,7 @@ class Comparison:
             _at_most(
                 "foramina: largest distance in plane", [d.in_plane_mm for d in foramina], 8, "mm"
             ),
-            _at_most("foramina: most slices across", _apart(foramina), 2, "slices"),
+            _at_most("foramina: most slices across", _slices_apart(foramina), 2, "slices"),
             _at_most("axial planes: largest distance", planes, 8, "mm"),
             _at_most(
                 "axial planes: median distance",
@@ -90,57 +90,59 @@ class Comparison:
         )
 
     def _distances(self, condition: Condition) -> list[Distance]:
-        found = (c.distance for c in self.targets if c.target.condition is condition)
-        return [distance for distance in found if distance is not None]
+        distances = (c.distance for c in self.targets if c.target.condition is condition)
+        return [distance for distance in distances if distance is not None]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One figure against its bar; `passed` is None where there was nothing to measure."""
+class PointCheck:
+    """One measured value and whether it is within its limit, None if nothing was measured."""
 
-    what: str
-    figure: str
+    name: str
+    value: str
     passed: bool | None
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read a report.json, or the one in a folder; raise BadSettings when it is none."""
+    """Read a report.json, or the one in a folder; raise BadSettings if it is not one."""
     file = path / "report.json" if path.is_dir() else path
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadSettings(
-            f"{file} cannot be read as JSON; name what `grade --out` wrote"
+            f"{file} is not valid JSON; give a report.json written by `lumbar grade --out`"
         ) from error
     if not isinstance(content, dict):
-        raise BadSettings(f"{file} is not the report.json that `grade --out` writes")
+        raise BadSettings(f"{file} is not a report.json written by `lumbar grade --out`")
     return content
 
 
 def compare(report: Mapping[str, Any], truth: Path) -> Comparison:
     """Compare a report.json with a folder in the layout of the RSNA 2024 challenge.
 
-    Raises BadSettings when the report cannot be understood or the tables do not hold its
-    study. Images that are missing cost the distances, not the grades.
+    Raises BadSettings if the report is invalid or the tables do not contain its study. Without
+    the images only grades are compared.
     """
     try:
         study_uid = str(report["study_instance_uid"])
         findings = {f.target: f for f in map(_reported, report["findings"])}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings("this is not the report.json that `grade --out` writes") from error
-    known = read_truth(study_uid, truth)
-    problems = list(known.problems)
+        raise BadSettings("not a report.json written by `lumbar grade --out`") from error
+    annotated = read_truth(study_uid, truth)
+    problems = list(annotated.problems)
     compared = []
     for target in TARGETS:
-        said = findings.get(target, _Reported(target))
+        reported = findings.get(target, _ReportedFinding(target))
         distance = None
-        if target in known.points and said.position_mm is not None:
-            distance = _distance(said, known)
+        if target in annotated.points and reported.position_mm is not None:
+            distance = _distance(reported, annotated)
             if distance is None:
-                problems.append(f"{target}: the reported image is not among the annotated study's")
-        grade = known.severities.get(target)
-        compared.append(Compared(target, grade, said.severity, said.reason, distance))
-    return Comparison(known.study_id, tuple(compared), tuple(problems))
+                problems.append(f"{target}: the reported image is not part of the annotated study")
+        label = annotated.severities.get(target)
+        compared.append(
+            TargetComparison(target, label, reported.severity, reported.reason, distance)
+        )
+    return Comparison(annotated.study_id, tuple(compared), tuple(problems))
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -153,13 +155,14 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "correct": sum(c.correct is True for c in graded),
         "targets": [_compared_json(c) for c in comparison.targets],
         "verdicts": [
-            {"what": v.what, "figure": v.figure, "passed": v.passed} for v in comparison.verdicts
+            {"what": check.name, "figure": check.value, "passed": check.passed}
+            for check in comparison.point_checks
         ],
         "problems": list(comparison.problems),
     }
 
 
-def _compared_json(compared: Compared) -> dict[str, Any]:
+def _compared_json(compared: TargetComparison) -> dict[str, Any]:
     distance = compared.distance
     return {
         "condition": compared.target.condition.value,
@@ -176,7 +179,7 @@ def _compared_json(compared: Compared) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reported:
+class _ReportedFinding:
     target: Target
     severity: Severity | None = None
     reason: str | None = None
@@ -184,13 +187,13 @@ class _Reported:
     image: tuple[str, int | None, int | None] | None = None
 
 
-def _reported(finding: Mapping[str, Any]) -> _Reported:
+def _reported(finding: Mapping[str, Any]) -> _ReportedFinding:
     side = None if finding["side"] is None else Side(finding["side"])
     target = Target(Condition(finding["condition"]), Level(finding["level"]), side)
     if finding["status"] != "graded":
-        return _Reported(target, reason=finding["reason"])
+        return _ReportedFinding(target, reason=finding["reason"])
     point = finding["point"]
-    return _Reported(
+    return _ReportedFinding(
         target,
         Severity(finding["severity"]),
         None,
@@ -199,22 +202,22 @@ def _reported(finding: Mapping[str, Any]) -> _Reported:
     )
 
 
-def _distance(said: _Reported, truth: Truth) -> Distance | None:
-    annotated = truth.points[said.target]
-    header = None if said.image is None else truth.images.reported.get(said.image)
-    if header is None or said.position_mm is None:
+def _distance(reported: _ReportedFinding, truth: Truth) -> Distance | None:
+    annotated = truth.points[reported.target]
+    header = None if reported.image is None else truth.images.reported.get(reported.image)
+    if header is None or reported.position_mm is None:
         return None
     plane = annotated.header.plane
-    column, row = plane.to_px(said.position_mm)
+    column, row = plane.to_px(reported.position_mm)
     across_mm = (column - annotated.column) * plane.column_spacing_mm
     down_mm = (row - annotated.row) * plane.row_spacing_mm
     through_mm = abs(header.plane.distance_mm(annotated.position_mm))
     spacing = annotated.spacing_mm
-    side, midline = said.target.side, truth.midline_x_mm(said.target)
+    side, midline = reported.target.side, truth.midline_x_mm(reported.target)
     on_its_side = None
     if side is not None and midline is not None:
-        # Patient left is +x.
-        on_its_side = bool(said.position_mm[0] > midline) == (side is Side.LEFT)
+        # The patient's left is +x.
+        on_its_side = bool(reported.position_mm[0] > midline) == (side is Side.LEFT)
     return Distance(
         in_plane_mm=math.hypot(across_mm, down_mm),
         through_plane_mm=through_mm,
@@ -223,13 +226,13 @@ def _distance(said: _Reported, truth: Truth) -> Distance | None:
     )
 
 
-def _apart(distances: Iterable[Distance]) -> list[int]:
+def _slices_apart(distances: Iterable[Distance]) -> list[int]:
     return [d.slices_apart for d in distances if d.slices_apart is not None]
 
 
-def _at_most(what: str, values: list[float] | list[int], bar: float, unit: str) -> Verdict:
+def _at_most(name: str, values: list[float] | list[int], limit: float, unit: str) -> PointCheck:
     if not values:
-        return Verdict(what, "nothing to measure", None)
+        return PointCheck(name, "no point to measure", None)
     worst = max(values)
     text = f"{worst}" if isinstance(worst, int) else f"{worst:.1f}"
-    return Verdict(what, f"{text} {unit} (at most {bar})", worst <= bar)
+    return PointCheck(name, f"{text} {unit} (at most {limit})", worst <= limit)

@@ -1,4 +1,4 @@
-"""A comparison in a terminal."""
+"""The table of a comparison for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_sr.findings import Condition, Severity, Target
-from worker.evaluation.compare import Compared, Comparison, Verdict
+from worker.evaluation.compare import Comparison, PointCheck, TargetComparison
 
 PLACES: Final = {
     Condition.SPINAL_CANAL_STENOSIS: "canal",
@@ -20,7 +20,7 @@ PLACES: Final = {
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """One row a target, then the figures against their bars, then what was left out."""
+    """One row per target, then the point checks, then the problems."""
     table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
     table.add_column("Target", no_wrap=True)
     for name in ("Truth", "Report"):
@@ -39,21 +39,21 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         Text(
             f"grades: {sum(agreed)} of {len(agreed)} equal (others marked *), {labelled} labelled"
         ),
-        *(_verdict(verdict) for verdict in comparison.verdicts),
+        *(_point_check(check) for check in comparison.point_checks),
         *(Text(problem, style="yellow") for problem in comparison.problems),
     ]
     return Group(Text(f"Study {comparison.study_id}", style="bold"), table, *lines)
 
 
-def _row(compared: Compared) -> tuple[str | Text, ...]:
+def _row(compared: TargetComparison) -> tuple[str | Text, ...]:
     if compared.reported is None:
-        said = Text(f"not assessed: {compared.reason}", style="dim")
+        reported = Text(f"not assessed: {compared.reason}", style="dim")
     else:
         differs = compared.correct is False
-        said = Text(
+        reported = Text(
             compared.reported.label + (" *" if differs else ""), style="red" if differs else ""
         )
-    head = (_name(compared.target), _words(compared.truth), said)
+    head = (_name(compared.target), _severity(compared.truth), reported)
     distance = compared.distance
     if distance is None:
         return (*head, "", "", "", "")
@@ -71,12 +71,12 @@ def _name(target: Target) -> str:
     return " ".join(filter(None, (target.level, target.side, PLACES[target.condition])))
 
 
-def _words(severity: Severity | None) -> str:
+def _severity(severity: Severity | None) -> str:
     return "" if severity is None else severity.label
 
 
-def _verdict(verdict: Verdict) -> Text:
-    word, style = {True: ("met", "green"), False: ("missed", "bold red"), None: ("-", "dim")}[
-        verdict.passed
+def _point_check(check: PointCheck) -> Text:
+    status, style = {True: ("met", "green"), False: ("missed", "bold red"), None: ("-", "dim")}[
+        check.passed
     ]
-    return Text.assemble((f"{word:7}", style), f"{verdict.what}: {verdict.figure}")
+    return Text.assemble((f"{status:7}", style), f"{check.name}: {check.value}")

@@ -1,4 +1,4 @@
-"""Average precision and recall of points as COCO defines them for boxes."""
+"""Average precision and recall of points, by COCO's definition for boxes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from dicom_sr.findings import Level
 from worker.evaluation.extras import extra
-from worker.evaluation.predictions import PointPrediction, Weighting
+from worker.evaluation.predictions import PointPrediction, SagittalWeighting
 
 SIDE: Final = 0.10
-"""Side of the box around a point, in widths: at IoU 0.5 a point may be off by a third of it."""
+"""Side of the box around a point, in image widths; IoU 0.5 is an offset of a third of it."""
 
 _PIXELS: Final = 1000.0
-"""Widths to the pixels in which COCO thinks of boxes."""
+"""COCO's pixels per image width."""
 
 
 def average_precision(
@@ -21,17 +21,19 @@ def average_precision(
 ) -> Mapping[Level | None, tuple[float | None, float | None]]:
     """(AP, AR) at IoU 0.50:0.95 of the points of one weighting, by level; None for all levels.
 
-    Boxes of side `SIDE` stand around found and marked points, y being scaled to widths by
-    each picture's aspect; classes are the levels, scores the confidences, at most 100
-    points a picture. On T1 a slice shows more foramina than are annotated on it, so a point
-    found at a level that is not marked in its picture is dropped there: it is neither right
-    nor wrong. Raises BadSettings where torchmetrics or pycocotools is not installed.
+    Boxes of side `SIDE` are centred on found and marked points, with y scaled to widths by
+    each image's aspect. Classes are the levels, scores the confidences, at most 100 points per
+    image. A T1 slice shows more foramina than are annotated on it, so a point found at a level
+    without a mark in its image is ignored: it counts neither as correct nor as wrong. Raises
+    BadSettings if torchmetrics or pycocotools is not installed.
     """
     marked = {(row.file, row.level) for row in rows if row.truth is not None}
     if not marked:
         return {}
     scored = [
-        row for row in rows if row.weighting is not Weighting.T1 or (row.file, row.level) in marked
+        row
+        for row in rows
+        if row.weighting is not SagittalWeighting.T1 or (row.file, row.level) in marked
     ]
     files: dict[str, list[PointPrediction]] = {}
     for row in scored:
@@ -40,10 +42,10 @@ def average_precision(
     metric = extra("torchmetrics.detection").MeanAveragePrecision(
         box_format="cxcywh", class_metrics=True, backend="pycocotools"
     )
-    pictures = files.values()
+    images = files.values()
     metric.update(
-        [_boxes(one, found=True) for one in pictures],
-        [_boxes(one, found=False) for one in pictures],
+        [_boxes(rows_of_file, found=True) for rows_of_file in images],
+        [_boxes(rows_of_file, found=False) for rows_of_file in images],
     )
     result = metric.compute()
     table: dict[Level | None, tuple[float | None, float | None]] = {
@@ -64,16 +66,16 @@ def _boxes(rows: Sequence[PointPrediction], *, found: bool) -> dict[str, Any]:
     ]
     boxes = [(x, y * row.aspect, SIDE, SIDE) for row, (x, y) in placed]
     levels = [list(Level).index(row.level) for row, _ in placed]
-    wanted = {
+    boxes_and_labels = {
         "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) * _PIXELS,
         "labels": torch.tensor(levels, dtype=torch.int64),
     }
     if found:
-        wanted["scores"] = torch.tensor([row.confidence for row, _ in placed])
-    return wanted
+        boxes_and_labels["scores"] = torch.tensor([row.confidence for row, _ in placed])
+    return boxes_and_labels
 
 
 def _known(value: Any) -> float | None:  # noqa: ANN401  a tensor of torchmetrics
-    """COCO writes -1 for what it cannot say."""
+    """The value, or None: COCO writes -1 for an undefined value."""
     number = float(value)
     return None if number < 0 else number

@@ -1,4 +1,4 @@
-"""From a sheet of predictions to its figures."""
+"""Computes all metrics of the predictions of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.bootstrap import RESAMPLES, Floats, draw, figure, share_figure
+from worker.evaluation.bootstrap import RESAMPLES, draw, estimate, share_estimate
 from worker.evaluation.detection import average_precision
-from worker.evaluation.figures import Evaluation, Figure, GradeGroup, PointGroup, Task
-from worker.evaluation.grade_figures import class_figures, confusion, curves, scalar_figures
-from worker.evaluation.grade_resampling import resampled_figures
-from worker.evaluation.point_figures import SHARES, marks, point_figures, resampled_points
+from worker.evaluation.grade_metrics import CLASS_METRICS, confusion, curves, grade_metrics
+from worker.evaluation.labels import GRADE_METRICS
+from worker.evaluation.point_metrics import SHARES, marked_points, point_metrics
 from worker.evaluation.predictions import (
     GradePrediction,
     GradeSheet,
     PointPrediction,
     PointSheet,
-    Weighting,
+    SagittalWeighting,
+)
+from worker.evaluation.results import (
+    Estimate,
+    Evaluation,
+    Floats,
+    GradeGroup,
+    Labels,
+    PointGroup,
+    Task,
 )
 from worker.evaluation.scores import (
     any_severe_log_loss,
     any_severe_spinal,
+    constant_log_loss,
     weighted,
-    weighted_log_loss,
 )
 
 Observe = Callable[[int, int], None]
-"""Told how many groups of how many are done."""
+"""Called with the number of finished groups and the number of all groups."""
 
 LEVELS: Final[tuple[Level | None, ...]] = (None, *Level)
 
@@ -44,17 +52,19 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
-    """All figures of the labelled rows, with intervals over `resamples` draws of studies.
+    """All metrics of the labelled rows, with intervals from `resamples` draws of whole studies.
 
-    The order of rows changes nothing, and the same seed gives the same intervals. Raises
-    BadSettings where a library of the extra `train` is needed and absent.
+    The result does not depend on the order of rows, and the same seed gives the same
+    intervals. Raises BadSettings if a library of the extra `train` is needed and missing.
     """
-    rows = sorted(() if grades is None else grades.rows, key=_grade_order)
-    labelled = [row for row in rows if row.truth is not None]
-    spots = sorted(() if points is None else points.rows, key=_point_order)
+    grade_rows = sorted(() if grades is None else grades.rows, key=_grade_order)
+    labelled = [row for row in grade_rows if row.truth is not None]
+    point_rows = sorted(() if points is None else points.rows, key=_point_order)
     conditions = [c for c in Condition if any(row.target.condition is c for row in labelled)]
     weightings = [
-        w for w in Weighting if any(r.weighting is w and r.truth is not None for r in spots)
+        w
+        for w in SagittalWeighting
+        if any(r.weighting is w and r.truth is not None for r in point_rows)
     ]
     total = len(LEVELS) * (len(conditions) + len(weightings))
     done = 0
@@ -66,40 +76,43 @@ def evaluate(
 
     observe(done, total)
     grade_groups: list[GradeGroup] = []
-    competition: Mapping[str, Figure] = {}
+    competition: Mapping[str, Estimate] = {}
     if labelled:
-        drawn = _Drawn([row.study_id for row in labelled], resamples, seed)
+        samples = _Samples([row.study_id for row in labelled], resamples, seed)
         for condition in conditions:
-            of_it = [row for row in labelled if row.target.condition is condition]
+            of_condition = [row for row in labelled if row.target.condition is condition]
             for level in LEVELS:
-                here = [row for row in of_it if level in (None, row.target.level)]
-                grade_groups.append(_grade_group(condition, level, here, drawn))
+                rows = [row for row in of_condition if level in (None, row.target.level)]
+                grade_groups.append(_grade_group(condition, level, rows, samples))
                 step()
         if set(conditions) == set(Condition):
-            competition = _competition(labelled, drawn)
+            competition = _competition(labelled, samples)
     point_groups: list[PointGroup] = []
     for weighting in weightings:
-        on_it = [row for row in spots if row.weighting is weighting]
-        point_groups += _point_groups(weighting, on_it, resamples, seed, step)
+        of_weighting = [row for row in point_rows if row.weighting is weighting]
+        point_groups += _point_groups(weighting, of_weighting, resamples, seed, step)
     return Evaluation(
         task, grades, points, tuple(grade_groups), tuple(point_groups), competition, resamples, seed
     )
 
 
-class _Drawn:
-    """The studies of a sheet in order of their names, and how often each was drawn."""
+class _Samples:
+    """The studies of a sheet in the order of their names, and how often each is drawn.
+
+    Row 0 of `counts` is the observed sample, as in `worker.evaluation.bootstrap.draw`.
+    """
 
     def __init__(self, studies: Sequence[str], resamples: int, seed: int) -> None:
         self.names = sorted(set(studies))
         self.counts = draw(len(self.names), resamples, seed)
-        self._number = {name: k for k, name in enumerate(self.names)}
+        self._index = {name: k for k, name in enumerate(self.names)}
 
-    def of(self, studies: Sequence[str]) -> NDArray[np.int64]:
-        """The numbers of these studies."""
-        return np.array([self._number[study] for study in studies], dtype=np.int64)
+    def indices(self, studies: Sequence[str]) -> NDArray[np.int64]:
+        """The indices of these studies."""
+        return np.array([self._index[study] for study in studies], dtype=np.int64)
 
 
-def _arrays(rows: Sequence[GradePrediction]) -> tuple[Floats, NDArray[np.int64]]:
+def _arrays(rows: Sequence[GradePrediction]) -> tuple[Floats, Labels]:
     """Posteriors (n, 3) and labels (n,) of labelled rows."""
     posterior = [[row.posterior.of(severity) for severity in Severity] for row in rows]
     labels = [row.truth.rank for row in rows if row.truth is not None]
@@ -107,95 +120,74 @@ def _arrays(rows: Sequence[GradePrediction]) -> tuple[Floats, NDArray[np.int64]]
 
 
 def _grade_group(
-    condition: Condition, level: Level | None, rows: Sequence[GradePrediction], drawn: _Drawn
+    condition: Condition, level: Level | None, rows: Sequence[GradePrediction], samples: _Samples
 ) -> GradeGroup:
     posterior, labels = _arrays(rows)
-    study = drawn.of([row.study_id for row in rows])
-    again = resampled_figures(drawn.counts, study, posterior, labels) if len(rows) else {}
+    study = samples.indices([row.study_id for row in rows])
+    metrics = grade_metrics(posterior, labels, study, samples.counts)
+    # The constant depends on the labels alone: it is a reference, reported without an interval.
+    metrics["constant_log_loss"] = np.array([constant_log_loss(labels)])
     return GradeGroup(
         condition=condition,
         level=level,
         n=len(rows),
         studies=len(np.unique(study)),
         counts=tuple(np.bincount(labels, minlength=len(Severity)).tolist()),
-        figures={
-            name: figure(value, again.get(name))
-            for name, value in scalar_figures(posterior, labels).items()
-        },
+        metrics={name: estimate(metrics[name]) for name in GRADE_METRICS},
         classes={
-            severity: {
-                name: figure(value, again.get(f"{severity}.{name}"))
-                for name, value in by_name.items()
-            }
-            for severity, by_name in class_figures(posterior, labels).items()
+            severity: {name: estimate(metrics[f"{severity}.{name}"]) for name in CLASS_METRICS}
+            for severity in Severity
         },
         confusion=confusion(posterior, labels),
         curves=curves(posterior, labels),
     )
 
 
-def _competition(rows: Sequence[GradePrediction], drawn: _Drawn) -> dict[str, Figure]:
+def _competition(rows: Sequence[GradePrediction], samples: _Samples) -> dict[str, Estimate]:
     """The challenge's score: the mean of three losses and of any_severe_spinal."""
-    values: dict[str, float] = {}
-    again: dict[str, Floats] = {}
+    parts: dict[str, Floats] = {}
     for condition in Condition:
-        of_it = [row for row in rows if row.target.condition is condition]
-        posterior, labels = _arrays(of_it)
-        studies = [row.study_id for row in of_it]
-        values[condition] = weighted_log_loss(weighted(posterior), labels)
-        again[condition] = resampled_figures(drawn.counts, drawn.of(studies), posterior, labels)[
-            "weighted_log_loss"
-        ]
+        of_condition = [row for row in rows if row.target.condition is condition]
+        posterior, labels = _arrays(of_condition)
+        studies = [row.study_id for row in of_condition]
+        metrics = grade_metrics(posterior, labels, samples.indices(studies), samples.counts)
+        parts[condition] = metrics["weighted_log_loss"]
         if condition is Condition.SPINAL_CANAL_STENOSIS:
             names, table = any_severe_spinal(studies, weighted(posterior), labels)
-            values["any_severe_spinal"] = any_severe_log_loss(table)
-            again["any_severe_spinal"] = _any_severe_again(drawn.counts[:, drawn.of(names)], table)
-    parts = list(values)
-    values["score"] = float(np.mean([values[part] for part in parts]))
-    again["score"] = np.mean([again[part] for part in parts], axis=0)
-    return {name: figure(values[name], again[name]) for name in ("score", *parts)}
-
-
-def _any_severe_again(counts: Floats, table: Floats) -> Floats:
-    severe, label, weight = table.T
-    eps = np.finfo(np.float64).eps
-    own = np.clip(np.where(label > 0, severe, 1 - severe), eps, 1)
-    with np.errstate(invalid="ignore"):
-        again: Floats = (counts @ (-np.log(own) * weight)) / (counts @ weight)
-    return again
+            counts = samples.counts[:, samples.indices(names)]
+            parts["any_severe_spinal"] = any_severe_log_loss(table, counts)
+    score = np.mean(list(parts.values()), axis=0)
+    return {name: estimate(values) for name, values in {"score": score, **parts}.items()}
 
 
 def _point_groups(
-    weighting: Weighting,
+    weighting: SagittalWeighting,
     rows: Sequence[PointPrediction],
     resamples: int,
     seed: int,
     step: Callable[[], None],
 ) -> list[PointGroup]:
-    drawn = _Drawn([row.study_id for row in rows if row.truth is not None], resamples, seed)
-    marked = marks(rows, drawn.names)
+    samples = _Samples([row.study_id for row in rows if row.truth is not None], resamples, seed)
+    marked = marked_points(rows, samples.names)
     coco = average_precision(rows)
     groups = []
     for level in LEVELS:
-        here = marked.at(level)
-        again = resampled_points(drawn.counts, here)
-        studies = len(np.unique(here.study))
-        figures = {
-            name: share_figure(value, again[name], studies)
-            if name in SHARES
-            else figure(value, again[name])
-            for name, value in point_figures(here).items()
+        at_level = marked.at(level)
+        studies = len(np.unique(at_level.study))
+        metrics = {
+            name: share_estimate(values, studies) if name in SHARES else estimate(values)
+            for name, values in point_metrics(at_level, samples.counts).items()
         }
         ap, ar = coco.get(level, (None, None))
-        found = np.sort(here.error[np.isfinite(here.error)])
+        errors = np.sort(at_level.error[np.isfinite(at_level.error)])
         groups.append(
             PointGroup(
                 weighting=weighting,
                 level=level,
-                n=len(here.error),
+                n=len(at_level.error),
                 studies=studies,
-                figures=figures | {"ap": Figure(ap), "ar": Figure(ar)},
-                errors=tuple(found.tolist()),
+                metrics=metrics | {"ap": Estimate(ap), "ar": Estimate(ar)},
+                errors=tuple(errors.tolist()),
             )
         )
         step()

@@ -1,4 +1,4 @@
-"""Libraries of the optional extra `train`: imported when needed, named when absent."""
+"""Lazy import of the libraries of the optional extra `train`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from worker.errors import BadSettings
 
 
-def extra(module: str) -> Any:  # noqa: ANN401  a module without types, whichever was asked for
+def extra(module: str) -> Any:  # noqa: ANN401  a module without types
     """Import a module of the extra `train`; raise BadSettings saying how to install it."""
     try:
         return importlib.import_module(module)

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from dicom_sr.findings import Severity
-from worker.evaluation.drawing import (
+from worker.evaluation.labels import GRADE_METRICS
+from worker.evaluation.plot_canvas import (
     INK,
     LINE,
     MODERATE,
@@ -17,21 +18,20 @@ from worker.evaluation.drawing import (
     SOFT,
     Canvas,
     Plot,
-    house_style,
+    error_bars,
     percent_axis,
-    whiskers,
+    plot_style,
 )
-from worker.evaluation.figures import GradeGroup
-from worker.evaluation.labels import GRADE_FIGURES
+from worker.evaluation.results import GradeGroup
 
 _ROC: Final = {"auc_moderate_or_worse": MODERATE, "auc_severe": SEVERE}
 _CLASSES: Final = [severity.label for severity in Severity]
 
 
 def grade_plots(whole: GradeGroup, levels: Sequence[GradeGroup]) -> tuple[Plot, ...]:
-    """The plots of a condition over all levels, then its figures level by level."""
+    """The plots of a condition over all levels, then those by level."""
     measured = [group for group in levels if group.n]
-    with house_style():
+    with plot_style():
         plots = [confusion_plot(whole)]
         if whole.curves.roc:
             plots.append(roc_plot(whole))
@@ -68,16 +68,16 @@ def confusion_plot(group: GradeGroup) -> Plot:
 
 
 def roc_plot(group: GradeGroup) -> Plot:
-    """Sensitivity against the share of false alarms, for both questions."""
+    """Sensitivity over the false positive rate, for severe and for moderate or worse."""
     canvas = Canvas()
     axes = canvas.axes
     axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     axes.axvline(0.05, color=SOFT, linewidth=0.8, linestyle=":")
     axes.text(0.06, 0.02, "95 % specificity", color=SOFT, fontsize=7.5, rotation=90, va="bottom")
     for name, (false, true) in group.curves.roc.items():
-        words = GRADE_FIGURES[name].label.removeprefix("AUC ")
-        area = GRADE_FIGURES[name].value(group.figures[name].value)
-        axes.plot(false, true, color=_ROC[name], linewidth=1.7, label=f"{words}, area {area}")
+        label = GRADE_METRICS[name].label.removeprefix("AUC ")
+        area = GRADE_METRICS[name].value(group.metrics[name].value)
+        axes.plot(false, true, color=_ROC[name], linewidth=1.7, label=f"{label}, area {area}")
     axes.set_xlim(-0.01, 1)
     axes.set_ylim(0, 1.01)
     percent_axis(axes.xaxis)
@@ -89,7 +89,7 @@ def roc_plot(group: GradeGroup) -> Plot:
 
 
 def reliability_plot(group: GradeGroup) -> Plot:
-    """What the severe posterior said against what was true; the area of a dot is its rows."""
+    """Observed share over the posterior of severe; the area of a marker is the number of rows."""
     canvas = Canvas()
     axes = canvas.axes
     bins = group.curves.reliability
@@ -97,11 +97,11 @@ def reliability_plot(group: GradeGroup) -> Plot:
     x, y = [b.predicted for b in bins], [b.observed for b in bins]
     axes.plot(x, y, color=SEVERE, linewidth=1.2, alpha=0.6)
     most = max((b.n for b in bins), default=1)
-    # Below a certain area a dot could not be seen.
+    # Markers below a minimum area would be invisible.
     axes.scatter(x, y, s=[14 + 140 * b.n / most for b in bins], color=SEVERE, alpha=0.75, lw=0)
-    for one in bins:
+    for point in bins:
         axes.annotate(
-            f"{one.n:,}", (one.predicted, one.observed), xytext=(6, -9),
+            f"{point.n:,}", (point.predicted, point.observed), xytext=(6, -9),
             textcoords="offset points", fontsize=6.5, color=SOFT,
         )  # fmt: skip
     axes.set_xlim(-0.03, 1.03)
@@ -110,13 +110,13 @@ def reliability_plot(group: GradeGroup) -> Plot:
     percent_axis(axes.yaxis)
     axes.set_xlabel("posterior of severe")
     axes.set_ylabel("share that is severe")
-    said = GRADE_FIGURES["ece_severe"].value(group.figures["ece_severe"].value)
-    axes.text(0.98, 0.03, f"ECE {said}", transform=axes.transAxes, ha="right")
+    ece = GRADE_METRICS["ece_severe"].value(group.metrics["ece_severe"].value)
+    axes.text(0.98, 0.03, f"ECE {ece}", transform=axes.transAxes, ha="right")
     return canvas.plot("Reliability of severe", "Reliability diagram of the severe posterior")
 
 
 def coverage_plot(group: GradeGroup) -> Plot:
-    """How accuracy grows when the least confident are left to a person."""
+    """Accuracy over the share of rows that are graded, the most confident first."""
     canvas = Canvas()
     axes = canvas.axes
     curve = group.curves.coverage
@@ -124,23 +124,23 @@ def coverage_plot(group: GradeGroup) -> Plot:
     axes.set_xlim(0, 1.01)
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
-    axes.set_xlabel("share that is graded, most confident first")
+    axes.set_xlabel("share graded, most confident first")
     axes.set_ylabel("accuracy")
     return canvas.plot("Coverage and accuracy", "Accuracy over coverage, by confidence")
 
 
 def loss_plot(levels: Sequence[GradeGroup]) -> Plot:
-    """The loss of each level with its interval, beside the best constant's."""
+    """The loss of each level with its interval, and the loss of the best constant."""
     canvas = Canvas()
     axes = canvas.axes
     places = np.arange(len(levels))
-    losses = [group.figures["weighted_log_loss"] for group in levels]
+    losses = [group.metrics["weighted_log_loss"] for group in levels]
     axes.bar(places, [f.value or 0 for f in losses], width=0.55, color=NORMAL, alpha=0.85)
     axes.errorbar(
-        places, [f.value or 0 for f in losses], yerr=whiskers(losses), fmt="none", ecolor=INK,
+        places, [f.value or 0 for f in losses], yerr=error_bars(losses), fmt="none", ecolor=INK,
         elinewidth=1, capsize=3,
     )  # fmt: skip
-    constants = [group.figures["constant_log_loss"].value or 0 for group in levels]
+    constants = [group.metrics["constant_log_loss"].value or 0 for group in levels]
     axes.hlines(
         constants, places - 0.36, places + 0.36, color=SOFT, linestyle="--", linewidth=1.2,
         label="best constant",
@@ -159,15 +159,15 @@ def auc_plot(levels: Sequence[GradeGroup]) -> Plot:
     axes = canvas.axes
     lowest = 0.9
     for shift, (name, colour) in zip((-0.1, 0.1), _ROC.items(), strict=True):
-        known = [(k, g.figures[name]) for k, g in enumerate(levels) if g.figures[name].value]
+        known = [(k, g.metrics[name]) for k, g in enumerate(levels) if g.metrics[name].value]
         if not known:
             continue
-        figures = [figure for _, figure in known]
-        lowest = min(lowest, *((f.low or f.value or 0) for f in figures))
+        estimates = [estimate for _, estimate in known]
+        lowest = min(lowest, *((f.low or f.value or 0) for f in estimates))
         axes.errorbar(
-            [k + shift for k, _ in known], [f.value for f in figures], yerr=whiskers(figures),
+            [k + shift for k, _ in known], [f.value for f in estimates], yerr=error_bars(estimates),
             fmt="o", color=colour, markersize=5, elinewidth=1.2, capsize=3,
-            label=GRADE_FIGURES[name].label.removeprefix("AUC "),
+            label=GRADE_METRICS[name].label.removeprefix("AUC "),
         )  # fmt: skip
     axes.set_xticks(range(len(levels)), [str(group.level) for group in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)

@@ -1,4 +1,4 @@
-"""How figures are named and written, in the terminal, on the page and in plots alike."""
+"""Labels and number formats of metrics for the terminal, the page and the plots."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicom_sr.findings import Condition, Level
-from worker.evaluation.figures import Figure, Task
-from worker.evaluation.predictions import Provenance, Weighting
+from worker.evaluation.predictions import Provenance, SagittalWeighting
+from worker.evaluation.results import Estimate, Task
 
-NOTHING: Final = "-"
+UNDEFINED: Final = "-"
 
 
 @dataclass(frozen=True)
-class FigureFormat:
-    """A figure's name, a short one for narrow columns, and how its values are written."""
+class MetricFormat:
+    """A metric's label, a short one for narrow columns, and the format of its values."""
 
     label: str
     short: str
@@ -24,40 +24,40 @@ class FigureFormat:
     unit: str = ""
 
     def value(self, number: float | None) -> str:
-        """One number as people read it; `NOTHING` for None."""
+        """One value as text; `UNDEFINED` for None."""
         if number is None:
-            return NOTHING
+            return UNDEFINED
         return f"{number * self.scale:.{self.decimals}f}{self.unit}"
 
     def bound(self, number: float | None) -> str:
-        """One end of an interval, without its unit; empty for None."""
+        """One end of an interval without its unit; empty for None."""
         return "" if number is None else f"{number * self.scale:.{self.decimals}f}"
 
-    def interval(self, figure: Figure) -> str:
-        """The 95 % interval, such as `0.412 to 0.447`; empty where there is none."""
-        if figure.low is None or figure.high is None:
+    def interval(self, estimate: Estimate) -> str:
+        """The 95 % interval, such as `0.412 to 0.447`; empty without one."""
+        if estimate.low is None or estimate.high is None:
             return ""
-        return f"{self.bound(figure.low)} to {self.bound(figure.high)}{self.unit}"
+        return f"{self.bound(estimate.low)} to {self.bound(estimate.high)}{self.unit}"
 
 
-def _percent(words: str, short: str, decimals: int = 1) -> FigureFormat:
-    return FigureFormat(words, short, 100, decimals, " %")
+def _percent(label: str, short: str, decimals: int = 1) -> MetricFormat:
+    return MetricFormat(label, short, 100, decimals, " %")
 
 
-GRADE_FIGURES: Final[Mapping[str, FigureFormat]] = {
-    "weighted_log_loss": FigureFormat("weighted log loss", "loss"),
-    "constant_log_loss": FigureFormat("best constant's log loss", "constant"),
-    "auc_severe": FigureFormat("AUC severe", "AUC sev."),
-    "auc_moderate_or_worse": FigureFormat("AUC moderate or worse", "AUC mod.+"),
+GRADE_METRICS: Final[Mapping[str, MetricFormat]] = {
+    "weighted_log_loss": MetricFormat("weighted log loss", "loss"),
+    "constant_log_loss": MetricFormat("best constant's log loss", "constant"),
+    "auc_severe": MetricFormat("AUC severe", "AUC sev."),
+    "auc_moderate_or_worse": MetricFormat("AUC moderate or worse", "AUC mod.+"),
     "sensitivity_severe": _percent("sensitivity for severe at 95 % specificity", "sens."),
     "accuracy": _percent("accuracy", "acc."),
     "balanced_accuracy": _percent("balanced accuracy", "bal. acc."),
-    "linear_kappa": FigureFormat("linear kappa", "kappa"),
-    "ece_severe": FigureFormat("calibration error of severe", "ECE sev.", decimals=4),
-    "ece_top": FigureFormat("calibration error of the decision", "ECE top", decimals=4),
+    "linear_kappa": MetricFormat("linear kappa", "kappa"),
+    "ece_severe": MetricFormat("calibration error of severe", "ECE sev.", decimals=4),
+    "ece_top": MetricFormat("calibration error of the decision", "ECE top", decimals=4),
 }
 
-POINT_FIGURES: Final[Mapping[str, FigureFormat]] = {
+POINT_METRICS: Final[Mapping[str, MetricFormat]] = {
     "found": _percent("found", "found"),
     "right": _percent("right (within 4 % of the width)", "right"),
     "level_right": _percent("nearest found level is the marked one", "level"),
@@ -65,14 +65,14 @@ POINT_FIGURES: Final[Mapping[str, FigureFormat]] = {
     "median_error": _percent("median error, of the width", "median", 2),
     "mean_error": _percent("mean error, of the width", "mean", 2),
     "p90_error": _percent("90th percentile of the error, of the width", "90th", 2),
-    "median_error_mm": FigureFormat("median error", "median mm", decimals=1, unit=" mm"),
-    "mean_error_mm": FigureFormat("mean error", "mean mm", decimals=1, unit=" mm"),
-    "p90_error_mm": FigureFormat("90th percentile of the error", "90th mm", decimals=1, unit=" mm"),
-    "ap": FigureFormat("AP at IoU 0.50:0.95", "AP"),
-    "ar": FigureFormat("AR at IoU 0.50:0.95", "AR"),
+    "median_error_mm": MetricFormat("median error", "median mm", decimals=1, unit=" mm"),
+    "mean_error_mm": MetricFormat("mean error", "mean mm", decimals=1, unit=" mm"),
+    "p90_error_mm": MetricFormat("90th percentile of the error", "90th mm", decimals=1, unit=" mm"),
+    "ap": MetricFormat("AP at IoU 0.50:0.95", "AP"),
+    "ar": MetricFormat("AR at IoU 0.50:0.95", "AR"),
 }
 
-COMPETITION: Final = FigureFormat("weighted log loss", "loss")
+COMPETITION: Final = MetricFormat("weighted log loss", "loss")
 
 PLACES: Final[Mapping[Condition, str]] = {
     Condition.SPINAL_CANAL_STENOSIS: "Spinal canal",
@@ -80,9 +80,9 @@ PLACES: Final[Mapping[Condition, str]] = {
     Condition.SUBARTICULAR_STENOSIS: "Subarticular recesses",
 }
 
-PICTURES: Final[Mapping[Weighting, str]] = {
-    Weighting.T1: "Points on sagittal T1",
-    Weighting.T2: "Points on sagittal T2",
+IMAGES: Final[Mapping[SagittalWeighting, str]] = {
+    SagittalWeighting.T1: "Points on sagittal T1",
+    SagittalWeighting.T2: "Points on sagittal T2",
 }
 
 TITLES: Final[Mapping[Task, str]] = {
@@ -93,22 +93,22 @@ TITLES: Final[Mapping[Task, str]] = {
 }
 
 
-def level_words(level: Level | None) -> str:
-    """A level, or all of them."""
+def level_label(level: Level | None) -> str:
+    """The name of a level, or "all levels" for None."""
     return "all levels" if level is None else level.value
 
 
 def provenance_sentence(provenance: Provenance) -> str:
-    """Which studies were predicted by what, in words."""
+    """Which studies were predicted by which networks, as one sentence."""
     parts = [
         f"{_studies(provenance.held_out)} of the training data, each predicted only by the "
-        "networks that never saw it"
+        "networks that were not trained on it"
         if provenance.held_out
         else "",
-        f"{_studies(provenance.unknown)} that no network saw, predicted by all"
+        f"{_studies(provenance.unknown)} that no network was trained on, predicted by all"
         if provenance.unknown
         else "",
-        f"{_studies(provenance.left_out)} that every network saw, left out"
+        f"{_studies(provenance.left_out)} that every network was trained on, left out"
         if provenance.left_out
         else "",
     ]
@@ -116,7 +116,7 @@ def provenance_sentence(provenance: Provenance) -> str:
 
 
 def problems_sentence(problems: int) -> str:
-    """How many rows could not be used; empty for none."""
+    """The number of unusable rows as a sentence; empty for none."""
     if not problems:
         return ""
     return f"{problems:,} row{'' if problems == 1 else 's'} could not be used."

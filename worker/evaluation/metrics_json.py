@@ -1,4 +1,4 @@
-"""metrics.json: every figure with its interval, and what it was made from."""
+"""metrics.json: every metric with its interval, and the inputs of the evaluation."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any, Final
 
 from dicom_sr.findings import Severity
 from worker import __version__
-from worker.evaluation.acceptance import verdicts
+from worker.evaluation.acceptance import acceptance_results
 from worker.evaluation.bootstrap import LEVEL
-from worker.evaluation.figures import About, Evaluation, Figure, GradeGroup, PointGroup
 from worker.evaluation.labels import provenance_sentence
 from worker.evaluation.predictions import GradeSheet, PointSheet
+from worker.evaluation.results import Estimate, Evaluation, GradeGroup, PointGroup, RunInfo
 
-ALL: Final = "all"
-"""The key of the group of all levels, beside the levels' names."""
+ALL_LEVELS: Final = "all"
+"""The key of the group of all levels."""
 
 DIGITS: Final = 6
 
 
-def as_json(evaluation: Evaluation, about: About) -> dict[str, Any]:
+def as_json(evaluation: Evaluation, run: RunInfo) -> dict[str, Any]:
     """The evaluation as JSON types; numbers rounded to 1e-6.
 
     `grades[condition][level or "all"]` and `points["t1" or "t2"][level or "all"]` hold the
-    groups; each figure is {value, low, high}, null where it is not defined.
+    groups; each metric is {value, low, high}, null where it is not defined.
     """
     return {
         "task": evaluation.task.value,
         "lumbar": __version__,
         "bundle": {
-            "name": about.bundle_name,
-            "version": about.bundle_version,
-            "sha256": about.bundle_sha256,
+            "name": run.bundle_name,
+            "version": run.bundle_version,
+            "sha256": run.bundle_sha256,
         },
-        "inputs": dict(about.inputs),
+        "inputs": dict(run.inputs),
         "provenance": {
             name: _provenance(sheet)
             for name, sheet in (("grades", evaluation.grades), ("points", evaluation.points))
@@ -48,18 +48,18 @@ def as_json(evaluation: Evaluation, about: About) -> dict[str, Any]:
         },
         "bars": [
             {
-                "what": verdict.about,
-                "figure": verdict.name,
-                **_figure(verdict.figure),
-                "bar": verdict.bar,
-                "at_most": verdict.at_most,
-                "met": verdict.met,
-                "remark": verdict.remark,
+                "what": result.group,
+                "figure": result.metric,
+                **_estimate(result.estimate),
+                "bar": result.limit,
+                "at_most": result.at_most,
+                "met": result.met,
+                "remark": result.remark,
             }
-            for verdict in verdicts(evaluation)
+            for result in acceptance_results(evaluation)
         ],
         "grades": _nested((g.condition, g.level, _grades(g)) for g in evaluation.grade_groups),
-        "competition": _figures(evaluation.competition),
+        "competition": _estimates(evaluation.competition),
         "points": _nested((g.weighting, g.level, _points(g)) for g in evaluation.point_groups),
     }
 
@@ -67,7 +67,7 @@ def as_json(evaluation: Evaluation, about: About) -> dict[str, Any]:
 def _nested(groups: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401  keys and content in turn
     nested: dict[str, dict[str, Any]] = {}
     for kind, level, content in groups:
-        nested.setdefault(kind.value, {})[ALL if level is None else level.value] = content
+        nested.setdefault(kind.value, {})[ALL_LEVELS if level is None else level.value] = content
     return nested
 
 
@@ -77,8 +77,8 @@ def _grades(group: GradeGroup) -> dict[str, Any]:
         "n": group.n,
         "studies": group.studies,
         "counts": dict(zip(names, group.counts, strict=True)),
-        "figures": _figures(group.figures),
-        "classes": {name: _figures(figures) for name, figures in group.classes.items()},
+        "figures": _estimates(group.metrics),
+        "classes": {name: _estimates(estimates) for name, estimates in group.classes.items()},
         "confusion": {
             truth: dict(zip(names, row, strict=True))
             for truth, row in zip(names, group.confusion, strict=True)
@@ -99,7 +99,7 @@ def _grades(group: GradeGroup) -> dict[str, Any]:
 
 
 def _points(group: PointGroup) -> dict[str, Any]:
-    return {"n": group.n, "studies": group.studies, "figures": _figures(group.figures)}
+    return {"n": group.n, "studies": group.studies, "figures": _estimates(group.metrics)}
 
 
 def _provenance(sheet: GradeSheet | PointSheet) -> dict[str, Any]:
@@ -113,15 +113,15 @@ def _provenance(sheet: GradeSheet | PointSheet) -> dict[str, Any]:
     }
 
 
-def _figures(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    return {str(name): _figure(figure) for name, figure in figures.items()}
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {str(name): _estimate(estimate) for name, estimate in estimates.items()}
 
 
-def _figure(figure: Figure) -> dict[str, float | None]:
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
     return {
-        "value": _round(figure.value),
-        "low": _round(figure.low),
-        "high": _round(figure.high),
+        "value": _round(estimate.value),
+        "low": _round(estimate.low),
+        "high": _round(estimate.high),
     }
 
 

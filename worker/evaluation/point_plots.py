@@ -1,4 +1,4 @@
-"""The plots of the points on one kind of picture."""
+"""The plots of the points of one weighting."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.evaluation.drawing import (
+from worker.evaluation.plot_canvas import (
     INK,
     MODERATE,
     NORMAL,
     SOFT,
     Canvas,
     Plot,
-    house_style,
+    error_bars,
     percent_axis,
-    whiskers,
+    plot_style,
 )
-from worker.evaluation.figures import PointGroup
-from worker.evaluation.point_figures import RIGHT
+from worker.evaluation.point_metrics import TOLERANCE
+from worker.evaluation.results import PointGroup
 
 
 def point_plots(whole: PointGroup, levels: Sequence[PointGroup]) -> tuple[Plot, ...]:
-    """How errors are spread, and how large they are and how often right at each level."""
+    """The distribution of errors, and the errors and correct shares by level."""
     measured = [group for group in levels if group.n]
-    with house_style():
+    with plot_style():
         return (errors_plot(whole), level_errors_plot(measured), shares_plot(measured))
 
 
 def errors_plot(group: PointGroup) -> Plot:
-    """The share of marked points found within a distance; what is missing at the right is lost."""
+    """The share of marked points detected within a distance; the rest to 100 % is missed."""
     canvas = Canvas()
     axes = canvas.axes
-    reach = 2 * RIGHT
+    reach = 2 * TOLERANCE
     errors = np.array([0.0, *group.errors])
     shares = np.arange(len(errors)) / max(group.n, 1)
     axes.step([*errors, reach], [*shares, shares[-1]], where="post", color=NORMAL, linewidth=1.7)
-    axes.axvline(RIGHT, color=SOFT, linewidth=0.8, linestyle=":")
-    axes.text(RIGHT, 0.02, " right", color=SOFT, fontsize=7.5, ha="left")
+    axes.axvline(TOLERANCE, color=SOFT, linewidth=0.8, linestyle=":")
+    axes.text(TOLERANCE, 0.02, " correct", color=SOFT, fontsize=7.5, ha="left")
     axes.set_xlim(0, reach)
     axes.set_ylim(0, 1.01)
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
-    axes.set_xlabel("error, of the picture's width")
-    axes.set_ylabel("share of the marked points")
+    axes.set_xlabel("error (share of image width)")
+    axes.set_ylabel("share of marked points")
     return canvas.plot("Error", "Cumulative distribution of the error of all marked points")
 
 
@@ -51,44 +51,44 @@ def level_errors_plot(levels: Sequence[PointGroup]) -> Plot:
     """Median and 90th percentile of the error at each level."""
     canvas = Canvas()
     axes = canvas.axes
-    highest = RIGHT / 4
+    highest = TOLERANCE / 4
     for shift, name, colour, label in (
         (-0.1, "median_error", NORMAL, "median"),
         (0.1, "p90_error", MODERATE, "90th percentile"),
     ):
         known = [
-            (k, g.figures[name]) for k, g in enumerate(levels) if g.figures[name].value is not None
+            (k, g.metrics[name]) for k, g in enumerate(levels) if g.metrics[name].value is not None
         ]
-        figures = [figure for _, figure in known]
-        highest = max((highest, *(f.high or f.value or 0 for f in figures)))
+        estimates = [estimate for _, estimate in known]
+        highest = max((highest, *(f.high or f.value or 0 for f in estimates)))
         axes.errorbar(
-            [k + shift for k, _ in known], [f.value for f in figures], yerr=whiskers(figures),
+            [k + shift for k, _ in known], [f.value for f in estimates], yerr=error_bars(estimates),
             fmt="o", color=colour, markersize=5, elinewidth=1.2, capsize=3, label=label,
         )  # fmt: skip
     _by_level(canvas, levels)
     axes.set_ylim(0, 1.25 * highest)  # room for the legend
-    axes.set_ylabel("error, of the picture's width")
+    axes.set_ylabel("error (share of image width)")
     axes.legend(loc="upper left", ncols=2)
     return canvas.plot("Error by level", "Median and 90th percentile of the error of every level")
 
 
 def shares_plot(levels: Sequence[PointGroup]) -> Plot:
-    """The share of marked points that is right at each level."""
+    """The share of correct points at each level."""
     canvas = Canvas()
     axes = canvas.axes
     places = np.arange(len(levels))
-    right = [group.figures["right"] for group in levels]
-    values = [figure.value or 0 for figure in right]
+    right = [group.metrics["right"] for group in levels]
+    values = [estimate.value or 0 for estimate in right]
     axes.bar(places, values, width=0.55, color=NORMAL, alpha=0.85)
     axes.errorbar(
-        places, values, yerr=whiskers(right), fmt="none", ecolor=INK, elinewidth=1, capsize=3
+        places, values, yerr=error_bars(right), fmt="none", ecolor=INK, elinewidth=1, capsize=3
     )
     for place, value in zip(places, values, strict=True):
         axes.text(place, 0.03, f"{value:.1%}", ha="center", color="white", fontsize=8)
     _by_level(canvas, levels)
     axes.set_ylim(0, 1.01)
-    axes.set_ylabel("share right")
-    return canvas.plot("Right by level", "Share of marked points that is right at every level")
+    axes.set_ylabel("share correct")
+    return canvas.plot("Correct by level", "Share of correct points at every level")
 
 
 def _by_level(canvas: Canvas, levels: Sequence[PointGroup]) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation is made from: predictions beside the truth, one row each."""
+"""The input of an evaluation: predictions with their truth, one row each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import StrEnum
 from dicom_sr.findings import Level, Probabilities, Severity, Target
 
 
-class Weighting(StrEnum):
-    """What kind of picture a point was looked for on."""
+class SagittalWeighting(StrEnum):
+    """The weighting of the sagittal image on which a point is detected."""
 
     T1 = "t1"
     T2 = "t2"
@@ -17,10 +17,10 @@ class Weighting(StrEnum):
 
 @dataclass(frozen=True)
 class GradePrediction:
-    """One grade of one picture (or study): calibrated posteriors beside the label.
+    """One grade of one image (or study): calibrated posteriors and the label.
 
-    `file` names the picture as its index does. `truth` is None where there is no label:
-    such a row is written to `predictions.csv` and not scored.
+    `file` is the image's name in its index. `truth` is None without a label: such a row is
+    written to `predictions.csv` and not scored.
     """
 
     study_id: str
@@ -32,16 +32,16 @@ class GradePrediction:
 
 @dataclass(frozen=True)
 class PointPrediction:
-    """One level of one picture: where it was found, beside where it was marked.
+    """One level of one image: the detected point and the marked one.
 
-    Places are (x, y) in fractions of the picture's width and height; `found` is None where
-    the detector abstained, `truth` None where nothing is marked. `aspect` is the original
-    height over the width, `width_mm` the picture's width where millimetres are known.
+    Points are (x, y) in fractions of the image's width and height. `found` is None where the
+    detector abstained, `truth` is None without a mark. `aspect` is the original height divided
+    by the width, `width_mm` the image's width if the pixel spacing is known.
     """
 
     study_id: str
     file: str
-    weighting: Weighting
+    weighting: SagittalWeighting
     level: Level
     found: tuple[float, float] | None
     confidence: float
@@ -51,7 +51,7 @@ class PointPrediction:
 
     @property
     def error(self) -> float | None:
-        """The distance from the mark in fractions of the width; None without either place."""
+        """The distance from the mark in fractions of the width; None if a point is missing."""
         if self.found is None or self.truth is None:
             return None
         across, down = (f - t for f, t in zip(self.found, self.truth, strict=True))
@@ -60,12 +60,12 @@ class PointPrediction:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which studies were predicted by what: no study is predicted by what learnt from it.
+    """How many studies were predicted by which networks; never by one trained on the study.
 
-    `held_out` counts studies of the training data predicted by the members that had not
-    seen them, `unknown` those that no member has seen, `left_out` those that every member
-    has seen and that are therefore not evaluated. `problems` holds a line for every row
-    that could not be read.
+    `held_out` counts studies of the training data, predicted by the members that were not
+    trained on them; `unknown` those outside the training data of all members; `left_out` those
+    that every member was trained on and that are therefore not evaluated. `problems` holds one
+    line for each row that could not be read.
     """
 
     held_out: int

@@ -1,4 +1,4 @@
-"""The challenge's score and its companions, for one condition at a time."""
+"""The challenge's loss: weighted probabilities, the log loss of each row, any_severe_spinal."""
 
 from __future__ import annotations
 
@@ -7,59 +7,56 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, roc_auc_score
 
 from worker.domain.predictions import SEVERITY_WEIGHTS
+from worker.evaluation.results import Floats, Labels
 
 WEIGHTS: Final = np.array(SEVERITY_WEIGHTS)
 """Sample weight by true severity."""
 
-Probabilities = NDArray[np.float64]
-"""Shape (n, 3): Normal/Mild, Moderate, Severe."""
-
-Labels = NDArray[np.int64]
-"""Shape (n,): 0, 1 or 2."""
+_EPSILON: Final = np.finfo(np.float64).eps
+"""The smallest probability that enters a logarithm, as in scikit-learn's log_loss."""
 
 
-def normalised(probabilities: Probabilities) -> Probabilities:
-    """Rows that sum to one, as the challenge makes them before anything else."""
-    rows: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+def normalised(probabilities: Floats) -> Floats:
+    """Rows (n, 3) scaled to a sum of one; the challenge does so before anything else."""
+    rows: Floats = probabilities / probabilities.sum(axis=1, keepdims=True)
     return rows
 
 
-def weighted(posterior: Probabilities) -> Probabilities:
+def weighted(posterior: Floats) -> Floats:
     """The challenge's weighted probabilities of calibrated posteriors, both of shape (n, 3).
 
-    The loss weighs a row by its true severity, so the expected loss is least for
-    weight x posterior, renormalised: what a network trained with these weights learns, and
-    what `worker.grade.crops.posteriors` divides out.
+    The loss weighs a row by its true severity, so the expected loss is smallest for
+    weight x posterior, renormalised. A network trained with these weights learns exactly that,
+    and `worker.grade.crops.posteriors` divides the weights out.
     """
     return normalised(np.asarray(posterior, dtype=np.float64) * WEIGHTS)
 
 
-def weighted_log_loss(probabilities: Probabilities, labels: Labels) -> float:
-    """Log loss with weight 1/2/4 by true severity, normalised by the weights' sum."""
-    return float(
-        log_loss(labels, normalised(probabilities), labels=[0, 1, 2], sample_weight=WEIGHTS[labels])
-    )
+def log_losses(probabilities: Floats, labels: Labels) -> Floats:
+    """The weighted log loss of each row and its weight, shape (n, 2).
+
+    The challenge's loss is the sum of the first column divided by that of the second.
+    """
+    weight = WEIGHTS[labels]
+    of_truth = normalised(probabilities)[np.arange(len(labels)), labels]
+    return np.stack([-np.log(np.clip(of_truth, _EPSILON, 1)) * weight, weight], axis=1)
 
 
-def constant_log_loss(training: Labels, labels: Labels) -> float:
-    """The loss of the best constant prediction learnt from the training labels."""
-    shares = np.bincount(training, minlength=3) * WEIGHTS
-    constant = np.tile(shares / shares.sum(), (len(labels), 1))
-    return weighted_log_loss(constant, labels)
-
-
-def severe_auc(probabilities: Probabilities, labels: Labels) -> float:
-    """Area under the ROC curve of the severe probability against severe or not."""
-    return float(roc_auc_score(labels == len(WEIGHTS) - 1, probabilities[:, -1]))
+def constant_log_loss(labels: Labels) -> float:
+    """The loss of the best constant prediction for these labels; NaN without labels."""
+    if not len(labels):
+        return float("nan")
+    shares = np.bincount(labels, minlength=len(WEIGHTS)) * WEIGHTS
+    loss, weight = log_losses(np.tile(shares, (len(labels), 1)), labels).sum(axis=0)
+    return float(loss / weight)
 
 
 def any_severe_spinal(
-    studies: Sequence[str] | NDArray[np.str_], probabilities: Probabilities, labels: Labels
-) -> tuple[list[str], Probabilities]:
-    """The challenge's question whether any canal of a study is severe.
+    studies: Sequence[str] | NDArray[np.str_], probabilities: Floats, labels: Labels
+) -> tuple[list[str], Floats]:
+    """The challenge's any_severe_spinal: whether any canal level of a study is severe.
 
     Takes every labelled canal row: its study, weighted probabilities (n, 3), label (n,).
     Returns the studies in order and an array (studies, 3): the largest severe probability of
@@ -73,7 +70,14 @@ def any_severe_spinal(
     return names.tolist(), table
 
 
-def any_severe_log_loss(table: Probabilities) -> float:
-    """The weighted binary log loss of `any_severe_spinal`'s array."""
+def any_severe_log_loss(table: Floats, counts: Floats) -> Floats:
+    """The weighted binary log loss of `any_severe_spinal`'s array for every resample.
+
+    `counts` (resamples, studies) says how often each study is drawn; the result has shape
+    (resamples,) and is NaN where no study is drawn.
+    """
     severe, label, weight = table.T
-    return float(log_loss(label, severe, labels=[0, 1], sample_weight=weight))
+    of_truth = np.clip(np.where(label > 0, severe, 1 - severe), _EPSILON, 1)
+    with np.errstate(invalid="ignore"):
+        loss: Floats = (counts @ (-np.log(of_truth) * weight)) / (counts @ weight)
+    return loss

@@ -29,7 +29,7 @@ from worker.evaluation.predictions import (
     GradeSheet,
     PointPrediction,
     PointSheet,
-    Weighting,
+    SagittalWeighting,
 )
 from worker.grade.crops import AXIAL, FORAMINAL, AxialGrades, Crops
 from worker.localise.heatmaps import Heatmaps
@@ -112,7 +112,7 @@ def levels(folder: Path, bundle: Bundle, observe: Observe) -> PointSheet:
     problems, points, done = list(table.problems), [], 0
     truth = _marked_discs(folder, problems) if masks else _marked_foramina(folder)
     structure = Structure.DISC if masks else Structure.FORAMEN
-    weighting = Weighting.T2 if masks else Weighting.T1
+    weighting = SagittalWeighting.T2 if masks else SagittalWeighting.T1
     for members, rows in by_members(table.rows, bundle, networks):
         for part, views in _read(rows, _view, problems):
             batch = torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]

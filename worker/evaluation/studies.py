@@ -27,9 +27,9 @@ from worker.evaluation.predictions import (
     GradeSheet,
     PointPrediction,
     PointSheet,
-    Weighting,
+    SagittalWeighting,
 )
-from worker.evaluation.truth import IMAGES, Annotated, Truth, read_truth
+from worker.evaluation.truth import IMAGES, AnnotatedPoint, Truth, read_truth
 from worker.models.bundle import Bundle
 from worker.pipeline import grade
 
@@ -134,8 +134,8 @@ def _points(study_id: str, study: GradedStudy, truth: Truth) -> list[PointPredic
 
 
 WEIGHTINGS: Final = {
-    Condition.SPINAL_CANAL_STENOSIS: Weighting.T2,
-    Condition.NEURAL_FORAMINAL_NARROWING: Weighting.T1,
+    Condition.SPINAL_CANAL_STENOSIS: SagittalWeighting.T2,
+    Condition.NEURAL_FORAMINAL_NARROWING: SagittalWeighting.T1,
 }
 
 
@@ -143,8 +143,8 @@ def _point(
     study_id: str,
     study: GradedStudy,
     target: Target,
-    weighting: Weighting,
-    marked: Annotated,
+    weighting: SagittalWeighting,
+    marked: AnnotatedPoint,
     planes: Mapping[ImageReference, Plane],
 ) -> PointPrediction:
     plane = marked.header.plane

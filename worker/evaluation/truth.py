@@ -1,4 +1,4 @@
-"""What the challenge's tables and images say about one study."""
+"""Labels and annotated points of one study, read from the challenge's tables and images."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ IMAGES: Final = ("train_images", "test_images")
 
 
 @dataclass(frozen=True, eq=False)
-class Annotated:
-    """An annotated point on its image; `spacing_mm` is that of the image's stack."""
+class AnnotatedPoint:
+    """An annotated point on its image; `spacing_mm` is the slice spacing of the image's stack."""
 
     header: SliceHeader
     column: float
@@ -42,32 +42,32 @@ class Annotated:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The labels of one study: severities, points, and the images they were made on.
+    """The labels of one study: severities, points, and the annotated images.
 
-    `problems` holds one line for whatever had to be left out.
+    `problems` holds one line for each label that could not be used.
     """
 
     study_id: str
     severities: Mapping[Target, Severity]
-    points: Mapping[Target, Annotated]
-    images: Images
+    points: Mapping[Target, AnnotatedPoint]
+    images: StudyImages
     problems: tuple[str, ...]
 
     def midline_x_mm(self, target: Target) -> float | None:
-        """Patient x midway between both annotated sides; else the canal's at that level."""
+        """Patient x midway between both annotated sides, else that of the canal at the level."""
         pair = [Target(target.condition, target.level, side) for side in target.condition.sides]
-        if target.side is not None and all(one in self.points for one in pair):
-            return float(np.mean([self.points[one].position_mm[0] for one in pair]))
+        if target.side is not None and all(side in self.points for side in pair):
+            return float(np.mean([self.points[side].position_mm[0] for side in pair]))
         canal = self.points.get(Target(Condition.SPINAL_CANAL_STENOSIS, target.level))
         return None if canal is None else float(canal.position_mm[0])
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
-    """The slices of one study by the challenge's names and by those of a report.
+class StudyImages:
+    """The slices of one study by the challenge's keys and by those of a report.
 
-    `named` maps (series folder, instance number), `reported` maps (Series Instance UID,
-    instance number, frame), `spacing_mm` the images of stacks with two slices or more.
+    Keys of `named` are (series folder, instance number), keys of `reported` are (Series
+    Instance UID, instance number, frame). `spacing_mm` covers stacks of at least two slices.
     """
 
     named: dict[tuple[str, int], SliceHeader] = field(default_factory=dict)
@@ -78,18 +78,18 @@ class Images:
 def read_truth(study_uid: str, folder: Path) -> Truth:
     """Read the labels of a study from a folder in the layout of the RSNA 2024 challenge.
 
-    The study's number there is the Study Instance UID or its last part. Raises BadSettings
-    when the tables are missing or do not hold the study; missing images cost the points.
+    Its study id is the Study Instance UID or the last component of it. Raises BadSettings if
+    the tables are missing or do not contain the study; without images there are no points.
     """
     study_id, severities, rows = _labels(study_uid, folder)
     images, problems = _images(study_id, folder)
-    points: dict[Target, Annotated] = {}
+    points: dict[Target, AnnotatedPoint] = {}
     for row in rows:
         header = images.named.get((row.series_id, row.instance_number))
         if header is not None:
             spacing = images.spacing_mm.get(header)
-            # The challenge counts from the image's edge, planes from the first pixel's centre.
-            points.setdefault(row.target, Annotated(header, row.x - 0.5, row.y - 0.5, spacing))
+            # The challenge measures from the image's edge, planes from the first pixel's centre.
+            points.setdefault(row.target, AnnotatedPoint(header, row.x - 0.5, row.y - 0.5, spacing))
         elif images.named:
             where = f"image {row.instance_number} of series {row.series_id}"
             problems.append(f"{row.target}: {where} is missing")
@@ -100,7 +100,7 @@ def read_truth(study_uid: str, folder: Path) -> Truth:
 def _tables(
     folder: Path,
 ) -> tuple[Mapping[str, Mapping[Target, Severity]], Mapping[str, tuple[Coordinate, ...]]]:
-    """The labels and points by study; whole tables are read once, not once a study."""
+    """The labels and points by study, cached because reading them per study would be slow."""
     severities = read_severities(folder)
     coordinates: dict[str, list[Coordinate]] = defaultdict(list)
     for row in read_coordinates(folder).rows:
@@ -119,15 +119,15 @@ def _labels(
     raise BadSettings(f"study {study_uid} is not in the tables of {folder}")
 
 
-def _images(study_id: str, folder: Path) -> tuple[Images, list[str]]:
-    images = Images()
-    place = next((f for name in IMAGES if (f := folder / name / study_id).is_dir()), None)
-    if place is None:
-        return images, [f"no images of study {study_id}: distances are left out"]
+def _images(study_id: str, folder: Path) -> tuple[StudyImages, list[str]]:
+    images = StudyImages()
+    images_folder = next((f for name in IMAGES if (f := folder / name / study_id).is_dir()), None)
+    if images_folder is None:
+        return images, [f"no images of study {study_id}: distances are not computed"]
     try:
-        study = read_study([read_header(str(path), path) for path in dicom_files(place)])
+        study = read_study([read_header(str(path), path) for path in dicom_files(images_folder)])
     except Rejected as error:
-        return images, [f"images of study {study_id}: {error}; distances are left out"]
+        return images, [f"images of study {study_id}: {error}; distances are not computed"]
     for series in study.series:
         for header in series.slices:
             number = header.instance_number

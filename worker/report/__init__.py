@@ -1,1 +1,1 @@
-"""What a person looks at: pictures of the graded slices, a page, a table, and JSON."""
+"""The outputs of a graded study: images, HTML page, terminal tables, JSON and SR."""

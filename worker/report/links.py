@@ -1,4 +1,4 @@
-"""Addresses of the OHIF viewer: a study with its report, or one target on its slice."""
+"""URLs of the OHIF viewer: a study with its report, or one target on its slice."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dicom_sr.findings import Target
 
 
 def viewer_link(viewer: str, study_instance_uid: str, target: Target | None = None) -> str:
-    """The address that shows a study, opened on one target where one is given.
+    """The URL of a study in the viewer, opened on one target if it is given.
 
-    `viewer` is the viewer's root, such as `https://pacs/ohif`. What stands behind `#` never
-    leaves the browser; deploy/ohif/lumbar.js reads it.
+    `viewer` is the viewer's root, such as `https://pacs/ohif`. The fragment after `#` is not
+    sent to the server; deploy/ohif/lumbar.js reads it.
     """
     query = urlencode({"StudyInstanceUIDs": study_instance_uid})
-    address = f"{viewer.rstrip('/')}/viewer?{query}"
-    return address if target is None else f"{address}#target={quote(str(target))}"
+    url = f"{viewer.rstrip('/')}/viewer?{query}"
+    return url if target is None else f"{url}#target={quote(str(target))}"

@@ -1,4 +1,4 @@
-"""report.json: the findings and what explains them, under names that other programs read."""
+"""report.json: findings, routing, repairs and timings in a stable format."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from dicom_sr.findings import (
     NotAssessed,
     Severity,
 )
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Exclusion, Repair, Routing
-from worker.report.outcome import Outcome, Slice, slices_by_image
+from worker.report.slice_index import Slice, slices_by_image
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
-    """The whole report as JSON types; every key is always there, null where it has no value.
+def report_document(graded: GradedStudy) -> dict[str, Any]:
+    """The report as JSON types; every key is always present, null without a value.
 
     `column` and `row` are 0-based pixels (the centre of the first pixel is 0, 0),
     `patient_mm` is LPS, `frame` counts from 1, `timings_ms` is by step.
     """
-    report = outcome.report
-    slices = slices_by_image(outcome.volumes)
+    report = graded.report
+    slices = slices_by_image(graded.volumes)
     return {
         "study_instance_uid": report.study_instance_uid,
         "notice": NOTICE,
         "bundle": _bundle(report.bundle),
         "findings": [_finding(finding, slices) for finding in report.findings],
-        "exclusions": exclusions(outcome.routed.exclusions),
-        "routed": routings(outcome.routed.routed),
-        "rejected": routings(outcome.routed.rejected),
-        "repairs": repairs(outcome.repairs),
-        "timings_ms": {step: round(value, 1) for step, value in outcome.timings_ms.items()},
+        "exclusions": exclusions(graded.routed.exclusions),
+        "routed": routings(graded.routed.routed),
+        "rejected": routings(graded.routed.rejected),
+        "repairs": repairs(graded.repairs),
+        "timings_ms": {step: round(value, 1) for step, value in graded.timings_ms.items()},
     }
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """JSON as a person can read it too, with a newline at its end."""
+    """Indented JSON with a final newline."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
-    """What was decided for each series; `role` is null where it was rejected."""
+    """The routing decision of each series; `role` is null if it was rejected."""
     return [
         {
             "series_instance_uid": decision.series_instance_uid,
@@ -64,20 +65,20 @@ def routings(decisions: Iterable[Routing]) -> list[dict[str, Any]]:
     ]
 
 
-def exclusions(found: Iterable[Exclusion]) -> list[dict[str, str]]:
-    """Why the headers forbid grading the study; empty where they do not."""
+def exclusions(reasons: Iterable[Exclusion]) -> list[dict[str, str]]:
+    """Why the headers exclude the study from grading; empty if they do not."""
     return [
         {
             "reason": one.reason.label,
             "reason_code": one.reason.value,
             "because": one.because,
         }
-        for one in found
+        for one in reasons
     ]
 
 
 def repairs(made: Iterable[Repair]) -> list[dict[str, Any]]:
-    """What was mended, on which series (null: on the study) and on how many instances."""
+    """The repairs with their series (null: the whole study) and number of instances."""
     return [
         {
             "kind": repair.kind.value,

@@ -1,4 +1,4 @@
-"""The Structured Report of a graded study: its UID, its sources, and what it revises."""
+"""The Structured Report of a graded study: its UID, its sources and its predecessor."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dicom_sr.errors import ReportError
 from dicom_sr.findings import BundleIdentity, ImageReference
 from dicom_sr.revisions import current_report
 from worker import PIPELINE_VERSION, __version__
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import RoutedStudy
 from worker.errors import BrokenStudy
-from worker.report.outcome import Outcome
 
 
-def structured_report(graded: Outcome) -> Dataset:
+def structured_report(graded: GradedStudy) -> Dataset:
     """The Structured Report of a graded study, with the same UID for the same input.
 
-    Where the study holds an older report of ours, of fewer images or by other models, this one
-    revises it. Raises `BrokenStudy` when the study's own headers cannot be put into one.
+    If the study holds an older lumbar report (of fewer images or of other models), the new one
+    names it as its predecessor. Raises `BrokenStudy` if the study's headers do not permit an SR.
     """
     uid = expected_sr_uid(graded.routed, graded.report.bundle)
     try:
@@ -33,19 +33,19 @@ def structured_report(graded: Outcome) -> Dataset:
             predecessor=current_report(graded.routed.study.sources.values(), besides=uid),
         )
     except ReportError as error:
-        raise BrokenStudy(f"no report can be written: {error}") from error
+        raise BrokenStudy(f"the report cannot be written: {error}") from error
 
 
 def expected_sr_uid(routed: RoutedStudy, bundle: BundleIdentity) -> str:
-    """The SOP Instance UID that the report of a routed study has, known before grading."""
+    """The SOP Instance UID of the report of a routed study; it is known before grading."""
     study = routed.study.study_instance_uid
     return uids.sr_instance_uid(study, fingerprint(routed), bundle.sha256, PIPELINE_VERSION)
 
 
 def fingerprint(routed: RoutedStudy) -> str:
-    """The fingerprint of the routed series' instances, of their roles, and of what excludes them.
+    """The fingerprint of the routed series' instances, their roles and the exclusions.
 
-    So a corrected rule of the site's, or another minimum age, makes another report of the study.
+    A changed site rule or minimum age therefore gives a different report of the study.
     """
     roles = (
         f"{role}={series.series_instance_uid}"
@@ -57,9 +57,9 @@ def fingerprint(routed: RoutedStudy) -> str:
 
 
 def source_headers(routed: RoutedStudy) -> list[Dataset]:
-    """The headers of every instance of the routed series, each once.
+    """The headers of every instance of the routed series, without duplicates.
 
-    Where no series has a role, those of every MR image: they were looked at and found wanting.
+    If no series has a role: those of every MR image, as all were examined.
     """
     sources = routed.study.sources
     images = {(i.series_instance_uid, i.sop_instance_uid): None for i in _routed_images(routed)}

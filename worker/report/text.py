@@ -1,4 +1,4 @@
-"""The words that people read, the same on the page, in the pictures and in the terminal."""
+"""Texts shared by the page, the images and the terminal."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _REPAIRS: Final = {
     RepairKind.FRAME_OF_REFERENCE: "Frame of Reference UID differs from the other series",
     RepairKind.UNREADABLE: "objects that could not be read",
     RepairKind.DUPLICATE: "duplicate slices",
-    RepairKind.PART: "slices of another contrast than the rest of their series; left out",
+    RepairKind.PART: "slices with a contrast different from the rest of their series; left out",
 }
 
 _LISTED: Final = 5
 
 
 def summary(report: Report) -> str:
-    """The worst first, in one or two sentences, and how much was graded."""
+    """The severe and moderate findings and the number of graded targets, in a few sentences."""
     severe = _of(report, Severity.SEVERE)
     moderate = _of(report, Severity.MODERATE)
     sentences = []
@@ -50,23 +50,23 @@ def summary(report: Report) -> str:
 
 
 @dataclass(frozen=True)
-class Mended:
-    """One kind of repair over all series: what it is, on how many images of how many series."""
+class RepairSummary:
+    """One kind of repair over all series, with the number of images and series."""
 
-    what: str
+    repair: str
     details: str
     images: int
     series: int
 
 
-def mended(repairs: Iterable[Repair]) -> list[Mended]:
-    """Repairs by their kind: what was mended in every series is told once."""
+def summarise_repairs(repairs: Iterable[Repair]) -> list[RepairSummary]:
+    """Repairs grouped by kind, so that a repair of every series is listed once."""
     kinds: dict[RepairKind, list[Repair]] = {}
     for repair in repairs:
         kinds.setdefault(repair.kind, []).append(repair)
     return [
-        Mended(
-            what=_REPAIRS[kind],
+        RepairSummary(
+            repair=_REPAIRS[kind],
             details=", ".join(_details(kind, made)),
             images=sum(r.instances for r in made),
             series=len({r.series_instance_uid for r in made} - {None}),
@@ -77,12 +77,12 @@ def mended(repairs: Iterable[Repair]) -> list[Mended]:
 
 def _details(kind: RepairKind, made: Sequence[Repair]) -> list[str]:
     if kind in (RepairKind.SOP_CLASS, RepairKind.MODALITY, RepairKind.SOP_INSTANCE):
-        return []  # the words say it all
+        return []  # the text of the repair is complete
     return sorted({part for repair in made for part in repair.detail.split(", ") if part})
 
 
 def percent(share: float) -> str:
-    """A share of one in whole percent; never a false 0 or 100."""
+    """A share (0..1) in whole percent; `<1 %` and `>99 %` instead of a rounded 0 or 100."""
     if 0 < share < 0.01:
         return "<1 %"
     if 0.99 < share < 1:
@@ -91,8 +91,8 @@ def percent(share: float) -> str:
 
 
 def _of(report: Report, severity: Severity) -> list[Graded]:
-    found = [f for f in report.graded if f.severity is severity]
-    return sorted(found, key=lambda f: -f.confidence)
+    findings = [f for f in report.graded if f.severity is severity]
+    return sorted(findings, key=lambda f: -f.confidence)
 
 
 def _listed(findings: Sequence[Graded]) -> str:

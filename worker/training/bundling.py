@@ -19,9 +19,9 @@ from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Task
 from worker.evaluation.out_of_fold import only
 from worker.evaluation.predictions import GradePrediction, GradeSheet, PointSheet
+from worker.evaluation.results import Task
 from worker.localise.heatmaps.windows import AXIAL as AXIAL_NETWORK
 from worker.localise.heatmaps.windows import SAGITTAL as SAGITTAL_NETWORK
 from worker.models.bundle import Bundle, resolved

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from worker.evaluation.figures import Coverage, Evaluation, Figure
+from worker.evaluation.results import Coverage, Estimate, Evaluation
 from worker.training.axial_detections import Detections
 from worker.training.calibration import RIGHT_WITHIN
 
@@ -16,7 +16,7 @@ def grade_figures(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of each condition, and of each of its levels."""
     figures: dict[str, Any] = {}
     for group in evaluation.grade_groups:
-        measured = _measured(group.figures)
+        measured = _measured(group.metrics)
         measured |= {
             f"{name}_{severity}": figure
             for severity, classes in group.classes.items()
@@ -46,7 +46,7 @@ def point_figures(evaluation: Evaluation) -> dict[str, Any]:
         f"levels_{group.weighting.value}": {
             "n": group.n,
             "studies": group.studies,
-            **_measured(group.figures),
+            **_measured(group.metrics),
         }
         for group in evaluation.point_groups
         if group.level is None
@@ -62,7 +62,7 @@ def detection_figures(found: Detections) -> dict[str, Any]:
     }
 
 
-def _measured(figures: Mapping[str, Figure]) -> dict[str, list[float]]:
+def _measured(figures: Mapping[str, Estimate]) -> dict[str, list[float]]:
     """Figures as [value, low, high], those that could be computed."""
     return {
         name: [round(v, 4) for v in (f.value, f.low, f.high) if v is not None]

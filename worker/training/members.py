@@ -20,7 +20,7 @@ from worker.models.seam import IMAGENET, SCRATCH, NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.fitting import Run, fit
 from worker.training.modules import module_of
-from worker.training.pretrained import fill, start_from_imagenet
+from worker.training.pretrained import ENCODER, fill, start_from_imagenet
 from worker.training.recipe import Recipe, check_recipe
 from worker.training.samples import MISSING, GradeSet, PointSet
 
@@ -28,9 +28,6 @@ log = structlog.get_logger()
 
 PHANTOM: Final = "phantom"
 """What the ids of phantoms begin with."""
-
-ENCODER: Final = "encoder"
-"""The submodule of a network that starts from other weights."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Final
 import jinja2
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.labels import GRADE_FIGURES, PICTURES, PLACES, POINT_FIGURES, FigureFormat
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.labels import GRADE_METRICS, IMAGES, PLACES, POINT_METRICS, MetricFormat
+from worker.evaluation.predictions import SagittalWeighting
 from worker.models.card import Card
 
 TEMPLATE: Final = "model_card.md.jinja"
@@ -23,10 +23,10 @@ def headlines(card: Card) -> list[str]:
     lines = []
     for condition in Condition:
         if found := figures.get(condition.value):
-            lines.append(f"{PLACES[condition]}: {_listed(found, HEADLINES, GRADE_FIGURES)}")
-    for weighting in Weighting:
+            lines.append(f"{PLACES[condition]}: {_listed(found, HEADLINES, GRADE_METRICS)}")
+    for weighting in SagittalWeighting:
         if found := figures.get(f"levels_{weighting.value}"):
-            lines.append(f"{PICTURES[weighting]}: {_listed(found, POINT_HEADLINES, POINT_FIGURES)}")
+            lines.append(f"{IMAGES[weighting]}: {_listed(found, POINT_HEADLINES, POINT_METRICS)}")
     return lines
 
 
@@ -41,32 +41,32 @@ def to_markdown(card: Card, device_uid: str) -> str:
     )
     figures = card.figures
     conditions = [c for c in Condition if c.value in figures]
-    weightings = [w for w in Weighting if f"levels_{w.value}" in figures]
+    weightings = [w for w in SagittalWeighting if f"levels_{w.value}" in figures]
     return environment.get_template(TEMPLATE).render(
         card=card,
         device_uid=device_uid,
         grade_table=_table(
-            GRADE_FIGURES, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
+            GRADE_METRICS, [PLACES[c] for c in conditions], [figures[c.value] for c in conditions]
         ),
         point_table=_table(
-            POINT_FIGURES,
-            [PICTURES[w] for w in weightings],
+            POINT_METRICS,
+            [IMAGES[w] for w in weightings],
             [figures[f"levels_{w.value}"] for w in weightings],
         ),
         conditions=[(PLACES[c], c, figures[c.value]) for c in conditions],
-        weightings=[(PICTURES[w], figures[f"levels_{w.value}"]) for w in weightings],
+        weightings=[(IMAGES[w], figures[f"levels_{w.value}"]) for w in weightings],
         classes=[(s.label, s.value) for s in Severity],
         levels=[level.value for level in Level],
         cell=_cell,
-        loss=GRADE_FIGURES["weighted_log_loss"],
-        auc=GRADE_FIGURES["auc_severe"],
+        loss=GRADE_METRICS["weighted_log_loss"],
+        auc=GRADE_METRICS["auc_severe"],
         percent=_percent,
         axial_points=figures.get("axial_points"),
     )
 
 
 def _table(
-    styles: Mapping[str, FigureFormat], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
+    styles: Mapping[str, MetricFormat], heads: Sequence[str], columns: Sequence[Mapping[str, Any]]
 ) -> str:
     """A Markdown table: a row for each figure that any column has."""
     rows = [
@@ -81,7 +81,7 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(figure: Sequence[float] | None, style: FigureFormat) -> str:
+def _cell(figure: Sequence[float] | None, style: MetricFormat) -> str:
     """A value with its interval."""
     if not figure:
         return "-"
@@ -96,6 +96,6 @@ def _percent(share: float) -> str:
 
 
 def _listed(
-    figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, FigureFormat]
+    figures: Mapping[str, Any], names: Sequence[str], styles: Mapping[str, MetricFormat]
 ) -> str:
     return ", ".join(f"{styles[n].label} {_cell(figures.get(n), styles[n])}" for n in names)

@@ -29,7 +29,7 @@ from worker.datasets.discs import (
 )
 from worker.datasets.pictures import read_picture
 from worker.errors import BadSettings
-from worker.evaluation.recognition import T2_FOLDER, scaled_grid
+from worker.evaluation.recogniser_evaluation import T2_FOLDER, scaled_grid
 from worker.recognise.network import CROP_PX, STRUCTURES, Outlines, view
 
 STEPS: Final = 600

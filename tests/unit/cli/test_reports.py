@@ -165,7 +165,7 @@ def test_show_refuses_what_is_not_ours_or_contradicts_itself(lumbar, saved, writ
     foreign, damaged = deepcopy(written), deepcopy(written)
     del foreign.CodingSchemeIdentificationSequence
     damaged.ContentSequence.pop()
-    for path, said in (
+    for path, message in (
         (saved(foreign, "foreign.dcm"), "not a lumbar report"),
         (next(study.rglob("*.dcm")), "not a lumbar report"),
         (saved(damaged, "damaged.dcm"), "report is damaged"),
@@ -173,7 +173,7 @@ def test_show_refuses_what_is_not_ours_or_contradicts_itself(lumbar, saved, writ
         code, out, err = lumbar("sr", "show", path)
         assert (code, out) == (2, "")
         assert is_one_line(err)
-        assert said in err
+        assert message in err
 
 
 def test_check_finds_nothing_wrong_with_what_is_written(lumbar, saved, written, study):
@@ -191,10 +191,10 @@ def test_check_names_an_error_and_exits_with_2(lumbar, saved, written):
     del number.ContentSequence
     code, out, err = lumbar("sr", "check", saved(broken))
     assert (code, err) == (2, "")
-    said = " ".join(out.replace("│", " ").split())
-    assert "group 1" in said
-    assert "no SCOORD" in said
-    assert "errors: 2, warnings: 0" in said
+    table = " ".join(out.replace("│", " ").split())
+    assert "group 1" in table
+    assert "no SCOORD" in table
+    assert "errors: 2, warnings: 0" in table
 
 
 def test_check_lets_warnings_pass(lumbar, saved, written):
@@ -228,7 +228,7 @@ def test_check_sees_whose_images_they_are_and_prints_no_name(lumbar, saved, writ
 
 
 def test_check_compares_with_images_alone(lumbar, saved, written, study, tmp_path):
-    """Another SR in the folder is no image, and a folder without images is told."""
+    """Another SR in the folder is not an image, and a folder without images is an error."""
     saved(written)
     code, _, err = lumbar("sr", "check", tmp_path, "--images", tmp_path)
     assert code == 2

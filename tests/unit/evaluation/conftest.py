@@ -1,4 +1,4 @@
-"""Made-up predictions: what a grader and a detector could have said, with known truth."""
+"""Made-up predictions of a grader and a detector, with known truth."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from worker.evaluation.predictions import (
     PointPrediction,
     PointSheet,
     Provenance,
-    Weighting,
+    SagittalWeighting,
 )
 
 PREVALENCE = np.array([0.7, 0.2, 0.1])
@@ -39,7 +39,7 @@ def made_up_grades(conditions=tuple(Condition), studies=30, seed=0, problems=())
     return GradeSheet(tuple(rows), Provenance(studies, 0, 0, tuple(problems)))
 
 
-def made_up_points(studies=20, seed=0, weighting=Weighting.T1):
+def made_up_points(studies=20, seed=0, weighting=SagittalWeighting.T1):
     """A sheet of points within a few percent of their marks, some missing, some unmarked."""
     rng = np.random.default_rng(seed)
     rows = []

@@ -100,7 +100,7 @@ def test_the_truth_agrees_with_itself(report, truth):
         assert c.distance.through_plane_mm < 0.01
         assert c.distance.slices_apart == 0
         assert c.distance.on_its_side is (None if c.target.side is None else True)
-    assert all(verdict.passed for verdict in comparison.verdicts)
+    assert all(check.passed for check in comparison.point_checks)
 
 
 @pytest.mark.parametrize("target", [CANAL, FORAMEN, RECESS], ids=str)
@@ -136,7 +136,7 @@ def test_an_axial_plane_is_measured_from_the_annotated_point(phantom, report, tr
     comparison = compare(moved, truth)
     expected = abs(series.planes[far].distance_mm(place))
     assert of(comparison, RECESS).distance.through_plane_mm == pytest.approx(expected, abs=0.01)
-    missed = [v.what for v in comparison.verdicts if not v.passed]
+    missed = [c.name for c in comparison.point_checks if not c.passed]
     assert missed == ["axial planes: largest distance"]
 
 
@@ -146,11 +146,11 @@ def test_a_foramen_on_the_other_side_is_called_wrong(phantom, report, truth):
     swapped = entry(phantom, other) | {"side": "left"}
     comparison = compare(replace(report, FORAMEN, swapped), truth)
     assert of(comparison, FORAMEN).distance.on_its_side is False
-    verdict = next(v for v in comparison.verdicts if v.what == "foramina: on their side")
-    assert (verdict.figure, verdict.passed) == ("9 of 10", False)
+    check = next(c for c in comparison.point_checks if c.name == "foramina: on their side")
+    assert (check.value, check.passed) == ("9 of 10", False)
 
 
-def test_a_wrong_grade_and_a_missing_one_are_told_apart(phantom, report, truth):
+def test_a_wrong_grade_and_a_missing_one_are_distinguished(phantom, report, truth):
     """A wrong grade counts against the report; a target not assessed keeps its reason."""
     wrong = entry(phantom, CANAL) | {"severity": "severe"}
     missing = entry(phantom, RECESS) | {
@@ -200,13 +200,13 @@ def named(truth):
 
 
 def test_without_images_the_grades_are_still_compared(report, truth, tmp_path):
-    """Missing pictures of the study cost the distances and are told."""
+    """Without the images of the study there are no distances, and a problem is listed."""
     for table in truth.glob("*.csv"):
         shutil.copy(table, tmp_path)
     comparison = compare(report, tmp_path)
     assert all(c.correct and c.distance is None for c in comparison.targets)
     assert len(comparison.problems) == 1
-    assert all(verdict.passed is None for verdict in comparison.verdicts)
+    assert all(check.passed is None for check in comparison.point_checks)
 
 
 def test_an_image_that_is_missing_costs_its_point_alone(phantom, report, truth, tmp_path):
@@ -238,7 +238,7 @@ def test_a_folder_without_tables_is_refused(report, tmp_path):
 @pytest.mark.parametrize("content", [{}, {"study_instance_uid": "1", "findings": [{}]}])
 def test_what_is_no_report_is_refused(content, truth):
     """JSON of another shape is an error of the user, not a crash."""
-    with pytest.raises(BadSettings, match=r"not the report\.json"):
+    with pytest.raises(BadSettings, match=r"not a report\.json"):
         compare(content, truth)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dicom_sr.findings import Condition, Level, Severity
-from worker.evaluation.acceptance import verdicts
-from worker.evaluation.bootstrap import draw, share_figure
+from worker.evaluation.acceptance import acceptance_results
+from worker.evaluation.bootstrap import draw, share_estimate
 from worker.evaluation.evaluate import evaluate
-from worker.evaluation.figures import Figure, Task
-from worker.evaluation.predictions import GradeSheet, Provenance, Weighting
+from worker.evaluation.predictions import GradeSheet, Provenance, SagittalWeighting
+from worker.evaluation.results import Estimate, Task
 
 FORAMINA = Condition.NEURAL_FORAMINAL_NARROWING
 
@@ -22,20 +22,20 @@ def whole(grades, points):
     return evaluate(Task.RSNA, grades(), points(), resamples=100)
 
 
-def every_figure(evaluation):
-    """All figures of an evaluation."""
+def every_estimate(evaluation):
+    """All estimates of an evaluation."""
     for group in evaluation.grade_groups:
-        yield from group.figures.values()
+        yield from group.metrics.values()
         for by_name in group.classes.values():
             yield from by_name.values()
     for group in evaluation.point_groups:
-        yield from group.figures.values()
+        yield from group.metrics.values()
     yield from evaluation.competition.values()
 
 
 def test_every_interval_holds_its_figure(whole):
     """Low, value and high stand in order wherever there is an interval."""
-    bounded = [f for f in every_figure(whole) if f.low is not None]
+    bounded = [f for f in every_estimate(whole) if f.low is not None]
     assert len(bounded) > 100
     assert all(f.low <= f.value <= f.high for f in bounded)
 
@@ -46,8 +46,8 @@ def test_every_condition_and_level_is_there(whole):
         groups = [g for g in whole.grade_groups if g.condition is condition]
         assert [g.level for g in groups] == [None, *Level]
         assert groups[0].n == sum(g.n for g in groups[1:]) == sum(groups[0].counts)
-    assert whole.point_group(Weighting.T1).n == sum(
-        whole.point_group(Weighting.T1, level).n for level in Level
+    assert whole.point_group(SagittalWeighting.T1).n == sum(
+        whole.point_group(SagittalWeighting.T1, level).n for level in Level
     )
 
 
@@ -58,9 +58,9 @@ def test_the_order_of_rows_changes_nothing(whole, grades, points):
         rows = list(sheet.rows)
         random.Random(1).shuffle(rows)
         shuffled.append(dataclasses.replace(sheet, rows=tuple(rows)))
-    again = evaluate(Task.RSNA, *shuffled, resamples=100)
+    repeated = evaluate(Task.RSNA, *shuffled, resamples=100)
     for name in ("grade_groups", "point_groups", "competition"):
-        assert getattr(again, name) == getattr(whole, name)
+        assert getattr(repeated, name) == getattr(whole, name)
 
 
 def test_the_score_is_the_mean_of_its_four_parts(whole):
@@ -70,7 +70,7 @@ def test_the_score_is_the_mean_of_its_four_parts(whole):
     assert set(parts) == {*Condition, "any_severe_spinal"}
     assert score.value == pytest.approx(np.mean([part.value for part in parts.values()]))
     for condition in Condition:
-        assert parts[condition] == whole.grade_group(condition).figures["weighted_log_loss"]
+        assert parts[condition] == whole.grade_group(condition).metrics["weighted_log_loss"]
 
 
 def test_without_all_three_conditions_there_is_no_score(grades):
@@ -93,7 +93,7 @@ def test_rows_without_a_label_are_not_scored(grades):
 def test_an_empty_sheet_gives_no_figure():
     """Nothing in, nothing out."""
     empty = evaluate(Task.FORAMINAL, GradeSheet((), Provenance(0, 0, 0)))
-    assert list(every_figure(empty)) == []
+    assert list(every_estimate(empty)) == []
 
 
 def test_a_level_without_a_severe_example_keeps_its_other_figures(grades):
@@ -107,22 +107,24 @@ def test_a_level_without_a_severe_example_keeps_its_other_figures(grades):
     )
     evaluation = evaluate(Task.FORAMINAL, GradeSheet(milder, sheet.provenance), resamples=20)
     group = evaluation.grade_group(FORAMINA, Level.L1_L2)
-    assert group.figures["auc_severe"] == Figure(None)
-    assert group.figures["accuracy"].value is not None
-    assert evaluation.grade_group(FORAMINA).figures["auc_severe"].value is not None
+    assert group.metrics["auc_severe"] == Estimate(None)
+    assert group.metrics["accuracy"].value is not None
+    assert evaluation.grade_group(FORAMINA).metrics["auc_severe"].value is not None
 
 
-def test_progress_is_told_from_nothing_to_all(grades, points):
+def test_progress_runs_from_zero_to_all(grades, points):
     """The first call says how much there is, the last that it is done."""
-    told = []
-    evaluate(Task.RSNA, grades(), points(), resamples=5, observe=lambda *state: told.append(state))
+    calls = []
+    evaluate(Task.RSNA, grades(), points(), resamples=5, observe=lambda *state: calls.append(state))
     total = 6 * 3 + 6
-    assert told == [(done, total) for done in range(total + 1)]
+    assert calls == [(done, total) for done in range(total + 1)]
 
 
 def test_whole_studies_are_drawn_and_the_seed_decides():
     """Every resample has as many studies as there are, the same for the same seed."""
     counts = draw(17, 40, seed=3)
+    assert counts.shape == (41, 17)
+    assert (counts[0] == 1).all()
     assert (counts.sum(axis=1) == 17).all()
     assert np.array_equal(counts, draw(17, 40, seed=3))
     assert not np.array_equal(counts, draw(17, 40, seed=4))
@@ -130,31 +132,31 @@ def test_whole_studies_are_drawn_and_the_seed_decides():
 
 def test_all_right_in_a_few_studies_is_not_certainty():
     """Three right of three says at least 29 %, by Clopper and Pearson."""
-    figure = share_figure(1.0, np.ones(100), studies=3)
-    assert (figure.value, figure.high) == (1.0, 1.0)
-    assert figure.low == pytest.approx(0.025 ** (1 / 3))
+    share = share_estimate(np.ones(101), studies=3)
+    assert (share.value, share.high) == (1.0, 1.0)
+    assert share.low == pytest.approx(0.025 ** (1 / 3))
 
 
-def test_bars_are_judged_by_the_value(grades):
-    """A perfect grader meets all; calibration is judged only where the AUC bar is met."""
+def test_acceptance_is_decided_by_the_value(grades):
+    """A perfect grader meets all; the ECE limit applies only if the AUC criterion is met."""
     sheet = grades((FORAMINA,))
 
-    def judged(rows):
+    def results_of(rows):
         measured = evaluate(Task.FORAMINAL, GradeSheet(rows, sheet.provenance), resamples=5)
-        return {verdict.name: verdict.met for verdict in verdicts(measured)}
+        return {result.metric: result.met for result in acceptance_results(measured)}
 
     certain = {row.truth: np.eye(3)[row.truth.rank] for row in sheet.rows}
     perfect = tuple(
         dataclasses.replace(row, posterior=type(row.posterior)(*certain[row.truth]))
         for row in sheet.rows
     )
-    assert set(judged(perfect).values()) == {True}
+    assert set(results_of(perfect).values()) == {True}
     same = tuple(
         dataclasses.replace(row, posterior=type(row.posterior)(0.7, 0.2, 0.1)) for row in sheet.rows
     )
-    assert judged(same) == {"weighted_log_loss": False, "auc_severe": False, "ece_severe": None}
+    assert results_of(same) == {"weighted_log_loss": False, "auc_severe": False, "ece_severe": None}
 
 
-def test_whole_studies_have_no_bars(whole):
-    """The bars are those of single pictures at marked points."""
-    assert verdicts(whole) == ()
+def test_whole_studies_have_no_acceptance_criteria(whole):
+    """The criteria are those of single images at marked points."""
+    assert acceptance_results(whole) == ()

@@ -15,7 +15,7 @@ from worker.datasets.discs import CANAL_GREY, DISC_GREY, disc_points
 from worker.datasets.folds import fold_of
 from worker.domain.study import Role
 from worker.evaluation import sources
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.localise.heatmaps.windows import SAGITTAL_POINTS
 from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
@@ -212,7 +212,7 @@ def test_a_study_is_graded_by_what_has_not_seen_it(t1, untrained) -> None:
     assert sheet.provenance.left_out == 0
     fold = fold_of("learnt", 3)
     own = with_members(untrained, lambda member: member.held_out == fold)
-    assert len(own.networks["foraminal_grades"]) == 1
+    assert len(own.runner.networks["foraminal_grades"]) == 1
     alone = sources.foraminal(t1, replace(own, studies=NOTHING), silent)
     everyone = sources.foraminal(t1, replace(untrained, studies=NOTHING), silent)
 
@@ -285,7 +285,7 @@ def test_levels_are_found_on_every_picture_once(t1, finder, phantom) -> None:
     files = {row["file"] for row in index}
     assert set(found_in(sheet)) == {(file, level) for file in files for level in Level}
     assert len(sheet.rows) == len(files) * len(Level)
-    assert {row.weighting for row in sheet.rows} == {Weighting.T1}
+    assert {row.weighting for row in sheet.rows} == {SagittalWeighting.T1}
     assert all(row.found is not None and row.confidence > 0.9 for row in sheet.rows)
     marks = {(row["file"], row["level"]) for row in index}
     assert {(r.file, r.level.value) for r in sheet.rows if r.truth is not None} == marks
@@ -329,7 +329,7 @@ def test_places_are_fractions_of_the_picture_before_it_was_squashed(t1, finder) 
 def test_discs_of_masks_are_what_t2_is_judged_by(t2, finder) -> None:
     """Centroids in fractions, counted upward from the lowest; the mask itself is not looked at."""
     sheet = sources.levels(t2, finder, silent)
-    assert {row.weighting for row in sheet.rows} == {Weighting.T2}
+    assert {row.weighting for row in sheet.rows} == {SagittalWeighting.T2}
     assert [row.level for row in sheet.rows] == list(Level)
     with Image.open(t2 / "masks/spider1.png") as mask:
         columns, rows = mask.size

@@ -10,7 +10,7 @@ from dicom_sr.findings import TARGETS, Condition
 from worker.approaches import load_bundle
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
-from worker.evaluation.predictions import Weighting
+from worker.evaluation.predictions import SagittalWeighting
 from worker.evaluation.studies import PREVALENCE, WEIGHTINGS, rsna
 from worker.models.studies import training_studies
 from worker.phantom.protocol import SliceCounts
@@ -101,7 +101,7 @@ def test_found_points_lie_in_the_annotated_file(folder, phantom) -> None:
     assert len(grades.rows) == len(TARGETS)
     found = [row for row in points.rows if row.found is not None]
     assert len(found) >= len(MARKED) * 0.8
-    assert {row.weighting for row in found} == set(Weighting)
+    assert {row.weighting for row in found} == set(SagittalWeighting)
     for row in found:
         assert 0 < row.confidence <= 1
         assert row.error < 0.04
@@ -114,13 +114,14 @@ def test_a_study_that_was_learnt_from_is_left_out_where_all_have_seen_it(
 ) -> None:
     """One network without a member kept from it is enough; it is counted and not graded."""
     study = phantom.study_instance_uid
-    entry = untrained.card["networks"]["sagittal_points"]
-    fold = (fold_of(study, entry["folds"]) + 1) % entry["folds"]
-    members = [{**entry["members"][0], "held_out": fold}]
-    networks = untrained.card["networks"] | {"sagittal_points": {**entry, "members": members}}
+    entry = untrained.card.networks["sagittal_points"]
+    fold = (fold_of(study, entry.folds) + 1) % entry.folds
+    member = entry.members[0].model_copy(update={"held_out": fold})
+    other = entry.model_copy(update={"members": (member,)})
+    networks = {**untrained.card.networks, "sagittal_points": other}
     seen = replace(
         untrained,
-        card={**untrained.card, "networks": networks},
+        card=untrained.card.model_copy(update={"networks": networks}),
         studies=training_studies([study]),
     )
     grades, points = rsna(folder, seen, lambda _done, _total: None)

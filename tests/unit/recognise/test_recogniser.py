@@ -12,7 +12,11 @@ from torch import nn, zeros
 from worker.domain.crop import Grid
 from worker.domain.study import Role
 from worker.errors import BundleMismatch, BundleMissing, Misconfigured
-from worker.evaluation.recognition import figures, known_slices, look_at
+from worker.evaluation.recogniser_evaluation import (
+    known_slices,
+    recognise_slices,
+    recognition_counts,
+)
 from worker.intake.weighting import Weighting
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.recognise.contrast import measure
@@ -115,7 +119,7 @@ def test_changed_weights_are_refused(tmp_path):
     content = bytearray((FOLDER / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (tmp_path / WEIGHTS).write_bytes(content)
-    with pytest.raises(BundleMismatch, match=r"sha256.*reinstall Orthanc Lumbar"):
+    with pytest.raises(BundleMismatch, match=r"SHA-256.*reinstall Orthanc Lumbar"):
         load_recogniser(tmp_path)
 
 
@@ -134,10 +138,10 @@ def test_weights_of_something_else_are_refused(tmp_path, content):
 @pytest.mark.slow
 def test_of_real_slices_none_is_decided_wrongly(recogniser, real_data):
     """Every 17th slice of the real data: T2 is found, and no T1 or inverted slice taken for it."""
-    found = figures(look_at(known_slices(real_data)[::17], recogniser))
-    assert sum(one.slices for one in found) > 400
-    assert sum(one.decided for one in found if one.truth is Weighting.T2) > 5
-    assert sum(one.wrong for one in found) == 0
+    counts = recognition_counts(recognise_slices(known_slices(real_data)[::17], recogniser))
+    assert sum(one.slices for one in counts) > 400
+    assert sum(one.decided for one in counts if one.truth is Weighting.T2) > 5
+    assert sum(one.wrong for one in counts) == 0
 
 
 def test_whole_studies_are_measured_on_what_is_sagittal_t1_or_t2(tmp_path):

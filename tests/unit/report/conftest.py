@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from dicom_sr.findings import (
     Target,
 )
 from worker.domain.geometry import Plane
+from worker.domain.graded_study import GradedStudy
 from worker.domain.study import (
     Acquisition,
     Evidence,
@@ -48,17 +48,6 @@ SHOWN_ON = {
     Condition.NEURAL_FORAMINAL_NARROWING: Role.SAGITTAL_T1,
     Condition.SUBARTICULAR_STENOSIS: Role.AXIAL_T2,
 }
-
-
-@dataclass(frozen=True)
-class GradedInMemory:
-    """What the pipeline returns, without the pipeline."""
-
-    report: Report
-    routed: RoutedStudy
-    volumes: Volumes
-    repairs: tuple[Repair, ...]
-    timings_ms: Mapping[str, float]
 
 
 def plane(role: Role, index: int) -> Plane:
@@ -129,14 +118,14 @@ def graded(
 
 
 @pytest.fixture
-def make(volumes: Volumes) -> Callable[..., GradedInMemory]:
+def make(volumes: Volumes) -> Callable[..., GradedStudy]:
     """Make a graded study of which some findings are replaced."""
 
-    def outcome(
+    def graded_study(
         replaced: Mapping[Target, Finding] | None = None,
         volumes: Volumes = volumes,
         descriptions: Mapping[Role, str] | None = None,
-    ) -> GradedInMemory:
+    ) -> GradedStudy:
         findings: dict[Target, Finding] = {t: graded(t, volumes) for t in TARGETS}
         findings |= replaced or {}
         names = {role: f"{role} tse" for role in Role} | dict(descriptions or {})
@@ -155,7 +144,7 @@ def make(volumes: Volumes) -> Callable[..., GradedInMemory]:
         ]
         rejected = Routing(f"{STUDY}.9", "localizer", None, "three planes in one series")
         study = Study(STUDY, tuple(series.values()))
-        return GradedInMemory(
+        return GradedStudy(
             report=Report(
                 STUDY,
                 BundleIdentity("default", "0.1.0", "ab" * 32, "2.25.7"),
@@ -167,11 +156,11 @@ def make(volumes: Volumes) -> Callable[..., GradedInMemory]:
             timings_ms={"headers": 12.345, "grade": 987.0},
         )
 
-    return outcome
+    return graded_study
 
 
 @pytest.fixture
-def outcome(make: Callable[..., GradedInMemory]) -> GradedInMemory:
+def graded_study(make: Callable[..., GradedStudy]) -> GradedStudy:
     """All targets graded but one."""
     target = Target(Condition.SPINAL_CANAL_STENOSIS, Level.L1_L2)
     return make({target: NotAssessed(target, NotAssessedReason.NO_AXIAL_SLICE)})

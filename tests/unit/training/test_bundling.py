@@ -16,7 +16,7 @@ from worker.evaluation.predictions import (
     PointPrediction,
     PointSheet,
     Provenance,
-    Weighting,
+    SagittalWeighting,
 )
 from worker.grade.crops import posteriors
 from worker.models.calibration import at_temperature
@@ -129,7 +129,7 @@ def grade_sheet(conditions) -> GradeSheet:
     return GradeSheet(tuple(rows), Provenance(60, 0, 0))
 
 
-def point_sheet(weighting: Weighting) -> PointSheet:
+def point_sheet(weighting: SagittalWeighting) -> PointSheet:
     """Twenty pictures, most levels found near their marks."""
     rng = np.random.default_rng(0)
     rows = [
@@ -156,8 +156,8 @@ def unseen() -> OutOfFold:
     return OutOfFold(
         foraminal=grade_sheet([Condition.NEURAL_FORAMINAL_NARROWING]),
         axial=grade_sheet(axial),
-        t1=point_sheet(Weighting.T1),
-        t2=point_sheet(Weighting.T2),
+        t1=point_sheet(SagittalWeighting.T1),
+        t2=point_sheet(SagittalWeighting.T2),
         recesses=Detections(rng.uniform(0.1, 0.9, 200), rng.exponential(0.03, 200)),
     )
 

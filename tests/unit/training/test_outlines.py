@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from worker.errors import BadSettings
-from worker.evaluation.recognition import T2_FOLDER
+from worker.evaluation.recogniser_evaluation import T2_FOLDER
 from worker.training.outlines import read_samples
 
 
