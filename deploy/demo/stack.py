@@ -128,7 +128,7 @@ def orthanc_server(
     def ready(process: Process) -> bool:
         if not _orthanc_answers(url, username, password):
             return False
-        if "lumbar: stable studies go to" not in process.said():
+        if "lumbar: stable studies are announced" not in process.said():
             raise StackError(f"Orthanc runs without its plugin.\n{process.tail(40)}")
         return True
 

@@ -1,9 +1,13 @@
-"""Redis that is away, comes back, or comes back with nothing."""
+"""Redis that is unavailable, comes back, or comes back with nothing."""
 
 import time
+from collections.abc import Sequence
+from datetime import datetime
+
+import pytest
 
 from tests.support.faults import proxy
-from tests.support.faults.harness import Hospital, queue_of
+from tests.support.faults.harness import SETTINGS, Hospital, queue_of
 from tests.support.faults.proxy import FILES, Fault
 
 
@@ -15,7 +19,7 @@ def test_redis_comes_back_with_its_data(hospital, check):
         hospital.redis.process.kill()
         hospital.send(trial)
         hospital.orthanc.process.wait_until(
-            lambda: "Redis takes no message" in hospital.orthanc.process.said()
+            lambda: "Redis unavailable" in hospital.orthanc.process.said()
         )
         hospital.redis.process.restart()
         trial.ends()
@@ -34,6 +38,46 @@ def test_redis_is_away_when_a_study_ends(hospital, check):
         hospital.redis.process.restart()
         hospital.send(trial)
         trial.ends()
+    check()
+
+
+RECONCILE_S = float(SETTINGS["LUMBAR_RECONCILE_S"])
+GRADING_S = 30.0
+"""An upper limit for the grading of three studies on a busy machine."""
+
+
+def seconds_until_found(hospital: Hospital, studies: Sequence[str], since: float) -> float:
+    """Wait until reconciliation has queued these studies; seconds after `since`, for the last."""
+    found = [hospital.wait_for_event(study, "reconciled") for study in studies]
+    return max(datetime.fromisoformat(event["timestamp"]).timestamp() for event in found) - since
+
+
+@pytest.mark.parametrize("orthanc_restarts", [False, True], ids=["", "Orthanc restarts"])
+def test_redis_is_unavailable_when_studies_arrive(orthanc_restarts, hospital, check):
+    """Studies that could not be announced are found one reconcile period after Redis is back.
+
+    An outage that outlasts a restart of Orthanc changes nothing: what Orthanc stores is enough.
+    """
+    fault = "Redis away while studies arrive" + (", Orthanc restarted" if orthanc_restarts else "")
+    with hospital.trial(fault) as trial:
+        orthanc = hospital.orthanc.process
+        hospital.redis.process.kill()
+        studies = [hospital.send(trial) for _ in range(3)]
+        for study in studies:
+            line = f"will be found by reconciliation study={study}"
+            orthanc.wait_until(lambda line=line: line in orthanc.said())
+        if orthanc_restarts:
+            orthanc.kill()
+            orthanc.restart()
+        # The reconciler leaves alone what changed within its last period.
+        time.sleep(RECONCILE_S)
+        hospital.redis.process.restart()
+        trial.ends()
+        back = time.time()
+        # One more second for the pass itself, which lists and compares all studies.
+        assert seconds_until_found(hospital, studies, back) < RECONCILE_S + 1
+        hospital.wait_for_outcomes(trial)
+        assert trial.seconds < RECONCILE_S + GRADING_S
     check()
 
 
