@@ -5,8 +5,8 @@
 """Announces every study that became stable to Orthanc Lumbar, and serves the OHIF viewer.
 
 Set `PythonScript` of Orthanc's configuration to this file. It runs in the Python 3.11 or later
-that Orthanc embeds and needs kombu there (Debian: python3-kombu, python3-redis). It reads these
-environment variables of Orthanc's process:
+that Orthanc embeds and needs kombu and redis there (Debian: python3-kombu, python3-redis). It
+reads these environment variables of Orthanc's process:
 
 LUMBAR_REDIS_URL, LUMBAR_QUEUE   Redis and the name of the worker's queue
 LUMBAR_OHIF                      the folder that deploy/ohif/install.py made; without it no
@@ -34,6 +34,8 @@ if not hasattr(sys, "argv"):  # Orthanc's embedded interpreter has none; kombu r
     sys.argv = [""]
 
 from kombu import Connection, Producer
+from kombu.exceptions import KombuError
+from redis import RedisError
 
 TASK = "lumbar.grade_study"
 REDIS_URL = os.environ.get("LUMBAR_REDIS_URL") or "redis://127.0.0.1:6379/0"
@@ -46,6 +48,7 @@ TIMEOUTS = {
     "max_retries": 1,
     "interval_start": 0,  # kombu would sleep two seconds before its retry
 }
+SEND_ERRORS = (KombuError, RedisError, OSError, LookupError, ValueError)  # the last two: a bad URL
 STOP_WAIT_S = 5.0
 
 VIEWER = os.environ.get("LUMBAR_OHIF") or ""
@@ -92,7 +95,7 @@ def announce(study: str) -> None:
     try:
         with Connection(REDIS_URL, transport_options=TIMEOUTS) as connection:
             send(Producer(connection, serializer="json"), study, message)
-    except Exception as error:  # noqa: BLE001 - an error must not end the only sending thread
+    except SEND_ERRORS as error:
         orthanc.LogWarning(
             f"lumbar: Redis unavailable ({type(error).__name__}); the study will be found by "
             f"reconciliation study={study} message={message}"

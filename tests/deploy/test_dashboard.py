@@ -7,25 +7,25 @@ import re
 import pytest
 
 from deploy.demo import stack
-from worker.service.events import News
-from worker.service.metrics import Metrics, QueueState, flag, of_queue
+from worker.service.events import MetricEvent
+from worker.service.metrics import Metrics, QueueState, boolean_gauge, queue_gauges
 from worker.service.queue import Priority
 
 DEPLOY = stack.ROOT / "deploy"
-STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, onward=0)
+STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, to_forward=0)
 
 
 @pytest.fixture(scope="module")
 def told() -> set[str]:
     """The names of all samples that a page can hold."""
-    metrics = Metrics(lambda: (*of_queue(STATE), *(flag(f, "", True) for f in FLAGS)))
-    metrics.take(NEWS)
-    metrics.take(NEWS.model_copy(update={"outcome": "retried"}))
+    metrics = Metrics(lambda: (*queue_gauges(STATE), *(boolean_gauge(f, "", True) for f in FLAGS)))
+    metrics.record(NEWS)
+    metrics.record(NEWS.model_copy(update={"outcome": "retried"}))
     return set(re.findall(r"^(lumbar_\w+)", metrics.page().decode(), re.MULTILINE))
 
 
 FLAGS = ("redis_up", "archive_up", "ready")
-NEWS = News(
+NEWS = MetricEvent(
     process=1,
     outcome="graded",
     device="cuda:0",

@@ -23,7 +23,7 @@ def test_orthanc_dies_while_a_report_is_stored(step, hospital, check):
             study = hospital.send(trial)
             hospital.wait_for_step(study, step)
             hospital.orthanc.process.kill()
-        hospital.wait_for_event(study, "the archive is away", "try again")
+        hospital.wait_for_event(study, "archive unavailable", "retry scheduled")
         hospital.orthanc.process.restart()
         trial.ends()
     check()
@@ -43,7 +43,7 @@ def test_the_archive_answers_wrongly(name, fault, hospital, check):
     with hospital.trial(name) as trial:
         with hospital.proxy.doing(fault):
             study = hospital.send(trial)
-            hospital.wait_for_event(study, "the archive is away", "try again")
+            hospital.wait_for_event(study, "archive unavailable", "retry scheduled")
         trial.ends()
     check()
 

@@ -42,7 +42,7 @@ def test_the_clock_steps(servers_installed, bundle, new_study, rows, tmp_path):
                 study = hospital.send(trial)
                 hospital.wait_for_step(study, "localise")
                 set_clock(clock, offset_s)
-                harness.order(hospital, study)
+                harness.announce(hospital, study)
             hospital.send(trial)
             trial.ends()
         row = hospital.row(trial)

@@ -15,7 +15,7 @@ def test_the_child_is_killed(step, hospital, check):
     """A child that dies in a step gives its study to the next, which grades it once."""
     study = kill_the_child(hospital, step)
     check()
-    hospital.wait_for_event(study, "a child died")
+    hospital.wait_for_event(study, "child process died")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -44,7 +44,7 @@ def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check
             hospital.wait_for_step(study, "pixels")
             hospital.worker.popen.send_signal(signal.SIGTERM)
             hospital.worker.popen.wait(30)
-        assert "handed back" in hospital.worker.said()
+        assert "returned to the queue" in hospital.worker.said()
         assert "read back" not in hospital.steps(study)
         trial.ends()
     check()
@@ -62,10 +62,10 @@ def test_a_study_that_kills_its_worker_each_time(hospital, check):
         trial.ends()
         given_up = hospital.wait_for_event(study, "not graded", since=place)
     check(recorded=1)
-    assert given_up["code"] == "TooManyDeliveries"
+    assert given_up["code"] == "TooManyAttempts"
     record = hospital.record(study)
     assert record["step"] == "localise"
-    assert record["tries"] == 3
+    assert record["attempts"] == 3
     assert record["time"]
 
 

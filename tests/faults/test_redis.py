@@ -99,7 +99,7 @@ def test_redis_comes_back_empty(hospital, check):
     for record in records:
         assert record["kind"] == "failed"
         assert (record["code"], record["step"]) == ("ArchiveUnavailable", "pixels")
-        assert record["tries"] == 3
+        assert record["attempts"] == 3
 
     with hospital.trial("Redis killed and restarted empty") as trial:
         trial.sent.extend(hospital.trials[-2].sent)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.faults.harness import order
+from tests.support.faults.harness import announce
 from tests.support.faults.kills import RECOVERY_S
 
 
@@ -22,7 +22,7 @@ def test_two_workers(hospital, check):
         keys = [hospital.send(trial) for _ in range(6)]
         for _ in range(3):
             for key in keys:
-                order(hospital, key)
+                announce(hospital, key)
         trial.ends()
         hospital.wait_for_outcomes(trial)
         assert '"graded"' in second.said(), "the second worker had nothing to do"
@@ -64,7 +64,7 @@ def test_a_worker_that_takes_no_studies_ends(hospital, check):
         for _ in range(3):
             hospital.send(trial)
         assert second.popen.wait(90) != 0
-        assert "nobody takes them" in second.said()
+        assert "queue is not draining" in second.said()
         second.restart()
         trial.ends()
         hospital.wait_for_outcomes(trial)

@@ -75,7 +75,7 @@ def test_a_study_waits_for_memory_and_is_graded_with_little(redis_server, orthan
 
         def put_off() -> list[dict]:
             events = arrival.log_events(worker, study)
-            return [event for event in events if event["event"] == "try again"]
+            return [event for event in events if event["event"] == "retry scheduled"]
 
         worker.wait_until(put_off, 120)
         assert put_off()[0]["reason"] == "there is no memory left for a single crop"

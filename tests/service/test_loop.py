@@ -89,7 +89,7 @@ def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
     """The SR's own arrival and the study sent again are each looked at and found done."""
     (before,) = loop.reports()
     own = arrival.wait_for_verdict(loop.worker, loop.study, after=1)
-    assert own.outcome == "nothing_new"
+    assert own.outcome == "already_graded"
 
     # Orthanc reports a study stable again only when an instance is new to it.
     uid = loop.phantom.series[0].sop_instance_uids[0]
@@ -98,7 +98,7 @@ def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
     seen = loop.verdicts()
     arrival.send(loop.client, loop.files)
     again = arrival.wait_for_verdict(loop.worker, loop.study, after=seen)
-    assert again.outcome == "nothing_new"
+    assert again.outcome == "already_graded"
     (after,) = loop.reports()
     assert after == before
 

@@ -25,7 +25,8 @@ from worker.cli import main
 from worker.models.card import CARD, DEFAULT, content_hash, read_card, to_toml
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.queue import Priority
-from worker.service.records import Kind, Record, Records, now, sources_of
+from worker.service.record_store import RecordStore
+from worker.service.records import Kind, Record, now, sources_of
 
 QUEUE = "lumbar"
 PASS_S = 1
@@ -53,7 +54,7 @@ class Site:
     def found(self, *arguments: object) -> list[tuple[str, str, str]]:
         """What `lumbar reconcile` or `lumbar regrade` says of each study."""
         said = json.loads(self.lumbar(*arguments, "--json"))
-        return [(one["study"], one["why"], one["state"]) for one in said["studies"]]
+        return [(one["study"], one["reason"], one["state"]) for one in said["studies"]]
 
     def failures(self, *arguments: object) -> list[dict[str, Any]]:
         return json.loads(self.lumbar("failures", "list", *arguments, "--json"))["failures"]
@@ -88,11 +89,11 @@ class Site:
             wait_until(lambda: not self.redis.exists(f"{QUEUE}:reconciling"))
             wait_until(lambda: self.redis.exists(f"{QUEUE}:reconciling"))
 
-    def records(self) -> Records:
+    def records(self) -> RecordStore:
         archive = OrthancArchive.connect(
             self.orthanc.url, self.orthanc.username, self.orthanc.password
         )
-        return Records(archive, self.redis, QUEUE)
+        return RecordStore(archive, self.redis, QUEUE)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
@@ -148,7 +149,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
     assert site.found("reconcile", "--dry-run") == [(study, unknown, "not sent (dry run)")]
     assert site.waiting() == {}
     assert site.found("reconcile", "--since", "all") == [(study, unknown, "queued")]
-    assert site.found("reconcile") == [(study, unknown, "waits in the queue already")]
+    assert site.found("reconcile") == [(study, unknown, "already in the queue")]
     assert site.waiting() == {Priority.BACKLOG: 1}
 
     with site.worker() as worker:
@@ -164,7 +165,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
         dry = site.found("regrade", "--all", "--bundle", new_bundle, "--dry-run")
         assert dry == [(study, "other models graded it", "not sent (dry run)")]
         assert site.found("regrade", "--all") == []
-        assert site.found("regrade", uid) == [(study, "graded with these models", "left as it is")]
+        assert site.found("regrade", uid) == [(study, "graded with these models", "unchanged")]
         assert site.waiting() == {}
 
     site.redis.delete(f"{QUEUE}:bundles")  # else that worker's word counts for a while
@@ -191,7 +192,7 @@ def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
         site.orthanc.url, site.orthanc.username, site.orthanc.password
     ) as archive:
         sources = sources_of(archive.inventory(study))
-    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "localise", "tries": 21}
+    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "localise", "attempts": 21}
     failed = Record(
         kind=Kind.FAILED,
         sources=sources,
@@ -214,7 +215,7 @@ def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
     with site.worker() as worker:
         site.passes()
         assert site.failures() == [listed]  # the reconciler read it again
-        assert site.lumbar("failures", "forget", uid) == f"forgotten  {study}\n"
+        assert site.lumbar("failures", "dismiss", uid) == f"forgotten  {study}\n"
         assert site.failures() == []
         site.passes()
         assert records.read(study).kind is Kind.DISMISSED

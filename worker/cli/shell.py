@@ -16,7 +16,7 @@ from rich.text import Text
 from worker.errors import BadSettings, LumbarError
 
 if TYPE_CHECKING:
-    from worker.archive import HeldStudy, Hospital
+    from worker.archive import SearchableArchive, StudyEntry
     from worker.intake.site import SiteRule
 
 app = typer.Typer(
@@ -63,6 +63,14 @@ MinAge = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
+Studies = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY", help="Studies by their Orthanc id or Study Instance UID."),
+]
+Urgent = Annotated[bool, typer.Option("--urgent", help="Grade them before all other studies.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")]
+
+
 def existing(path: Path) -> None:
     """Raise BadSettings when there is nothing at a path."""
     if not path.exists():
@@ -104,14 +112,14 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
-def passed_over(study: str, error: LumbarError) -> None:
-    """Say on stderr that a study could not be looked at, and why."""
-    stderr().print(Text(f"passed over {study}: {error}", style="yellow"), soft_wrap=True)
+def print_skipped(study: str, error: LumbarError) -> None:
+    """Print on stderr that a study was skipped, and why."""
+    stderr().print(Text(f"skipped {study}: {error}", style="yellow"), soft_wrap=True)
 
 
 @contextmanager
-def looking_at(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
-    """A progress bar over the studies of an archive: call what is given with each of them."""
+def study_progress(archive: SearchableArchive) -> Iterator[Callable[[StudyEntry], None]]:
+    """A progress bar over the studies of an archive: call the function with each of them."""
     console = stderr()
     if not console.is_terminal:
         yield lambda _: None
@@ -120,5 +128,5 @@ def looking_at(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
         total = sum(1 for _ in archive.studies())
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("looking at studies", total=total)
+        task = progress.add_task("reading records", total=total)
         yield lambda _: progress.advance(task)

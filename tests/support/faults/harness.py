@@ -24,7 +24,7 @@ from tests.support.faults.studies import Study
 from tests.support.faults.table import Row
 from worker.models import card
 from worker.service.broker import make_app
-from worker.service.queue import Order, Queue
+from worker.service.queue import GradeJob, Queue
 from worker.settings import Settings
 
 STEPS = ("headers", "route", "pixels", "localise", "grade", "store", "read back")
@@ -116,7 +116,7 @@ class Hospital:
 
         def quiet() -> bool:
             names = (QUEUE, *(f"{QUEUE}\x06\x16{n}" for n in (3, 6, 9)))
-            if any(map(queue.exists, (*names, "lumbar:later", "lumbar:running"))):
+            if any(map(queue.exists, (*names, "lumbar:retry", "lumbar:running"))):
                 busy[0] = time.monotonic()
             return time.monotonic() - busy[0] > for_s
 
@@ -140,7 +140,7 @@ class Hospital:
         """The process id of the child that grades, of the first worker or another."""
         parent = (worker or self.worker).popen.pid
         return next(
-            pid for pid in children(parent) if b"keep" not in command_line(pid).split(b"\0")
+            pid for pid in children(parent) if b"supervise" not in command_line(pid).split(b"\0")
         )
 
     def delete(self, sop_instance_uid: str) -> None:
@@ -203,13 +203,13 @@ class Hospital:
         deadline = time.monotonic() + patience_s
         while not until():
             assert time.monotonic() < deadline, f"{what} does not come\n{self.worker.tail(60)}"
-            self.start_anew()
+            self.restart_if_stuck()
             time.sleep(0.02)
 
-    def start_anew(self) -> None:
-        """Do what a service manager does with a worker that ended because it took no studies."""
-        if self.worker.popen.poll() and "nobody takes them" in self.worker.said():
-            warnings.warn("a worker took no studies, ended and was started anew", stacklevel=1)
+    def restart_if_stuck(self) -> None:
+        """Restart a worker that exited because its queue was not draining."""
+        if self.worker.popen.poll() and "queue is not draining" in self.worker.said():
+            warnings.warn("a worker did not drain the queue and was restarted", stacklevel=1)
             self.worker.restart()
 
     # What became of it.
@@ -291,11 +291,11 @@ def _event(line: bytes) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def order(hospital: Hospital, study: str) -> None:
+def announce(hospital: Hospital, study: str) -> None:
     """Announce a study once more."""
     settings = Settings(redis_url=hospital.redis.url, queue=QUEUE)
     with queue_of(hospital) as client:
-        Queue(make_app(settings), client, QUEUE).send(Order(study))
+        Queue(make_app(settings), client, QUEUE).send(GradeJob(study))
 
 
 def queue_of(hospital: Hospital) -> redis.Redis[bytes]:

@@ -19,19 +19,19 @@ from worker.errors import (
     NoUsableSeries,
     StudyGone,
 )
-from worker.service.attempts import TimeLimit, TooManyDeliveries
+from worker.service.attempts import TimeLimit, TooManyAttempts
 from worker.service.events import (
     RETRIED,
     UNKNOWN,
     WITHHELD,
-    News,
-    Teller,
-    Wire,
-    hear,
+    MetricChannel,
+    MetricEvent,
+    MetricRecorder,
+    receive,
     scanner_model,
 )
 from worker.service.grading import IncompleteStudy
-from worker.service.metrics import FROM_THE_START, MOST_MODELS, OTHER, PASSING, Metrics
+from worker.service.metrics import INITIAL_SERIES, MAX_MODELS, OTHER, TRANSIENT, Metrics
 from worker.service.records import Outcome
 
 STUDIES, RETRIES = "lumbar_studies_total", "lumbar_retries_total"
@@ -68,13 +68,13 @@ def test_a_scanner_is_named_and_no_person(models, patient, shown):
 
 def test_what_is_told_is_heard(untrained):
     """One datagram holds one try: its steps in order, cut where an error cut it short."""
-    wire = Wire()
-    teller = Teller(wire, untrained)
-    teller.begin()
-    teller.step("headers")
-    teller.step("pixels")
-    teller.end("rejected", "NotLumbar")
-    news = hear(socket.socket(fileno=os.dup(wire.keepers_end)))
+    channel = MetricChannel()
+    recorder = MetricRecorder(channel, untrained)
+    recorder.begin()
+    recorder.step("headers")
+    recorder.step("pixels")
+    recorder.end("rejected", "NotLumbar")
+    news = receive(socket.socket(fileno=os.dup(channel.receiver_fd)))
     assert (news.process, news.outcome, news.code) == (os.getpid(), "rejected", "NotLumbar")
     assert list(news.steps_s) == ["start", "headers"]
     assert news.seconds >= sum(news.steps_s.values())
@@ -83,16 +83,16 @@ def test_what_is_told_is_heard(untrained):
 
 def test_a_keeper_that_does_not_listen_keeps_nobody_waiting():
     """A full socket drops what does not fit, and the child goes on."""
-    wire = Wire()
+    channel = MetricChannel()
     for _ in range(2000):
-        wire.tell(News(process=1, model="x" * 1000))
+        channel.send(MetricEvent(process=1, model="x" * 1000))
 
 
 def test_what_is_no_news_is_dropped():
-    """Garbage on the wire ends no keeper."""
+    """Garbage on the channel ends no keeper."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     theirs.send(b"{")
-    assert hear(ours) is None
+    assert receive(ours) is None
 
 
 def page(metrics: Metrics) -> dict[tuple[str, str], float]:
@@ -110,9 +110,9 @@ def test_every_known_reason_is_counted_from_zero():
     metrics = Metrics(lambda: ())
     begun = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
     assert set(begun.values()) == {0}
-    metrics.take(News(process=1, outcome="rejected", code="BrokenStudy"))
-    metrics.take(News(process=1, outcome="failed", code="TimeLimit"))
-    metrics.take(News(process=1, outcome=RETRIED, code="DeviceBusy"))
+    metrics.record(MetricEvent(process=1, outcome="rejected", code="BrokenStudy"))
+    metrics.record(MetricEvent(process=1, outcome="failed", code="TimeLimit"))
+    metrics.record(MetricEvent(process=1, outcome=RETRIED, code="DeviceBusy"))
     counted = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
     assert counted.keys() == begun.keys()
     assert {k for k in counted if counted[k]} == {
@@ -129,26 +129,26 @@ def test_the_reasons_counted_from_zero_are_errors_of_ours():
         for known in (
             (ArchiveUnavailable, DeviceBusy),
             (NotLumbar, NoUsableSeries, BrokenStudy, IncompleteStudy, StudyGone),
-            (TooManyDeliveries, TimeLimit),
+            (TooManyAttempts, TimeLimit),
         )
     )
     codes = {
-        outcome: {code for named, code in FROM_THE_START if named == outcome}
+        outcome: {code for named, code in INITIAL_SERIES if named == outcome}
         for outcome in ("rejected", "failed")
     }
-    assert set(PASSING) == transient
-    assert {named for named, code in FROM_THE_START if not code} == set(Outcome)
+    assert set(TRANSIENT) == transient
+    assert {named for named, code in INITIAL_SERIES if not code} == set(Outcome)
     assert codes == {"rejected": rejected, "failed": given_up | transient}
 
 
 def test_scanner_models_are_bounded():
     """However many models come along, the page tells so many apart and one for the rest."""
     metrics = Metrics(lambda: ())
-    for number in range(MOST_MODELS + 20):
+    for number in range(MAX_MODELS + 20):
         found = [("c", "severe", 2)]
-        metrics.take(News(process=1, outcome="graded", model=f"m{number}", graded=found))
+        metrics.record(MetricEvent(process=1, outcome="graded", model=f"m{number}", graded=found))
     counts = {k[1]: v for k, v in page(metrics).items() if k[0] == "lumbar_findings_total"}
-    assert len(counts) == MOST_MODELS + 1
+    assert len(counts) == MAX_MODELS + 1
     assert counts[f"c,{OTHER},severe"] == 40
 
 
@@ -158,7 +158,7 @@ def test_gpu_memory_is_summed_over_the_children_that_live():
     gone.wait()
     metrics = Metrics(lambda: ())
     for process, held in ((os.getpid(), 3), (os.getppid(), 4), (gone.pid, 50)):
-        metrics.take(News(process=process, device="cuda:0", gpu_bytes=(held, 10 * held)))
+        metrics.record(MetricEvent(process=process, device="cuda:0", gpu_bytes=(held, 10 * held)))
     found = page(metrics)
     assert found["lumbar_gpu_memory_allocated_bytes", "cuda:0"] == 7
     assert found["lumbar_gpu_memory_peak_bytes", "cuda:0"] == 70
