@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and the table of metrics name what the worker tells."""
+"""The dashboard, the alert rules and the table of metrics name existing metrics."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, to_f
 
 
 @pytest.fixture(scope="module")
-def told() -> set[str]:
-    """The names of all samples that a page can hold."""
+def existing() -> set[str]:
+    """The names of all samples that the page can contain."""
     metrics = Metrics(lambda: (*queue_gauges(STATE), *(boolean_gauge(f, "", True) for f in FLAGS)))
-    metrics.record(NEWS)
-    metrics.record(NEWS.model_copy(update={"outcome": "retried"}))
+    metrics.record(EVENT)
+    metrics.record(EVENT.model_copy(update={"outcome": "retried"}))
     return set(re.findall(r"^(lumbar_\w+)", metrics.page().decode(), re.MULTILINE))
 
 
 FLAGS = ("redis_up", "archive_up", "ready")
-NEWS = MetricEvent(
+EVENT = MetricEvent(
     process=1,
     outcome="graded",
     device="cuda:0",
@@ -40,18 +40,18 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"lumbar_[a-z_]+[a-z]", text))
 
 
-def test_the_dashboard_asks_for_what_there_is(told):
-    """Each name in a query is one that the page has."""
+def test_the_dashboard_queries_existing_metrics(existing):
+    """Each metric of a query exists."""
     asked = named((DEPLOY / "dashboards" / "lumbar.json").read_text())
     assert len(asked) > 10
-    assert asked <= told
+    assert asked <= existing
 
 
-def test_the_readme_tells_every_metric_and_no_other(told):
-    """The table and the rules of deploy/README.md name what the page has, all of it."""
+def test_the_readme_lists_every_metric_and_no_other(existing):
+    """The table and the rules of deploy/README.md name all metrics."""
     text = (DEPLOY / "README.md").read_text()
     section = text.partition("## Watching it")[2].partition("## Backup")[0]
     written = named(section) - {"lumbar_inside"}
-    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in told}
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in existing}
     families -= {"lumbar_gpu_memory_peak_bytes"}  # in the table as `..._peak_bytes`
     assert written == families

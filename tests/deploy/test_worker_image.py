@@ -1,4 +1,4 @@
-"""The health check of the worker's container, against a real keeper and real servers."""
+"""The health check of the worker's container, with a real supervisor and real servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOWHERE = f"{process.LOOPBACK}:1"
 
 @pytest.fixture
 def supervisor_environment(redis_server, orthanc_server, tmp_path: Path):
-    """Starts the process that tells the worker's health, with these settings changed."""
+    """Starts the supervisor, which serves the health check, with these settings changed."""
 
     @contextmanager
     def run(**changed: str) -> Iterator[dict[str, str]]:

@@ -12,7 +12,7 @@ from tests.support.faults.kills import kill_the_child, kill_the_parent
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_child_is_killed(step, hospital, check):
-    """A child that dies in a step gives its study to the next, which grades it once."""
+    """The study of a child that dies in a step is graded once by the next."""
     study = kill_the_child(hospital, step)
     check()
     hospital.wait_for_event(study, "child process died")
@@ -20,13 +20,13 @@ def test_the_child_is_killed(step, hospital, check):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_parent_is_killed(step, hospital, check):
-    """A worker that dies as a whole and is started anew has its study again within 30 s."""
+    """A killed worker that is restarted grades its study again within 30 s."""
     kill_the_parent(hospital, step)
     check()
 
 
 def test_the_worker_is_told_to_stop(hospital, check):
-    """SIGTERM during a study: the worker ends in order, and the study is done or handed back."""
+    """SIGTERM during a study: the worker exits, and the study is graded or returned."""
     with hospital.trial("SIGTERM during a study") as trial:
         study = hospital.send(trial)
         hospital.wait_for_step(study, "localise")
@@ -37,7 +37,7 @@ def test_the_worker_is_told_to_stop(hospital, check):
 
 
 def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check):
-    """What is not done LUMBAR_STOP_S later is handed back, and the next worker grades it."""
+    """After LUMBAR_STOP_S the study returns to the queue, and the next worker grades it."""
     with hospital.trial("SIGTERM during a study that takes too long") as trial:
         with hospital.proxy.doing(proxy.SLOW):
             study = hospital.send(trial)
@@ -52,7 +52,7 @@ def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check
 
 @pytest.mark.slow
 def test_a_study_that_kills_its_worker_each_time(hospital, check):
-    """After as many tries as are allowed it is a dead letter that says why, where and when."""
+    """After the allowed attempts it is a dead letter with reason, step and time."""
     with hospital.trial("a study that kills its worker each time") as trial:
         study = hospital.send(trial)
         for _ in range(3):

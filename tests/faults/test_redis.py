@@ -27,7 +27,7 @@ def test_redis_comes_back_with_its_data(hospital, check):
 
 
 def test_redis_is_away_when_a_study_ends(hospital, check):
-    """What could not be acknowledged is given back, and the worker goes on with the next."""
+    """The message is redelivered, and the worker goes on with the next study."""
     with hospital.trial("Redis away while a study ends") as trial:
         with hospital.proxy.doing(proxy.SLOW):
             study = hospital.send(trial)
@@ -87,7 +87,7 @@ def dead_letter(hospital: Hospital, study: str) -> dict:
 
 
 def test_redis_comes_back_empty(hospital, check):
-    """Dead letters stay what they are, the list of them is written anew; what waited is graded."""
+    """Dead letters stay dead letters, their index is restored, and waiting studies are graded."""
     hospital.wait_until_quiet()  # the files of other studies cannot be had either
     with hospital.trial("three studies whose files cannot be had") as trial:
         with hospital.proxy.doing(Fault(only=FILES, status=503)):

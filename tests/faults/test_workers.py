@@ -12,7 +12,7 @@ from tests.support.faults.kills import RECOVERY_S
 
 @pytest.mark.slow
 def test_two_workers(hospital, check):
-    """Workers that are told of the same studies at the same time write one report of each."""
+    """Workers that get messages about the same studies at the same time write one report each."""
     with (
         hospital.second_worker({"LUMBAR_CONCURRENCY": "2"}) as second,
         hospital.trial(
@@ -53,12 +53,12 @@ def test_another_worker_takes_over(hospital, check):
 
 
 @pytest.mark.slow
-def test_a_worker_that_takes_no_studies_ends(hospital, check):
-    """A child that neither works nor dies is noticed: the worker ends, and starts anew."""
+def test_a_worker_that_does_not_drain_the_queue_exits(hospital, check):
+    """A child that neither works nor exits is noticed: the worker exits and is restarted."""
     hospital.worker.kill_group()
     with (
         hospital.second_worker({"LUMBAR_STALLED_S": "4"}) as second,
-        hospital.trial("a worker that takes no studies", heal=False) as trial,
+        hospital.trial("a worker does not drain the queue", heal=False) as trial,
     ):
         os.kill(hospital.child(second), signal.SIGSTOP)
         for _ in range(3):

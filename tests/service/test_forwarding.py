@@ -1,4 +1,4 @@
-"""A report goes on to the next archive; one that is away holds up nothing."""
+"""Reports are forwarded to the next archive; an unavailable one delays nothing else."""
 
 import contextlib
 import time
@@ -76,7 +76,7 @@ def records(client, queue):
 
 
 class Sender:
-    """Stands for an Orthanc that sends on; `doing` happens while it sends."""
+    """Replaces an Orthanc that forwards; `doing` is called meanwhile."""
 
     def __init__(self, doing=lambda _: None):
         self.doing = doing
@@ -88,7 +88,7 @@ class Sender:
 
 
 def waits(client, queue):
-    """What waits, when it is due by how many seconds from now, and how often it was tried."""
+    """Scheduled reports: seconds until each is due, and failed attempts."""
     due = dict(client.zrange(f"{queue}:forward", 0, -1, withscores=True))
     tries = client.hgetall(f"{queue}:forward:retries")
     return {s.decode(): (at - client.time()[0], int(tries.get(s, 0))) for s, at in due.items()}
@@ -107,7 +107,7 @@ def graded(records: RecordStore, study: str, report: str) -> None:
 
 @pytest.mark.parametrize("how", ["modality", "dicomweb"])
 def test_a_report_arrives_once_and_its_record_says_so(held, destination, box, client, queue, how):
-    """What was noted is sent, read as arrived, kept in the record, and not sent again."""
+    """A scheduled report is forwarded, arrives, is noted in the record, and not sent again."""
     study, report, archive = held
     records = RecordStore(archive, client, queue)
     graded(records, study, report)
@@ -125,8 +125,8 @@ def test_a_report_arrives_once_and_its_record_says_so(held, destination, box, cl
     assert box.size() == 0
 
 
-def test_a_destination_that_is_away_is_tried_again(held, box, client, queue):
-    """A refused connection puts the report off, with its tries counted; nothing is lost."""
+def test_an_unavailable_destination_is_retried(held, box, client, queue):
+    """A refused connection postpones the report and counts the attempt; nothing is lost."""
     study, report, archive = held
     records = RecordStore(archive, client, queue)
     graded(records, study, report)
@@ -146,8 +146,8 @@ def test_a_destination_that_is_away_is_tried_again(held, box, client, queue):
 @pytest.mark.parametrize(
     "error", [ArchiveUnavailable("away"), BadSettings("no name"), BrokenStudy("HTTP 400")]
 )
-def test_whatever_goes_wrong_is_put_off_longer_each_time(box, client, queue, records, error):
-    """Nothing is given up; the log names the study and the reason; others are not held up."""
+def test_every_error_postpones_longer_each_time(box, client, queue, records, error):
+    """Attempts are not limited; the log names study and reason; others are not delayed."""
 
     def fail(study):
         if study == "bad":
@@ -170,8 +170,8 @@ def test_whatever_goes_wrong_is_put_off_longer_each_time(box, client, queue, rec
     assert records.read("good").forwarded == "1.2"
 
 
-def test_what_waits_is_noted_once(box, client, queue, records):
-    """However often the reconciler finds it: it has one next try, and its tries count on."""
+def test_a_report_is_scheduled_once(box, client, queue, records):
+    """However often the reconciler finds it: it has one next attempt, and its count stays."""
 
     def away(study):
         raise ArchiveUnavailable
@@ -187,8 +187,8 @@ def test_what_waits_is_noted_once(box, client, queue, records):
     assert waits(client, queue)["s"][0] < 0
 
 
-def test_two_keepers_send_each_report_once(client, queue, records):
-    """While one sends the first of many, another that looks sends the rest and none of it."""
+def test_two_supervisors_forward_each_report_once(client, queue, records):
+    """While one forwards the first of many, another forwards the rest and none twice."""
     studies = [f"s{number}" for number in range(6)]
     for study in studies:
         graded(records, study, "1.2")
@@ -207,7 +207,7 @@ def test_two_keepers_send_each_report_once(client, queue, records):
     assert {records.read(study).forwarded for study in studies} == {"1.2"}
 
 
-def test_a_keeper_that_dies_leaves_its_report_for_later(client, queue, records):
+def test_a_supervisor_that_dies_leaves_its_report_for_later(client, queue, records):
     """What was taken and never ended is sent when it could have been, and not before."""
     graded(records, "s", "1.2")
     box = Outbox(client, queue, archive_timeout_s=0.05)
@@ -288,7 +288,7 @@ def waiting_forward(port):
 
 
 @pytest.mark.slow
-def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
+def test_a_worker_forwards_each_report_once(servers_installed, tmp_path):
     """While the destination is down, studies are graded; once it is there each report arrives."""
     port = process.free_port()
     variables = {
@@ -300,7 +300,7 @@ def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
         server = servers.enter_context(stack.redis_server(tmp_path))
         here = servers.enter_context(stack.orthanc_server(tmp_path, server.url, stable_age_s=1))
         client = servers.enter_context(here.client())
-        points_to(client, process.free_port())  # nobody listens there
+        points_to(client, process.free_port())  # a closed port
         worker = servers.enter_context(
             stack.lumbar_worker(tmp_path, server.url, here, variables=variables)
         )
@@ -313,8 +313,8 @@ def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
             assert arrival.wait_for_verdict(worker, studies[-1]).outcome == "graded"
         worker.wait_until(lambda: waiting_forward(port) == 2)
         for study in studies:
-            worker.wait_until(lambda study=study: said(worker, study, "forwarding postponed"))
-            assert not said(worker, study, "report forwarded")
+            worker.wait_until(lambda study=study: logged(worker, study, "forwarding postponed"))
+            assert not logged(worker, study, "report forwarded")
 
         there = servers.enter_context(
             stack.orthanc_server(tmp_path / "there", server.url, queue="unread")
@@ -323,13 +323,13 @@ def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
         waits_no_longer = redis.Redis.from_url(server.url)
         waits_no_longer.zadd("lumbar:forward", dict.fromkeys(studies, 0), xx=True)
         worker.wait_until(lambda: waiting_forward(port) == 0)
-        time.sleep(3)  # several passes of the reconciler, which find nothing owed
+        time.sleep(3)  # several passes of the reconciler, which find nothing to forward
         assert len(arrived(there)) == 2
         with there.client() as other:
             series = other.get("/series?expand").raise_for_status().json()
         assert [one["MainDicomTags"]["Modality"] for one in series] == ["SR", "SR"]
-        assert [len(said(worker, study, "report forwarded")) for study in studies] == [1, 1]
+        assert [len(logged(worker, study, "report forwarded")) for study in studies] == [1, 1]
 
 
-def said(worker, study, event):
+def logged(worker, study, event):
     return [line for line in arrival.log_events(worker, study) if line["event"] == event]

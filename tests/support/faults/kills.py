@@ -34,7 +34,7 @@ def kill_the_child(hospital: Hospital, step: str) -> str:
 
 
 def kill_the_parent(hospital: Hospital, step: str) -> None:
-    """The whole worker dies and is started anew; within 30 s it takes the study up."""
+    """The whole worker is killed and restarted; it grades the study again within 30 s."""
     with hospital.trial(f"the worker's parent killed: {step}") as trial:
         study = kill_in(hospital, trial, step, hospital.worker.kill)
         place = hospital.place()

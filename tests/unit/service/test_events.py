@@ -1,4 +1,4 @@
-"""What the children tell, and what becomes of it on the page of metrics."""
+"""Metric events of the children, and the metrics page made of them."""
 
 from __future__ import annotations
 
@@ -61,35 +61,35 @@ def routed(*models: str, **patient: str) -> RoutedStudy:
         (("Aera",), {"PatientName": "A^E"}, "Aera"),
     ],
 )
-def test_a_scanner_is_named_and_no_person(models, patient, shown):
-    """The first model that names nobody, in plain characters; withheld where each does."""
+def test_the_scanner_model_contains_no_name(models, patient, shown):
+    """The first model without personal data, in plain characters; withheld if all have some."""
     assert scanner_model(routed(*models, **patient)) == shown
 
 
-def test_what_is_told_is_heard(untrained):
-    """One datagram holds one try: its steps in order, cut where an error cut it short."""
+def test_an_event_is_received(untrained):
+    """One datagram holds one attempt: its steps in order, until an error ended it."""
     channel = MetricChannel()
     recorder = MetricRecorder(channel, untrained)
     recorder.begin()
     recorder.step("headers")
     recorder.step("pixels")
     recorder.end("rejected", "NotLumbar")
-    news = receive(socket.socket(fileno=os.dup(channel.receiver_fd)))
-    assert (news.process, news.outcome, news.code) == (os.getpid(), "rejected", "NotLumbar")
-    assert list(news.steps_s) == ["start", "headers"]
-    assert news.seconds >= sum(news.steps_s.values())
-    assert news.bundle == untrained.identity.name
+    event = receive(socket.socket(fileno=os.dup(channel.receiver_fd)))
+    assert (event.process, event.outcome, event.code) == (os.getpid(), "rejected", "NotLumbar")
+    assert list(event.steps_s) == ["start", "headers"]
+    assert event.seconds >= sum(event.steps_s.values())
+    assert event.bundle == untrained.identity.name
 
 
-def test_a_keeper_that_does_not_listen_keeps_nobody_waiting():
-    """A full socket drops what does not fit, and the child goes on."""
+def test_a_full_buffer_does_not_block():
+    """Events that do not fit into the socket's buffer are dropped, and the child goes on."""
     channel = MetricChannel()
     for _ in range(2000):
         channel.send(MetricEvent(process=1, model="x" * 1000))
 
 
-def test_what_is_no_news_is_dropped():
-    """Garbage on the channel ends no keeper."""
+def test_an_invalid_event_is_dropped():
+    """Invalid data do not end the supervisor."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     theirs.send(b"{")
     assert receive(ours) is None
@@ -106,7 +106,7 @@ def page(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 
 def test_every_known_reason_is_counted_from_zero():
-    """Each is there before its first study, so that `increase()` sees it; its first makes 1."""
+    """Each series exists before its first study, so that `increase()` sees it."""
     metrics = Metrics(lambda: ())
     begun = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
     assert set(begun.values()) == {0}
@@ -122,9 +122,9 @@ def test_every_known_reason_is_counted_from_zero():
     }
 
 
-def test_the_reasons_counted_from_zero_are_errors_of_ours():
-    """Each code is the name of an error that ends a try in that way."""
-    transient, rejected, given_up = (
+def test_the_reasons_counted_from_zero_are_errors():
+    """Each code is the name of an error that ends an attempt in that way."""
+    transient, rejected, dead_letters = (
         {error.__name__ for error in known}
         for known in (
             (ArchiveUnavailable, DeviceBusy),
@@ -138,11 +138,11 @@ def test_the_reasons_counted_from_zero_are_errors_of_ours():
     }
     assert set(TRANSIENT) == transient
     assert {named for named, code in INITIAL_SERIES if not code} == set(Outcome)
-    assert codes == {"rejected": rejected, "failed": given_up | transient}
+    assert codes == {"rejected": rejected, "failed": dead_letters | transient}
 
 
 def test_scanner_models_are_bounded():
-    """However many models come along, the page tells so many apart and one for the rest."""
+    """A limited number of models have labels of their own, the others share one."""
     metrics = Metrics(lambda: ())
     for number in range(MAX_MODELS + 20):
         found = [("c", "severe", 2)]
@@ -152,8 +152,8 @@ def test_scanner_models_are_bounded():
     assert counts[f"c,{OTHER},severe"] == 40
 
 
-def test_gpu_memory_is_summed_over_the_children_that_live():
-    """Two processes on one GPU add up; what a dead one held is given back."""
+def test_gpu_memory_is_summed_over_running_children():
+    """Two processes on one GPU add up; a dead one is not counted."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     metrics = Metrics(lambda: ())
