@@ -152,7 +152,7 @@ def stop() -> None:
 def serve(output: "orthanc.RestOutput", _uri: str, **request: object) -> None:
     """Answer a request for the viewer: its file, or its page for every address within it.
 
-    Only what was listed when Orthanc started is ever opened, whatever the address says.
+    Only what was listed when Orthanc started is opened.
     """
     if request["method"] != "GET":
         output.SendMethodNotAllowed("GET")

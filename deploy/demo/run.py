@@ -110,7 +110,7 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
         began = time.monotonic()
         orthanc_id = send_study(files, study_uid, servers, console)
         with console.status("the study becomes stable") as status:
-            verdict = arrival.wait_for_verdict(
+            verdict = arrival.wait_for_result(
                 servers.worker, orthanc_id, on_step=lambda step: status.update(f"worker: {step}")
             )
         if verdict.event != "done":

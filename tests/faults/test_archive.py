@@ -55,6 +55,6 @@ def test_the_archive_lets_nobody_in(hospital, check):
             hospital.send(trial)
             hospital.worker.popen.wait(120)
         assert hospital.worker.popen.returncode not in (0, None)
-        assert "LUMBAR_ORTHANC_PASSWORD" in hospital.worker.said()
+        assert "LUMBAR_ORTHANC_PASSWORD" in hospital.worker.log_text()
         trial.ends()
     check()

@@ -44,7 +44,7 @@ def test_the_worker_is_told_to_stop_and_the_study_takes_too_long(hospital, check
             hospital.wait_for_step(study, "pixels")
             hospital.worker.popen.send_signal(signal.SIGTERM)
             hospital.worker.popen.wait(30)
-        assert "returned to the queue" in hospital.worker.said()
+        assert "returned to the queue" in hospital.worker.log_text()
         assert "read back" not in hospital.steps(study)
         trial.ends()
     check()

@@ -19,7 +19,7 @@ def test_redis_comes_back_with_its_data(hospital, check):
         hospital.redis.process.kill()
         hospital.send(trial)
         hospital.orthanc.process.wait_until(
-            lambda: "Redis unavailable" in hospital.orthanc.process.said()
+            lambda: "Redis unavailable" in hospital.orthanc.process.log_text()
         )
         hospital.redis.process.restart()
         trial.ends()
@@ -65,7 +65,7 @@ def test_redis_is_unavailable_when_studies_arrive(orthanc_restarts, hospital, ch
         studies = [hospital.send(trial) for _ in range(3)]
         for study in studies:
             line = f"will be found by reconciliation study={study}"
-            orthanc.wait_until(lambda line=line: line in orthanc.said())
+            orthanc.wait_until(lambda line=line: line in orthanc.log_text())
         if orthanc_restarts:
             orthanc.kill()
             orthanc.restart()

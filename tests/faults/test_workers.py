@@ -25,7 +25,7 @@ def test_two_workers(hospital, check):
                 announce(hospital, key)
         trial.ends()
         hospital.wait_for_outcomes(trial)
-        assert '"graded"' in second.said(), "the second worker had nothing to do"
+        assert '"graded"' in second.log_text(), "the second worker had nothing to do"
     check()
 
 
@@ -38,15 +38,15 @@ def test_another_worker_takes_over(hospital, check):
     ):
         # Only one of them gets the message.
         study = hospital.send(trial)
-        hospital.wait(lambda: study in second.said() or hospital.steps(study), "a first step")
+        hospital.wait(lambda: study in second.log_text() or hospital.steps(study), "a first step")
         if not hospital.steps(study):
             dies, lives = second, hospital.worker
         else:
             dies, lives = hospital.worker, second
-        before = lives.said().count(study)
+        before = lives.log_text().count(study)
         dies.kill_group()
         trial.ends()
-        hospital.wait(lambda: lives.said().count(study) > before, "the other worker's step")
+        hospital.wait(lambda: lives.log_text().count(study) > before, "the other worker's step")
         assert time.monotonic() - trial.over < RECOVERY_S
         hospital.wait_for_outcomes(trial)
     check()
@@ -64,7 +64,7 @@ def test_a_worker_that_does_not_drain_the_queue_exits(hospital, check):
         for _ in range(3):
             hospital.send(trial)
         assert second.popen.wait(90) != 0
-        assert "queue is not draining" in second.said()
+        assert "queue is not draining" in second.log_text()
         second.restart()
         trial.ends()
         hospital.wait_for_outcomes(trial)

@@ -32,7 +32,7 @@ def test_a_study_on_a_dicomweb_server_is_graded_once(redis_server, tmp_path):
             orthanc.client() as client,
             stack.lumbar_worker(tmp_path, redis_server.url, orthanc, variables=variables) as worker,
         ):
-            verdict = arrival.wait_for_verdict(worker, uid)
+            verdict = arrival.wait_for_result(worker, uid)
             assert (verdict.event, verdict.outcome) == ("done", "graded")
             time.sleep(4)  # several passes of the reconciler, which see the report
             events = [event["event"] for event in arrival.log_events(worker, uid)]

@@ -310,7 +310,7 @@ def test_a_worker_forwards_each_report_once(servers_installed, tmp_path):
             write_phantom(phantom, tmp_path / str(seed))
             arrival.send(client, sorted((tmp_path / str(seed)).rglob("*.dcm")))
             studies.append(arrival.orthanc_study(client, phantom.study_instance_uid))
-            assert arrival.wait_for_verdict(worker, studies[-1]).outcome == "graded"
+            assert arrival.wait_for_result(worker, studies[-1]).outcome == "graded"
         worker.wait_until(lambda: waiting_forward(port) == 2)
         for study in studies:
             worker.wait_until(lambda study=study: logged(worker, study, "forwarding postponed"))

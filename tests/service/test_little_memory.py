@@ -82,9 +82,9 @@ def test_a_study_waits_for_memory_and_is_graded_with_little(redis_server, orthan
         assert not arrival.reports(client, phantom.study_instance_uid)
 
         set_room(room, ROOM)
-        verdict = arrival.wait_for_verdict(worker, study)
-        assert verdict == arrival.Verdict("done", "graded", None)
-        assert f"cpu is out of memory: batches of {ROOM} from here" in worker.said()
+        verdict = arrival.wait_for_result(worker, study)
+        assert verdict == arrival.GradingResult("done", "graded", None)
+        assert f"cpu is out of memory: batches of {ROOM} from here" in worker.log_text()
         (stored,) = arrival.reports(client, phantom.study_instance_uid)
 
     server = orthanc_server

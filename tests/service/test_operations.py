@@ -153,7 +153,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
     assert site.waiting() == {Priority.BACKLOG: 1}
 
     with site.worker() as worker:
-        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        assert arrival.wait_for_result(worker, study).outcome == "graded"
         wait_until(lambda: not site.busy())
         assert site.found("reconcile") == []
         (first,) = arrival.reports(site.client, uid)
@@ -224,7 +224,7 @@ def test_a_dead_letter_is_listed_dismissed_and_replayed(site, tmp_path):
         assert arrival.reports(site.client, uid) == []
 
         assert site.lumbar("failures", "replay", uid) == f"replayed  {study}\n"
-        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        assert arrival.wait_for_result(worker, study).outcome == "graded"
         assert len(arrival.reports(site.client, uid)) == 1
         refused = site.lumbar("failures", "replay", study, code=2)
         assert "is not a dead letter: it is graded" in refused

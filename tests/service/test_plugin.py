@@ -49,6 +49,6 @@ def test_a_message_lies_where_the_worker_looks_for_new_studies(servers_installed
         assert message.properties["priority"] == 3
         assert message.headers["task"] == "lumbar.grade_study"
         identity = f"study={study} message={message.headers['id']}"
-        assert f"lumbar: sent {identity}" in orthanc.process.said()
+        assert f"lumbar: sent {identity}" in orthanc.process.log_text()
         message.ack()
         waiting.close()

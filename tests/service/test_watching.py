@@ -191,7 +191,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, servers_installed: None) -
         worker.wait_until(lambda: watched.value("studies_running") == 1)
         for study in studies.values():
             if study != studies["waiting"]:
-                arrival.wait_for_verdict(worker, study)
+                arrival.wait_for_result(worker, study)
         yield watched
 
 

@@ -67,7 +67,7 @@ def serve(settings: Settings) -> int:
     client = open_redis(settings)
     attempts = open_attempts(settings, client)
     tasks.register(app, child.get, stop_request, attempts, Leases(client, settings.queue))
-    # A receiver, whatever it does, keeps Celery from configuring logging itself.
+    # Any receiver keeps Celery from configuring logging itself.
     setup_logging.connect(_logging_is_configured)
     worker_process_init.connect(child.start)
     worker_shutting_down.connect(partial(_kill_children_after, settings.stop_s), weak=False)

@@ -166,7 +166,7 @@ class Supervisor:
 class _ReconcileTurn:
     """The lock of the one supervisor that reconciles; it expires and is never released.
 
-    So nobody begins again before most of a period is over.
+    So no supervisor begins again before most of a period is over.
     """
 
     def __init__(self, client: redis.Redis[bytes], settings: Settings) -> None:

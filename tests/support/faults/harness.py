@@ -208,7 +208,7 @@ class Hospital:
 
     def restart_if_stuck(self) -> None:
         """Restart a worker that exited because its queue was not draining."""
-        if self.worker.popen.poll() and "queue is not draining" in self.worker.said():
+        if self.worker.popen.poll() and "queue is not draining" in self.worker.log_text():
             warnings.warn("a worker did not drain the queue and was restarted", stacklevel=1)
             self.worker.restart()
 

@@ -1,4 +1,4 @@
--- Claims a study that is due: nobody else gets it until the claim expires.
+-- Claims a study that is due: no other process gets it until the claim expires.
 -- KEYS[1]  sorted set: study -> time at which it is due (Unix seconds)
 -- KEYS[2]  hash: study -> value
 -- ARGV[1]  study
