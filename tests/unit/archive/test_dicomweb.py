@@ -146,7 +146,7 @@ def test_a_slow_server_is_unavailable(script, server, call):
 @every_call
 def test_half_a_body_is_unavailable(script, archive, call):
     """Whatever is asked, a connection that ends too early is ArchiveUnavailable."""
-    script.gives(Answer(200, b"[{", JSON, promised=1000))
+    script.gives(Answer(200, b"[{", JSON, content_length=1000))
     with pytest.raises(ArchiveUnavailable, match="connection failed"):
         CALLS[call](archive)
 
