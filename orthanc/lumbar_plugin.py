@@ -2,65 +2,54 @@
 # Copyright the Orthanc Lumbar authors. A script distributed for Orthanc's Python plugin falls
 # under the AGPL as that plugin does; the rest of Orthanc Lumbar is Apache-2.0 and not
 # imported here.
-"""Tells Orthanc Lumbar of every study that became stable, and serves the OHIF viewer.
+"""Announces every study that became stable to Orthanc Lumbar, and serves the OHIF viewer.
 
-Set `PythonScript` of Orthanc's configuration to this file, with lumbar_spool.py beside it. It
-runs in the Python 3.11 or later that Orthanc embeds and needs kombu and redis there (Debian:
-python3-kombu, python3-redis). It reads these environment variables of Orthanc's process:
+Set `PythonScript` of Orthanc's configuration to this file. It runs in the Python 3.11 or later
+that Orthanc embeds and needs kombu and redis there (Debian: python3-kombu, python3-redis). It
+reads these environment variables of Orthanc's process:
 
-LUMBAR_REDIS_URL, LUMBAR_QUEUE   where the worker listens
-LUMBAR_SPOOL                     the folder of the studies that wait while Redis is away; by
-                                 default that of Orthanc's database
-LUMBAR_SPOOL_MOST                how many may wait there, by default 100000
+LUMBAR_REDIS_URL, LUMBAR_QUEUE   Redis and the name of the worker's queue
 LUMBAR_OHIF                      the folder that deploy/ohif/install.py made; without it no
                                  viewer is served
 
-Orthanc calls `on_change` under Python's lock, so that only puts the study's id on a queue in
-memory. One thread of our own puts it from there on disk, within milliseconds; another sends it
-to Redis, and waits as long as Redis is away.
+Orthanc calls `on_change` while it holds Python's global lock, so the callback only appends the
+study's id to a queue in memory; a thread sends it to Redis. A study that Redis does not accept is
+logged and dropped: the worker's reconciliation finds it in Orthanc (LUMBAR_RECONCILE_S).
 No other file of this folder may be named like a library: the folder is `sys.path[0]`.
 """
 
-import json
 import mimetypes
 import os
 import pathlib
 import queue
 import re
-import signal
 import sys
 import threading
 import time
-
-import lumbar_spool
+import uuid
 
 import orthanc
 
-if not hasattr(sys, "argv"):  # Orthanc's embedded interpreter has none; kombu looks at it.
+if not hasattr(sys, "argv"):  # Orthanc's embedded interpreter has none; kombu reads it.
     sys.argv = [""]
 
 from kombu import Connection, Producer
+from kombu.exceptions import KombuError
+from redis import RedisError
 
 TASK = "lumbar.grade_study"
 REDIS_URL = os.environ.get("LUMBAR_REDIS_URL") or "redis://127.0.0.1:6379/0"
 QUEUE = os.environ.get("LUMBAR_QUEUE") or "lumbar"
-NEW = 3  # of the priorities that Redis's lists stand for: 0 urgent, 3 new, 6 and 9 backlog
-MOST_WAITING = 100_000
+NEW = 3  # priorities of the queue: 0 urgent, 3 new, 6 and 9 backlog
 SOCKET_TIMEOUT_S = 5
-FIRST_WAIT_S = 0.5
-SHORT_WAIT_S, LONG_WAIT_S = 5.0, 30.0  # at most: in Redis's first minute away, and after it
-SHORT_ABSENCE_S = 60.0
 TIMEOUTS = {
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": SOCKET_TIMEOUT_S,
     "max_retries": 1,
-    "interval_start": 0,  # kombu would sleep two seconds before its own second try
+    "interval_start": 0,  # kombu would sleep two seconds before its retry
 }
+SEND_ERRORS = (KombuError, RedisError, OSError, LookupError, ValueError)  # the last two: a bad URL
 STOP_WAIT_S = 5.0
-
-# A file-size limit is then an error of the one write, as every Python has it but an embedded
-# one; without this the system ends Orthanc.
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 VIEWER = os.environ.get("LUMBAR_OHIF") or ""
 PAGE = "index.html"
@@ -83,108 +72,46 @@ $('#study').live('pagebeforeshow', function() {
 """
 
 
-def spool_folder() -> pathlib.Path:
-    """LUMBAR_SPOOL, or the folder of Orthanc's database."""
-    if chosen := os.environ.get("LUMBAR_SPOOL"):
-        return pathlib.Path(chosen)
-    configuration = json.loads(orthanc.GetConfiguration())
-    folder = configuration.get("IndexDirectory") or configuration.get("StorageDirectory")
-    # A relative one is relative to the configuration's file; the second is Orthanc's default.
-    return pathlib.Path(orthanc.GetConfigurationPath()).parent / (folder or "OrthancStorage")
-
-
-def most_waiting() -> int:
-    """LUMBAR_SPOOL_MOST, or the default where that is no positive number."""
-    given = os.environ.get("LUMBAR_SPOOL_MOST") or str(MOST_WAITING)
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
-    orthanc.LogError(f"lumbar: LUMBAR_SPOOL_MOST is no positive number; {MOST_WAITING} holds")
-    return MOST_WAITING
-
-
 arrived: "queue.SimpleQueue[str | None]" = queue.SimpleQueue()
-spool = lumbar_spool.Spool(
-    spool_folder(), most_waiting(), warn=orthanc.LogWarning, error=orthanc.LogError
-)
-something_waits = threading.Event()
-stopping = threading.Event()
 
 
 def on_change(change_type: object, _level: object, resource_id: str) -> None:
-    """Orthanc's callback: hand over and return."""
+    """Orthanc's callback: queue the study in memory and return."""
     if change_type == orthanc.ChangeType.STABLE_STUDY:
         arrived.put(resource_id)
     elif change_type == orthanc.ChangeType.ORTHANC_STOPPED:
         stop()
 
 
-def keep() -> None:
-    """Put what arrives into the spool at once, and let that mend itself now and then."""
-    batch: list[str | None] = []
-    while None not in batch:
-        for entry in spool.accept(batch):
-            orthanc.LogInfo(f"lumbar: stable study={entry.study} message={entry.message}")
-        something_waits.set()
-        batch = []
-        try:
-            batch.append(arrived.get(timeout=lumbar_spool.RETRY_S))
-            while True:
-                batch.append(arrived.get_nowait())
-        except queue.Empty:
-            pass
-    spool.accept([study for study in batch if study is not None])
-    something_waits.set()
+def announce_all() -> None:
+    """Announce every study that arrives, in order, until `arrived` yields None."""
+    while (study := arrived.get()) is not None:
+        announce(study)
 
 
-def deliver() -> None:
-    """Send what waits, as soon as there is something, until Orthanc stops."""
-    last_round = False
-    while not last_round:
-        something_waits.wait()
-        something_waits.clear()
-        last_round = stopping.is_set()
-        deliver_all()
+def announce(study: str) -> None:
+    """Send the message of one study, once; log where Redis does not accept it."""
+    message = str(uuid.uuid4())
+    try:
+        with Connection(REDIS_URL, transport_options=TIMEOUTS) as connection:
+            send(Producer(connection, serializer="json"), study, message)
+    except SEND_ERRORS as error:
+        orthanc.LogWarning(
+            f"lumbar: Redis unavailable ({type(error).__name__}); the study will be found by "
+            f"reconciliation study={study} message={message}"
+        )
+    else:
+        orthanc.LogWarning(f"lumbar: sent study={study} message={message}")
 
 
-def deliver_all() -> None:
-    """Send what waits, in order, each until Redis has taken it or Orthanc stops."""
-    failures, away_since = 0, 0.0
-    while entry := spool.oldest():
-        try:
-            # One connection for all that waits, none while nothing does.
-            with Connection(REDIS_URL, transport_options=TIMEOUTS) as connection:
-                producer = Producer(connection, serializer="json")
-                while entry := spool.oldest():
-                    send(producer, entry)
-                    spool.sent(entry)
-                    orthanc.LogWarning(f"lumbar: sent study={entry.study} message={entry.message}")
-                    failures = 0
-        except Exception as error:  # noqa: BLE001 - nothing may end the only thread that sends
-            away_since = away_since if failures else time.monotonic()
-            wait_s = backoff_s(failures, time.monotonic() - away_since)
-            failures += 1
-            orthanc.LogWarning(
-                f"lumbar: Redis takes no message ({type(error).__name__}); {len(spool)} wait, next "
-                f"try in {wait_s:.1f} s study={entry.study} message={entry.message}"
-            )
-            if stopping.wait(wait_s):
-                return
-
-
-def backoff_s(failures: int, away_s: float) -> float:
-    """Seconds until the next try after so many failures before this one."""
-    longest = SHORT_WAIT_S if away_s < SHORT_ABSENCE_S else LONG_WAIT_S
-    return min(FIRST_WAIT_S * 2 ** min(failures, 10), longest)
-
-
-def send(producer: Producer, entry: lumbar_spool.Waiting) -> None:
+def send(producer: Producer, study: str, message: str) -> None:
     """Send one message of Celery's protocol 2 (docs.celeryq.dev, internals/protocol)."""
-    kwargs = {"study": entry.study}
+    kwargs = {"study": study}
     headers = {
         "lang": "py",
         "task": TASK,
-        "id": entry.message,
-        "root_id": entry.message,
+        "id": message,
+        "root_id": message,
         "parent_id": None,
         "group": None,
         "retries": 0,
@@ -195,39 +122,37 @@ def send(producer: Producer, entry: lumbar_spool.Waiting) -> None:
         "kwargsrepr": repr(kwargs),
         "origin": "orthanc",
         "ignore_result": True,
-        "sent": time.time(),  # not Celery's: the worker's metrics tell how long messages wait
+        "sent": time.time(),  # not Celery's: the worker's metrics show how long messages wait
     }
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     producer.publish(
         [[], kwargs, embed],
         routing_key=QUEUE,
         headers=headers,
-        correlation_id=entry.message,
+        correlation_id=message,
         priority=NEW,
         retry=False,
     )
 
 
-keeper = threading.Thread(target=keep, name="lumbar-keeper", daemon=True)
-sender = threading.Thread(target=deliver, name="lumbar-sender", daemon=True)
+sender = threading.Thread(target=announce_all, name="lumbar-sender", daemon=True)
 
 
 def stop() -> None:
-    """Send what can be sent now, and say what becomes of the rest."""
+    """Announce the last studies for at most STOP_WAIT_S, and log how many are left."""
     arrived.put(None)
-    keeper.join(STOP_WAIT_S)
-    stopping.set()
-    something_waits.set()
     sender.join(STOP_WAIT_S)
-    if len(spool):
-        fate = "wait on disk" if spool.on_disk else "are forgotten; the reconciler will find them"
-        orthanc.LogWarning(f"lumbar: Orthanc stops; {len(spool)} studies not sent {fate}")
+    if sender.is_alive():  # the None that it has not read counts for the study that it is sending
+        orthanc.LogWarning(
+            f"lumbar: Orthanc stops; {arrived.qsize()} studies were not announced and will be "
+            "found by reconciliation"
+        )
 
 
 def serve(output: "orthanc.RestOutput", _uri: str, **request: object) -> None:
     """Answer a request for the viewer: its file, or its page for every address within it.
 
-    Only what was listed when Orthanc started is ever opened, whatever the address says.
+    Only what was listed when Orthanc started is opened.
     """
     if request["method"] != "GET":
         output.SendMethodNotAllowed("GET")
@@ -260,10 +185,9 @@ def listed(folder: pathlib.Path) -> "dict[str, pathlib.Path]":
 
 files = listed(pathlib.Path(VIEWER)) if VIEWER else {}
 
-keeper.start()
 sender.start()
 orthanc.RegisterOnChangeCallback(on_change)
-orthanc.LogWarning(f"lumbar: stable studies go to the queue {QUEUE}, by way of {spool.path}")
+orthanc.LogWarning(f"lumbar: stable studies are announced in the queue {QUEUE}")
 if PAGE in files:
     orthanc.RegisterRestCallback("/ohif/(.*)", serve)
     orthanc.ExtendOrthancExplorer(EXPLORER_BUTTON)

@@ -1,4 +1,4 @@
-"""Settings of the service, from LUMBAR_* environment variables; read by cli and service alone."""
+"""Settings of the service, from LUMBAR_* environment variables; only cli and service read them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker import MIN_AGE_YEARS
 from worker.errors import BadSettings
 
 PREFIX: Final = "LUMBAR_"
-_BELONGS_TO: Final = {
+_REQUIRES: Final = {
     "dicomweb_password": "dicomweb_username",
     "dicomweb_client_key": "dicomweb_client_certificate",
 }
@@ -36,21 +36,21 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """One JSON object a line for machines, or coloured lines for people."""
+    """One JSON object per line for machines, or coloured lines for people."""
 
     JSON = "json"
     CONSOLE = "console"
 
 
 class ArchiveKind(StrEnum):
-    """How the archive is spoken to."""
+    """The interface of the archive."""
 
     ORTHANC = "orthanc"
     DICOMWEB = "dicomweb"
 
 
 class Incomplete(StrEnum):
-    """What becomes of a study in which no series has one of the three roles."""
+    """What to do with a study in which one of the three roles has no series."""
 
     GRADE = "grade"
     WAIT = "wait"
@@ -67,9 +67,9 @@ def _starts_with(*schemes: str) -> AfterValidator:
 
 
 def _without_credentials(url: str) -> str:
-    # The address stands in messages and logs.
+    # The URL appears in messages and logs.
     if "@" in url:
-        raise ValueError("must hold no user and password: they have variables of their own")
+        raise ValueError("must not contain user and password: set them in their own variables")
     return url
 
 
@@ -77,9 +77,9 @@ _Url = Annotated[str, _starts_with("http://", "https://"), AfterValidator(_witho
 
 
 class Settings(BaseSettings):
-    """Everything that an installation can change; each field is LUMBAR_<FIELD> in capitals.
+    """The configuration of an installation; each field is the variable LUMBAR_<FIELD>.
 
-    The defaults are those of Redis and Orthanc on the same machine.
+    The defaults suit Redis and Orthanc on the same machine.
     """
 
     model_config = SettingsConfigDict(
@@ -87,66 +87,66 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, _starts_with("redis://", "rediss://")] = Field(
-        default="redis://127.0.0.1:6379/0", description="The Redis that carries the queue."
+        default="redis://127.0.0.1:6379/0", description="URL of the Redis server of the queue."
     )
     queue: str = Field(
         default="lumbar",
         pattern=r"^[\w.-]+$",
-        description="Name of the queue; the plugin's must be equal.",
+        description="Name of the queue; Orthanc's plugin must use the same.",
     )
     archive: ArchiveKind = Field(
         default=ArchiveKind.ORTHANC,
         description=(
-            "orthanc (its REST API) or dicomweb (any server). The messages of Orthanc's plugin "
-            "name studies by Orthanc's ids; with dicomweb, whoever sends messages must name "
-            "them by their Study Instance UIDs."
+            "orthanc (its REST API) or dicomweb (any DICOMweb server). Messages of Orthanc's "
+            "plugin contain Orthanc's ids of studies; with dicomweb, messages must contain Study "
+            "Instance UIDs."
         ),
     )
     orthanc_url: _Url = Field(
         default="http://127.0.0.1:8042", description="Root of Orthanc's REST API."
     )
     orthanc_username: str | None = Field(
-        default=None, description="A user of Orthanc, if it asks for one."
+        default=None, description="User name for Orthanc, if it requires one."
     )
-    orthanc_password: SecretStr | None = Field(default=None, description="That user's password.")
+    orthanc_password: SecretStr | None = Field(default=None, description="Password of that user.")
     orthanc_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds to wait for one answer of Orthanc."
+        default=30.0, gt=0, description="Timeout of one request to Orthanc in seconds."
     )
     dicomweb_username: str | None = Field(
-        default=None, description="A user of the DICOMweb server, if it asks for one."
+        default=None, description="User name for the DICOMweb server, if it requires one."
     )
-    dicomweb_password: SecretStr | None = Field(default=None, description="That user's password.")
+    dicomweb_password: SecretStr | None = Field(default=None, description="Password of that user.")
     dicomweb_token: SecretStr | None = Field(
-        default=None, description="A bearer token, where the server asks for one."
+        default=None, description="Bearer token, if the server requires one."
     )
     dicomweb_token_file: FilePath | None = Field(
-        default=None, description="The same in a file, read anew for each request."
+        default=None, description="File with the bearer token; read for every request."
     )
     dicomweb_ca_file: FilePath | None = Field(
         default=None,
-        description="Authorities (PEM) that sign the server's certificate; public ones if not set.",
+        description="CA certificates (PEM) for the server's certificate; public CAs if not set.",
     )
     dicomweb_client_certificate: FilePath | None = Field(
-        default=None, description="The worker's own certificate (PEM), if the server asks for one."
+        default=None, description="Client certificate (PEM), if the server requires one."
     )
     dicomweb_client_key: FilePath | None = Field(
         default=None,
-        description="That certificate's key (PEM, no passphrase), if in a file of its own.",
+        description="Key of the client certificate (PEM, no passphrase), if in a separate file.",
     )
     dicomweb_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds to wait for one answer of the DICOMweb server."
+        default=30.0, gt=0, description="Timeout of one request to the DICOMweb server in seconds."
     )
     dicomweb_url: _Url | None = Field(
         default=None,
         validate_default=True,
-        description="Address under which the DICOMweb server's `studies` lie.",
+        description="Base URL of the DICOMweb server: that of its `studies`.",
     )
     bundle: str | None = Field(
         default=None,
-        description="Folder of the model bundle; the packaged one where not set.",
+        description="Folder of the model bundle; the packaged one if not set.",
     )
     site_rules: str | None = Field(
-        default=None, description="TOML file with the site's own routing rules."
+        default=None, description="TOML file with the routing rules of the site."
     )
     min_age: int = Field(
         default=MIN_AGE_YEARS,
@@ -157,58 +157,62 @@ class Settings(BaseSettings):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Where to compute: auto, cpu, cuda or cuda:N.",
+        description="Compute device: auto, cpu, cuda or cuda:N.",
     )
     concurrency: int = Field(
-        default=1, ge=1, le=64, description="Worker processes; one for each GPU, which take turns."
+        default=1, ge=1, le=64, description="Grading processes; they are assigned to GPUs in turn."
     )
     time_limit_s: int = Field(
         default=900,
         ge=30,
-        description="A study that takes longer is given up and its process replaced.",
+        description="Time limit of one study in seconds; a study that exceeds it becomes a dead "
+        "letter, and its process is replaced.",
     )
     stop_s: float = Field(
         default=60.0,
         ge=0,
-        description="Told to stop, the worker finishes the running study; what takes longer than "
-        "this goes back to the queue.",
+        description="After SIGTERM the worker finishes the running study; after this many seconds "
+        "the study returns to the queue.",
     )
     max_retries: int = Field(
         default=20,
         ge=0,
-        description="How often a study is tried again after an error that may pass. While the "
-        "archive is away as a whole, studies wait for it without end.",
+        description="Retries of a study after a transient error. While the archive is down for "
+        "all studies, they wait without limit.",
     )
-    max_deliveries: int = Field(
-        default=3, ge=1, description="How often a study may kill its process before it is given up."
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="Attempts in which a study kills its process before it becomes a dead letter.",
     )
     incomplete: Incomplete = Field(
         default=Incomplete.GRADE,
-        description="A study without a sagittal T1, sagittal T2 or axial T2: grade what is there "
-        "at once (a series that comes late revises the report), wait for the rest and then grade "
-        "what is there, or wait and then reject it.",
+        description="A study without a sagittal T1, sagittal T2 or axial T2 series: `grade` it at "
+        "once (a series that arrives later leads to a revised report), `wait` for missing series "
+        "and then grade it, or wait and then `reject` it.",
     )
     incomplete_wait_s: int = Field(
         default=600,
         ge=1,
-        description="How long to wait for missing series, from when the last one came.",
+        description="Seconds to wait for missing series, from the arrival of the last one.",
     )
     reconcile_s: float = Field(
         default=60.0,
         gt=0,
-        description="How often the archive is searched for studies that no message told of.",
+        description="Seconds between two searches of the archive for studies that no message "
+        "announced; a study that changed within this time is left for the next search.",
     )
     reconcile_days: float = Field(
         default=7.0,
         ge=0,
-        description="Studies that last changed longer ago are left alone, but for those that wait "
-        "for missing series; `lumbar reconcile` finds all.",
+        description="Only studies that changed within so many days are searched for, and those "
+        "that wait for missing series; `lumbar reconcile` finds older ones.",
     )
     forward: str | None = Field(
         default=None,
         pattern=r"^(modality|dicomweb):.+$",
-        description="Where Orthanc sends each report on: modality:NAME (C-STORE) or dicomweb:NAME "
-        "(STOW-RS), with a name of its own configuration.",
+        description="Where Orthanc forwards each report: modality:NAME (C-STORE) or dicomweb:NAME "
+        "(STOW-RS), with a name from Orthanc's configuration.",
     )
     health_host: str = Field(
         default="127.0.0.1",
@@ -218,59 +222,59 @@ class Settings(BaseSettings):
         default=8043,
         ge=0,
         le=65535,
-        description="Their port; each worker of one machine needs its own, 0 for none.",
+        description="Their port, a different one for each worker of a machine; 0 for none.",
     )
     stalled_s: float | None = Field(
         default=None,
         gt=0,
-        description="Not ready when studies wait and none has ended for so long; the time limit "
-        "and two minutes where not set.",
+        description="The worker is not ready if studies wait and none has ended for so many "
+        "seconds; LUMBAR_TIME_LIMIT_S + 120 if not set.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="json or console.")
 
     @field_validator("dicomweb_url")
     @classmethod
-    def _needed(cls, url: str | None, others: ValidationInfo) -> str | None:
+    def _requires_url(cls, url: str | None, others: ValidationInfo) -> str | None:
         if url is None and others.data.get("archive") is ArchiveKind.DICOMWEB:
-            raise ValueError(f"must be set where {PREFIX}ARCHIVE is dicomweb")
+            raise ValueError(f"must be set if {PREFIX}ARCHIVE is dicomweb")
         return url
 
     @field_validator("forward")
     @classmethod
-    def _by_orthanc(cls, destination: str | None, others: ValidationInfo) -> str | None:
+    def _requires_orthanc(cls, destination: str | None, others: ValidationInfo) -> str | None:
         if destination and others.data.get("archive") is ArchiveKind.DICOMWEB:
-            raise ValueError(f"needs Orthanc, which sends: {PREFIX}ARCHIVE is dicomweb")
+            raise ValueError(f"requires Orthanc, but {PREFIX}ARCHIVE is dicomweb")
         return destination
 
     @field_validator("dicomweb_token", "dicomweb_token_file")
     @classmethod
-    def _alone(cls, token: object, others: ValidationInfo) -> object:
+    def _excludes_others(cls, token: object, others: ValidationInfo) -> object:
         for other in ("dicomweb_username", "dicomweb_token"):
             if other != others.field_name and token and others.data.get(other):
-                raise ValueError(f"cannot be set beside {PREFIX}{other.upper()}: choose one")
+                raise ValueError(f"cannot be combined with {PREFIX}{other.upper()}")
         return token
 
     @field_validator("dicomweb_password", "dicomweb_client_key")
     @classmethod
-    def _beside(cls, value: object, others: ValidationInfo) -> object:
-        other = _BELONGS_TO[str(others.field_name)]
+    def _requires_other(cls, value: object, others: ValidationInfo) -> object:
+        other = _REQUIRES[str(others.field_name)]
         if value and not others.data.get(other):
-            raise ValueError(f"is of no use without {PREFIX}{other.upper()}")
+            raise ValueError(f"requires {PREFIX}{other.upper()}")
         return value
 
     @property
-    def patience_s(self) -> float:
+    def stall_timeout_s(self) -> float:
         """How long studies may wait without one ending before the worker counts as stalled."""
         return self.stalled_s or self.time_limit_s + 120.0
 
     @classmethod
     def load(cls) -> Self:
-        """The settings of this process; raise BadSettings that names the variable to change."""
+        """The settings of this process; raise BadSettings, which names the variable to change."""
         try:
             return cls()
         except ValidationError as error:
-            # `input` is left out: it may be a password.
+            # Without the input: it may be a password.
             lines = [
                 f"{PREFIX}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
                 for problem in error.errors(include_input=False, include_url=False)

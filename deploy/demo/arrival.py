@@ -1,4 +1,4 @@
-"""A study goes to Orthanc over DICOMweb, and its report comes back."""
+"""Sends a study to Orthanc over DICOMweb and waits for its report."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FAILED_SOP_SEQUENCE = "00081198"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the worker said last about a study."""
+class GradingResult:
+    """The last log event of the worker about a study."""
 
     event: str
     outcome: str | None
@@ -32,9 +32,9 @@ class Verdict:
 def send(
     client: httpx.Client, files: Sequence[Path], progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Store files one by one over STOW-RS (DICOM PS3.18 10.5), however their pixels are coded.
+    """Store files one by one over STOW-RS (DICOM PS3.18 10.5), in any transfer syntax.
 
-    `progress` is called with the number sent. Raises StackError for what Orthanc refuses.
+    `progress` is called with the number of files sent. Raises StackError if Orthanc refuses one.
     """
     for count, path in enumerate(files, 1):
         head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
@@ -49,19 +49,19 @@ def send(
         if not response.is_success or response.json().get(_FAILED_SOP_SEQUENCE, {}).get("Value"):
             raise StackError(
                 f"Orthanc refused file {count} of {len(files)} (HTTP {response.status_code}); "
-                "`lumbar repair` may mend the study"
+                "`lumbar repair` may fix the study"
             )
         progress(count)
 
 
 def orthanc_study(client: httpx.Client, study_instance_uid: str) -> str:
-    """Orthanc's own id of a study."""
+    """Orthanc's id of a study."""
     matches = client.post("/tools/lookup", content=study_instance_uid).raise_for_status().json()
     return next(match["ID"] for match in matches if match["Type"] == "Study")
 
 
 def reports(client: httpx.Client, study_instance_uid: str) -> list[pydicom.Dataset]:
-    """Every SR that Orthanc holds in a study."""
+    """Every SR of a study in Orthanc."""
     query = {"StudyInstanceUID": study_instance_uid, "Modality": "SR"}
     found = client.post("/tools/find", json={"Level": "Instance", "Query": query})
     files = [client.get(f"/instances/{key}/file") for key in found.raise_for_status().json()]
@@ -69,34 +69,34 @@ def reports(client: httpx.Client, study_instance_uid: str) -> list[pydicom.Datas
 
 
 def log_events(worker: Process, study: str) -> list[dict[str, Any]]:
-    """What the worker logged about a study (its Orthanc id), oldest first."""
+    """The worker's log events about a study (its Orthanc id), oldest first."""
     events = []
     for line in worker.log.read_text(errors="replace").splitlines():
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
-            continue  # a line cut in the middle of being written
+            continue  # a line that is being written
         if isinstance(event, dict) and event.get("study") == study:
             events.append(event)
     return events
 
 
-def wait_for_verdict(
+def wait_for_result(
     worker: Process,
     study: str,
     *,
     after: int = 0,
     timeout_s: float = 300.0,
     on_step: Callable[[str], None] = lambda _: None,
-) -> Verdict:
-    """Wait until the worker is through with a study once more than `after` times."""
+) -> GradingResult:
+    """Wait for the result of a study that follows `after` earlier ones."""
     deadline = time.monotonic() + timeout_s
     while True:
         events = log_events(worker, study)
-        verdicts = [e for e in events if e["event"] in ("done", "not graded")]
-        if len(verdicts) > after:
-            last = verdicts[after]
-            return Verdict(last["event"], last.get("outcome"), last.get("reason"))
+        results = [e for e in events if e["event"] in ("done", "not graded")]
+        if len(results) > after:
+            last = results[after]
+            return GradingResult(last["event"], last.get("outcome"), last.get("reason"))
         if events:
             on_step(str(events[-1].get("step") or events[-1].get("reason") or ""))
         worker.check()

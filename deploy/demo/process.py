@@ -1,4 +1,4 @@
-"""A child process with a log of its own, which ends with the body that started it."""
+"""Child processes, each with its own log, that are stopped when a `with` body ends."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PACKAGES = "redis-server orthanc orthanc-python orthanc-dicomweb python3-kombu p
 LOOPBACK = "127.0.0.1"
 START_S = 60.0
 STOP_S = 20.0
-# Debian's daemons lie in sbin. Nothing of a virtual environment stands in front: Orthanc's
-# embedded Python would take that for its home and find no kombu.
+# Debian's daemons are in sbin. Without the virtual environment: Orthanc's embedded Python would
+# use it as its home and not find kombu.
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class StackError(Exception):
-    """A server is not installed, does not start or has died; the message says what to do."""
+    """A server is not installed, does not start or has exited; the message says what to do."""
 
 
 @dataclass(eq=False)
 class Process:
-    """A child of ours with a process group and a log of its own; it can be killed and restarted."""
+    """A child process with its own process group and log; it can be killed and restarted."""
 
     name: str
     command: list[str]
@@ -43,8 +43,8 @@ class Process:
         self._spawn()
 
     def _spawn(self) -> None:
-        # A group of its own keeps Ctrl-C with us, so that we end the servers in order; should we
-        # be killed ourselves (or the thread of ours that started it end), the kernel ends them
+        # With its own group it does not receive Ctrl-C, and the servers are stopped in order. If
+        # this process is killed (or the thread that started it ends), the kernel stops the child
         # (setpriv is part of util-linux).
         setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
         with self.log.open("ab") as output:
@@ -60,40 +60,40 @@ class Process:
             )
 
     def wait_until_ready(self) -> None:
-        """Raise StackError when it dies before, or is not ready after `start_s`."""
+        """Raise StackError if it exits, or is not ready after `start_s`."""
         self.wait_until(lambda: self.ready(self), self.start_s)
 
     def restart(self) -> None:
-        """Start the same command once more and wait until it is ready; its log goes on.
+        """Start the same command again and wait until it is ready; its log is continued.
 
-        What still runs of it is killed before, its children too, as a service manager does.
+        Processes of its group that still run are killed first, as a service manager does.
         """
         self._end_group()
         self._spawn()
         self.wait_until_ready()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal that ends it, and wait for that; its own children are left alone."""
+        """Send it a signal that ends it, and wait; its children are not signalled."""
         self.popen.send_signal(number)
         self.popen.wait(STOP_S)
 
     def kill_group(self) -> None:
-        """SIGKILL it and its children together, as the end of a machine does."""
+        """Send SIGKILL to it and its children, as if the machine had lost power."""
         self._end_group()
 
-    def said(self) -> str:
-        """What it has logged since it was started last."""
+    def log_text(self) -> str:
+        """Its log since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
     def check(self) -> None:
-        """Raise StackError with the end of the log when it has ended."""
+        """Raise StackError with the end of the log if it has exited."""
         if (code := self.popen.poll()) is not None:
             raise StackError(f"{self.name} ended with code {code}.\n{self.tail()}")
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float = START_S) -> None:
-        """Wait until `ready` says so; raise StackError when it dies or takes too long."""
+        """Wait until `ready` returns true; raise StackError if it exits or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             self.check()
@@ -109,7 +109,7 @@ class Process:
         return "\n".join([f"The end of {self.log}:", *(f"  {line}" for line in text)])
 
     def stop(self) -> None:
-        """Ask it to end, then end its whole group; returns when nothing of it is left."""
+        """Send SIGTERM, then SIGKILL to its group; return when all its processes have exited."""
         self.popen.terminate()
         try:
             self.popen.wait(STOP_S)
@@ -119,7 +119,7 @@ class Process:
             self._end_group()
 
     def _end_group(self) -> None:
-        # The group outlives its leader where a child of it does.
+        # The group still exists if a child of the leader runs.
         if _group_exists(self.popen.pid):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
@@ -135,7 +135,7 @@ def running(
     ready: Callable[[Process], bool] = lambda _: True,
     start_s: float = START_S,
 ) -> Iterator[Process]:
-    """A ready process of our own that has ended, with all its children, when the body is left."""
+    """A process that is ready in the body, and stopped with all its children after it."""
     log.unlink(missing_ok=True)
     process = Process(name, command, log, environment, ready, start_s)
     try:
@@ -146,14 +146,14 @@ def running(
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on just now."""
+    """A free port of the loopback interface."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         return int(listener.getsockname()[1])
 
 
 def binary(name: str) -> str:
-    """The path of a server; raise StackError when it is not installed."""
+    """The path of a server; raise StackError if it is not installed."""
     if path := found(name):
         return path
     raise StackError(f"{name} is not installed: apt-get install {PACKAGES}")

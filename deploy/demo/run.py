@@ -97,12 +97,12 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
         )
         started = time.monotonic()
         orthanc_id = send_study(files, study_uid, servers, console)
-        with console.status("waiting until the study is stable") as status:
-            verdict = arrival.wait_for_verdict(
+        with console.status("the study becomes stable") as status:
+            result = arrival.wait_for_result(
                 servers.worker, orthanc_id, on_step=lambda step: status.update(f"worker: {step}")
             )
-        if verdict.event != "done":
-            raise NotGraded(verdict.reason)
+        if result.event != "done":
+            raise NotGraded(result.reason)
         console.print(
             f"Report stored {time.monotonic() - started:.1f} s after the start of the transfer"
         )

@@ -1,7 +1,7 @@
-"""Redis, Orthanc and the worker on free loopback ports: for the tests and the demo alike.
+"""Redis, Orthanc and the worker on free loopback ports, for tests and demo.
 
-Each is a context manager that waits until its server answers, tells what the log says
-where it does not, and leaves no process behind however it is left.
+Each is a context manager that waits until its server responds, reports the log if it does not,
+and leaves no process behind.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RedisServer:
 
 @dataclass(frozen=True)
 class OrthancServer:
-    """A running Orthanc, with the user it lets in."""
+    """A running Orthanc, with its user."""
 
     process: Process
     url: str
@@ -70,7 +70,7 @@ class OrthancServer:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[RedisServer]:
-    """A Redis that keeps its append-only file in `folder`."""
+    """A Redis with its append-only file in `folder`."""
     port = free_port()
     home = _made(folder / "redis")
     command = [
@@ -80,7 +80,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
     ]
     url = f"redis://{LOOPBACK}:{port}/0"
     with running(
-        "Redis", command, home / "redis.log", ready=lambda _: _redis_answers(url)
+        "Redis", command, home / "redis.log", ready=lambda _: _redis_responds(url)
     ) as process:
         yield RedisServer(process, url)
 
@@ -95,9 +95,9 @@ def orthanc_server(
     viewer: Path | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[OrthancServer]:
-    """An Orthanc with the project's configuration and plugin, on ports of its own.
+    """An Orthanc with the project's configuration and plugin, on free ports.
 
-    It serves the viewer where its folder is given; `variables` are for the plugin.
+    It serves the viewer if its folder is given; `variables` are for the plugin.
     """
     http_port, dicom_port = free_port(), free_port()
     home = _made(folder / "orthanc")
@@ -116,7 +116,7 @@ def orthanc_server(
     path.touch(mode=0o600)
     path.write_text(json.dumps(configuration, indent=2))
     environment = {
-        **_without_python(_without_ours(os.environ)),
+        **_without_python(_without_lumbar(os.environ)),
         "PATH": SYSTEM_PATH,
         "LUMBAR_REDIS_URL": redis_url,
         "LUMBAR_QUEUE": queue,
@@ -126,10 +126,10 @@ def orthanc_server(
     url = f"http://{LOOPBACK}:{http_port}"
 
     def ready(process: Process) -> bool:
-        if not _orthanc_answers(url, username, password):
+        if not _orthanc_responds(url, username, password):
             return False
-        if "lumbar: stable studies go to" not in process.said():
-            raise StackError(f"Orthanc runs without its plugin.\n{process.tail(40)}")
+        if "lumbar: stable studies are announced" not in process.log_text():
+            raise StackError(f"Orthanc started without the plugin.\n{process.tail(40)}")
         return True
 
     command = [binary("Orthanc"), str(path)]
@@ -148,7 +148,7 @@ def lumbar_worker(
     """A `lumbar serve` that has loaded its bundle."""
     home = _made(folder / "worker")
     environment = {
-        **_without_ours(os.environ),
+        **_without_lumbar(os.environ),
         "LUMBAR_REDIS_URL": redis_url,
         "LUMBAR_ORTHANC_URL": orthanc.url,
         "LUMBAR_ORTHANC_USERNAME": orthanc.username,
@@ -162,7 +162,7 @@ def lumbar_worker(
         command,
         home / "worker.log",
         environment,
-        ready=lambda process: "bundle loaded" in process.said(),
+        ready=lambda process: "bundle loaded" in process.log_text(),
         start_s=WORKER_START_S,
     ) as process:
         yield process
@@ -181,12 +181,12 @@ def read_json_with_comments(path: Path) -> dict[str, object]:
 
 
 def missing() -> list[str]:
-    """What this machine lacks of the servers, in words; empty where all is there."""
-    lacking = [name for name in ("redis-server", "Orthanc") if not found(name)]
-    return lacking + [n for n in ("OrthancPython", "OrthancDicomWeb") if not _plugin_found(n)]
+    """The servers that are not installed; empty if all are."""
+    absent = [name for name in ("redis-server", "Orthanc") if not found(name)]
+    return absent + [n for n in ("OrthancPython", "OrthancDicomWeb") if not _plugin_found(n)]
 
 
-def _redis_answers(url: str) -> bool:
+def _redis_responds(url: str) -> bool:
     try:
         with redis.Redis.from_url(url, socket_timeout=1) as client:
             return bool(client.ping())
@@ -194,7 +194,7 @@ def _redis_answers(url: str) -> bool:
         return False
 
 
-def _orthanc_answers(url: str, username: str, password: str) -> bool:
+def _orthanc_responds(url: str, username: str, password: str) -> bool:
     try:
         return httpx.get(f"{url}/system", auth=(username, password), timeout=2).is_success
     except httpx.TransportError:
@@ -216,7 +216,7 @@ def _without_python(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
 
-def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+def _without_lumbar(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith("LUMBAR_")}
 
 

@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and the table of metrics name what the worker tells."""
+"""The dashboard, the alert rules and the table of metrics name existing metrics."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import re
 import pytest
 
 from deploy.demo import stack
-from worker.service.events import News
-from worker.service.metrics import Metrics, QueueState, flag, of_queue
+from worker.service.events import MetricEvent
+from worker.service.metrics import Metrics, QueueState, boolean_gauge, queue_gauges
 from worker.service.queue import Priority
 
 DEPLOY = stack.ROOT / "deploy"
-STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, onward=0)
+STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, to_forward=0)
 
 
 @pytest.fixture(scope="module")
-def told() -> set[str]:
-    """The names of all samples that a page can hold."""
-    metrics = Metrics(lambda: (*of_queue(STATE), *(flag(f, "", True) for f in FLAGS)))
-    metrics.take(NEWS)
-    metrics.take(NEWS.model_copy(update={"outcome": "retried"}))
+def existing() -> set[str]:
+    """The names of all samples that the page can contain."""
+    metrics = Metrics(lambda: (*queue_gauges(STATE), *(boolean_gauge(f, "", True) for f in FLAGS)))
+    metrics.record(EVENT)
+    metrics.record(EVENT.model_copy(update={"outcome": "retried"}))
     return set(re.findall(r"^(lumbar_\w+)", metrics.page().decode(), re.MULTILINE))
 
 
 FLAGS = ("redis_up", "archive_up", "ready")
-NEWS = News(
+EVENT = MetricEvent(
     process=1,
     outcome="graded",
     device="cuda:0",
@@ -40,18 +40,18 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"lumbar_[a-z_]+[a-z]", text))
 
 
-def test_the_dashboard_asks_for_what_there_is(told):
-    """Each name in a query is one that the page has."""
+def test_the_dashboard_queries_existing_metrics(existing):
+    """Each metric of a query exists."""
     asked = named((DEPLOY / "dashboards" / "lumbar.json").read_text())
     assert len(asked) > 10
-    assert asked <= told
+    assert asked <= existing
 
 
-def test_the_readme_tells_every_metric_and_no_other(told):
-    """The table and the rules of deploy/README.md name what the page has, all of it."""
+def test_the_readme_lists_every_metric_and_no_other(existing):
+    """The table and the rules of deploy/README.md name all metrics."""
     text = (DEPLOY / "README.md").read_text()
     section = text.partition("## Monitoring")[2].partition("## Backup")[0]
     written = named(section) - {"lumbar_inside"}
-    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in told}
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in existing}
     families -= {"lumbar_gpu_memory_peak_bytes"}  # in the table as `..._peak_bytes`
     assert written == families

@@ -1,4 +1,4 @@
-"""The health check of the worker's container, against a real keeper and real servers."""
+"""The health check of the worker's container, with a real supervisor and real servers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOWHERE = f"{process.LOOPBACK}:1"
 
 
 @pytest.fixture
-def keeper(redis_server, orthanc_server, tmp_path: Path):
-    """Starts the process that tells the worker's health, with these settings changed."""
+def supervisor_environment(redis_server, orthanc_server, tmp_path: Path):
+    """Starts the supervisor, which serves the health check, with these settings changed."""
 
     @contextmanager
     def run(**changed: str) -> Iterator[dict[str, str]]:
@@ -33,9 +33,11 @@ def keeper(redis_server, orthanc_server, tmp_path: Path):
             "LUMBAR_QUEUE": "lumbar-health",
         }
         environment = {**os.environ, **settings, **changed}
-        command = [sys.executable, "-m", "worker.cli", "keep"]
-        with process.running("The keeper", command, tmp_path / "log", environment) as kept:
-            kept.wait_until(lambda: "health" in kept.log.read_text())
+        command = [sys.executable, "-m", "worker.cli", "supervise"]
+        with process.running(
+            "The supervisor", command, tmp_path / "log", environment
+        ) as supervisor:
+            supervisor.wait_until(lambda: "health" in supervisor.log.read_text())
             yield environment
 
     return run
@@ -47,9 +49,9 @@ def check(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_it_is_healthy_once_both_answered(keeper):
-    """Redis and Orthanc there, and the user known: exit code 0, and nothing said."""
-    with keeper() as environment:
+def test_it_is_healthy_once_both_responded(supervisor_environment):
+    """Redis and Orthanc respond and accept the credentials: exit code 0, and no output."""
+    with supervisor_environment() as environment:
         for _ in range(20):
             if (done := check(environment)).returncode == 0:
                 break
@@ -57,32 +59,32 @@ def test_it_is_healthy_once_both_answered(keeper):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
-        ({"LUMBAR_REDIS_URL": f"redis://{NOWHERE}/0"}, "Redis does not answer (ConnectionError)"),
-        ({"LUMBAR_ORTHANC_URL": f"http://{NOWHERE}"}, "cannot be reached"),
-        ({"LUMBAR_ORTHANC_PASSWORD": "another"}, "does not let us in"),
+        ({"LUMBAR_REDIS_URL": f"redis://{NOWHERE}/0"}, "Redis: not available (ConnectionError)"),
+        ({"LUMBAR_ORTHANC_URL": f"http://{NOWHERE}"}, "connection failed"),
+        ({"LUMBAR_ORTHANC_PASSWORD": "another"}, "authentication failed"),
     ],
 )
-def test_it_is_not_and_says_why(keeper, changed, said):
-    """Whatever is away or set wrongly is named, without a trace and without a password."""
-    with keeper(**changed) as environment:
+def test_it_is_not_and_prints_why(supervisor_environment, changed, message):
+    """Unavailable servers and wrong settings are named, without a traceback or a password."""
+    with supervisor_environment(**changed) as environment:
         for _ in range(20):
-            if "was not asked yet" not in (done := check(environment)).stderr:
+            if "not checked yet" not in (done := check(environment)).stderr:
                 break
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "another" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [({"LUMBAR_HEALTH_PORT": "1"}, "ConnectError"), ({"LUMBAR_HEALTH_PORT": "x"}, "HEALTH_PORT")],
 )
-def test_it_is_not_where_nobody_answers(changed, said):
-    """No worker, or no port to ask at: one line says so."""
+def test_it_is_not_without_a_worker(changed, message):
+    """No worker, or an invalid port: one line says so."""
     done = check({**os.environ, **changed})
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,7 +1,7 @@
-"""A hospital for many faults, and the table of what became of its studies.
+"""Servers for many faults, and a table of their results.
 
 Most of the time is spent waiting, so a few processes (pytest-xdist) share the faults, each with
-a hospital of its own; their rows come together in one table.
+servers of its own; their rows are merged into one table.
 """
 
 import os
@@ -25,7 +25,7 @@ OUT = Path(os.environ.get("LUMBAR_FAULTS", stack.ROOT / "build" / "faults"))
 
 @pytest.fixture(scope="session")
 def new_study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Study]:
-    """A maker of studies that no server has seen."""
+    """Makes studies that are new to all servers."""
     return studies(tmp_path_factory.mktemp("phantom"))
 
 
@@ -36,18 +36,18 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hospital(
+def servers(
     servers_installed: None,
     bundle: Path,
     new_study: Callable[[], Study],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[harness.Hospital]:
-    """One for all faults that leave a working hospital behind.
+) -> Iterator[harness.Servers]:
+    """The servers of all faults after which they work again.
 
-    Its studies are counted once more at the end: what comes twice may come late.
+    Their studies are counted again at the end, since duplicates may appear late.
     """
-    folder = tmp_path_factory.mktemp("hospital")
-    with harness.hospital(folder, bundle, new_study) as running:
+    folder = tmp_path_factory.mktemp("servers")
+    with harness.running_servers(folder, bundle, new_study) as running:
         yield running
         running.heal()
         rows = [running.row(trial) for trial in running.trials]
@@ -55,12 +55,12 @@ def hospital(
         assert not [row for row in rows if row.count.lost or row.count.duplicated]
 
 
-def check_last(hospital: harness.Hospital, recorded: int | None = 0) -> None:
-    """Fails where a study of the last trial is lost or there twice.
+def check_last(servers: harness.Servers, recorded: int | None = 0) -> None:
+    """Fail if a study of the last trial is lost or duplicated.
 
-    `recorded` of them end with a reason instead of a report; None where that is not the point.
+    `recorded` of them end with a reason instead of a report; None for any number.
     """
-    row = hospital.row(hospital.trials[-1])
+    row = servers.row(servers.trials[-1])
     count = row.count
     assert (count.lost, count.duplicated) == (0, 0), row
     assert count.graded + count.recorded == count.sent, row
@@ -68,31 +68,31 @@ def check_last(hospital: harness.Hospital, recorded: int | None = 0) -> None:
 
 
 @pytest.fixture
-def check(hospital: harness.Hospital) -> Callable[..., None]:
-    """`check_last` of the hospital of all faults."""
-    return partial(check_last, hospital)
+def check(servers: harness.Servers) -> Callable[..., None]:
+    """`check_last` of the servers of all faults."""
+    return partial(check_last, servers)
 
 
 @pytest.fixture(scope="session")
 def rows() -> list[table.Row]:
-    """The table, for faults with a hospital of their own."""
+    """The table, for faults with separate servers."""
     return ROWS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, lest one process be left with them at the end."""
+    """Run slow tests first, so that no process is left with them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process of several hands its rows to the one that started it."""
+    """Send the rows to the main process of pytest-xdist."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["faults"] = [asdict(row) for row in ROWS]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the rows of a process that has ended."""
+    """Add the rows of a process that has ended."""
     ROWS.extend(map(table.row_of, getattr(node, "workeroutput", {}).get("faults", ())))
 
 

@@ -8,56 +8,56 @@ import pytest
 from tests.support.faults import proxy
 
 
-def test_the_same_study_three_times(hospital, check):
+def test_the_same_study_three_times(servers, check):
     """Sent again after its report came, and once more: one report."""
-    with hospital.trial("the same study sent three times") as trial:
-        study = hospital.new_study()
+    with servers.trial("the same study sent three times") as trial:
+        study = servers.new_study()
         for _ in range(3):
-            hospital.send(trial, study)
-            hospital.wait_for_outcomes(trial)
+            servers.send(trial, study)
+            servers.wait_for_outcomes(trial)
             # Orthanc reports a study again only when an image is new to it.
-            hospital.delete(study.images[0][0])
-        hospital.send(trial, study)
+            servers.delete(study.images[0][0])
+        servers.send(trial, study)
         trial.ends()
     check()
 
 
-def test_two_halves(hospital, check):
+def test_two_halves(servers, check):
     """The second half comes when the first has its report: that is revised, and one is current."""
-    with hospital.trial("in two halves 5 s apart") as trial:
-        study = hospital.new_study()
+    with servers.trial("in two halves 5 s apart") as trial:
+        study = servers.new_study()
         first, second = study.halves()
         trial.sent.append(study)
-        key = first.send(hospital.client)
+        key = first.send(servers.client)
         time.sleep(5)
-        hospital.wait_for_event(key, "done")
-        second.send(hospital.client)
+        servers.wait_for_event(key, "done")
+        second.send(servers.client)
         trial.ends()
     check()
 
 
-def test_the_second_half_comes_while_the_first_is_graded(hospital, check):
+def test_the_second_half_comes_while_the_first_is_graded(servers, check):
     """What came meanwhile is looked at after that: the report is revised."""
-    with hospital.trial("the second half while the first is graded") as trial:
-        study = hospital.new_study()
+    with servers.trial("the second half while the first is graded") as trial:
+        study = servers.new_study()
         first, second = study.halves()
         trial.sent.append(study)
-        with hospital.proxy.doing(proxy.SLOW):
-            key = first.send(hospital.client)
-            hospital.wait_for_step(key, "localise")
-            second.send(hospital.client)
+        with servers.proxy.doing(proxy.SLOW):
+            key = first.send(servers.client)
+            servers.wait_for_step(key, "localise")
+            second.send(servers.client)
         trial.ends()
     check()
 
 
-def test_two_senders_at_once(hospital, check):
+def test_two_senders_at_once(servers, check):
     """Two senders send the same images at the same time: one report."""
-    with hospital.trial("the same study by two senders at once") as trial:
-        study = hospital.new_study()
+    with servers.trial("the same study by two senders at once") as trial:
+        study = servers.new_study()
         trial.sent.append(study)
 
         def send() -> None:
-            study.send(hospital.client)
+            study.send(servers.client)
 
         senders = [threading.Thread(target=send) for _ in range(2)]
         for sender in senders:
@@ -69,10 +69,10 @@ def test_two_senders_at_once(hospital, check):
 
 
 @pytest.mark.slow
-def test_thirty_at_once(hospital, check):
+def test_thirty_at_once(servers, check):
     """Thirty studies that arrive together are graded once each."""
-    with hospital.trial("30 studies at once") as trial:
+    with servers.trial("30 studies at once") as trial:
         for _ in range(30):
-            hospital.send(trial)
+            servers.send(trial)
         trial.ends()
     check()

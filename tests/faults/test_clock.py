@@ -36,15 +36,15 @@ def test_the_clock_steps(servers_installed, bundle, new_study, rows, tmp_path):
         # What measures durations is not stepped on a real machine either.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with harness.hospital(tmp_path, bundle, new_study, variables=variables) as hospital:
-        with hospital.trial("the clock steps 1 h forward and 2 h back") as trial:
+    with harness.running_servers(tmp_path, bundle, new_study, variables=variables) as servers:
+        with servers.trial("the clock steps 1 h forward and 2 h back") as trial:
             for offset_s in (HOUR_S, -HOUR_S):
-                study = hospital.send(trial)
-                hospital.wait_for_step(study, "localise")
+                study = servers.send(trial)
+                servers.wait_for_step(study, "localise")
                 set_clock(clock, offset_s)
-                harness.order(hospital, study)
-            hospital.send(trial)
+                harness.announce(servers, study)
+            servers.send(trial)
             trial.ends()
-        row = hospital.row(trial)
+        row = servers.row(trial)
         rows.append(row)
     assert (row.count.graded, row.count.lost, row.count.duplicated) == (3, 0, 0)

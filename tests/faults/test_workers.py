@@ -6,66 +6,64 @@ import time
 
 import pytest
 
-from tests.support.faults.harness import order
+from tests.support.faults.harness import announce
 from tests.support.faults.kills import RECOVERY_S
 
 
 @pytest.mark.slow
-def test_two_workers(hospital, check):
-    """Workers that are told of the same studies at the same time write one report of each."""
+def test_two_workers(servers, check):
+    """Workers that get messages about the same studies at the same time write one report each."""
     with (
-        hospital.second_worker({"LUMBAR_CONCURRENCY": "2"}) as second,
-        hospital.trial(
-            "two workers with three processes, each study announced four times"
-        ) as trial,
+        servers.second_worker({"LUMBAR_CONCURRENCY": "2"}) as second,
+        servers.trial("two workers with three processes, each study announced four times") as trial,
     ):
-        keys = [hospital.send(trial) for _ in range(6)]
+        keys = [servers.send(trial) for _ in range(6)]
         for _ in range(3):
             for key in keys:
-                order(hospital, key)
+                announce(servers, key)
         trial.ends()
-        hospital.wait_for_outcomes(trial)
-        assert '"graded"' in second.said(), "the second worker had nothing to do"
+        servers.wait_for_outcomes(trial)
+        assert '"graded"' in second.log_text(), "the second worker had nothing to do"
     check()
 
 
 @pytest.mark.slow
-def test_another_worker_takes_over(hospital, check):
+def test_another_worker_takes_over(servers, check):
     """The study of a worker that is killed is taken up by another within 30 s."""
     with (
-        hospital.second_worker() as second,
-        hospital.trial("a worker killed, another takes over") as trial,
+        servers.second_worker() as second,
+        servers.trial("a worker killed, another takes over") as trial,
     ):
         # Only one of them gets the message.
-        study = hospital.send(trial)
-        hospital.wait(lambda: study in second.said() or hospital.steps(study), "a first step")
-        if not hospital.steps(study):
-            dies, lives = second, hospital.worker
+        study = servers.send(trial)
+        servers.wait(lambda: study in second.log_text() or servers.steps(study), "a first step")
+        if not servers.steps(study):
+            dies, lives = second, servers.worker
         else:
-            dies, lives = hospital.worker, second
-        before = lives.said().count(study)
+            dies, lives = servers.worker, second
+        before = lives.log_text().count(study)
         dies.kill_group()
         trial.ends()
-        hospital.wait(lambda: lives.said().count(study) > before, "the other worker's step")
+        servers.wait(lambda: lives.log_text().count(study) > before, "the other worker's step")
         assert time.monotonic() - trial.over < RECOVERY_S
-        hospital.wait_for_outcomes(trial)
+        servers.wait_for_outcomes(trial)
     check()
 
 
 @pytest.mark.slow
-def test_a_worker_that_takes_no_studies_ends(hospital, check):
-    """A child that neither works nor dies is noticed: the worker ends, and starts anew."""
-    hospital.worker.kill_group()
+def test_a_worker_that_does_not_drain_the_queue_exits(servers, check):
+    """A child that neither works nor exits is noticed: the worker exits and is restarted."""
+    servers.worker.kill_group()
     with (
-        hospital.second_worker({"LUMBAR_STALLED_S": "4"}) as second,
-        hospital.trial("a worker that takes no studies", heal=False) as trial,
+        servers.second_worker({"LUMBAR_STALLED_S": "4"}) as second,
+        servers.trial("a worker does not drain the queue", heal=False) as trial,
     ):
-        os.kill(hospital.child(second), signal.SIGSTOP)
+        os.kill(servers.child(second), signal.SIGSTOP)
         for _ in range(3):
-            hospital.send(trial)
+            servers.send(trial)
         assert second.popen.wait(90) != 0
-        assert "nobody takes them" in second.said()
+        assert "queue is not draining" in second.log_text()
         second.restart()
         trial.ends()
-        hospital.wait_for_outcomes(trial)
+        servers.wait_for_outcomes(trial)
     check()

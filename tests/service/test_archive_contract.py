@@ -372,14 +372,14 @@ def test_a_note_stays_with_its_study(
     study, other = orthanc_ids["classic"], orthanc_ids["enhanced"]
     with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
         assert isinstance(archive, OrthancArchive)
-        assert archive.note(study) is None
+        assert archive.read_metadata(study) is None
         for text in ('{"reason": "weil µ"}', "x" * 20_000, ""):
-            archive.write_note(study, text)
-            assert archive.note(study) == text
-            assert archive.note(other) is None
-        archive.write_note(study, None)
-        archive.write_note(study, None)
-        assert archive.note(study) is None
+            archive.write_metadata(study, text)
+            assert archive.read_metadata(study) == text
+            assert archive.read_metadata(other) is None
+        archive.write_metadata(study, None)
+        archive.write_metadata(study, None)
+        assert archive.read_metadata(study) is None
 
 
 def test_a_note_of_no_study_is_an_error(orthanc_server: stack.OrthancServer) -> None:
@@ -387,10 +387,10 @@ def test_a_note_of_no_study_is_an_error(orthanc_server: stack.OrthancServer) -> 
     gone = "-".join(["00000000"] * 5)
     with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
         assert isinstance(archive, OrthancArchive)
-        assert archive.note(gone) is None
-        archive.write_note(gone, None)
+        assert archive.read_metadata(gone) is None
+        archive.write_metadata(gone, None)
         with pytest.raises(StudyGone):
-            archive.write_note(gone, "text")
+            archive.write_metadata(gone, "text")
 
 
 @on_servers

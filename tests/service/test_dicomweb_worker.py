@@ -32,14 +32,14 @@ def test_a_study_on_a_dicomweb_server_is_graded_once(redis_server, tmp_path):
             orthanc.client() as client,
             stack.lumbar_worker(tmp_path, redis_server.url, orthanc, variables=variables) as worker,
         ):
-            verdict = arrival.wait_for_verdict(worker, uid)
+            verdict = arrival.wait_for_result(worker, uid)
             assert (verdict.event, verdict.outcome) == ("done", "graded")
             time.sleep(4)  # several passes of the reconciler, which see the report
             events = [event["event"] for event in arrival.log_events(worker, uid)]
             (stored,) = arrival.reports(client, uid)
-            notes = redis.Redis.from_url(redis_server.url)
-            assert notes.hkeys("lumbar-dicomweb:notes") == [uid.encode()]
+            records = redis.Redis.from_url(redis_server.url)
+            assert records.hkeys("lumbar-dicomweb:records") == [uid.encode()]
             client.delete(f"/studies/{arrival.orthanc_study(client, uid)}").raise_for_status()
-            worker.wait_until(lambda: not notes.hkeys("lumbar-dicomweb:notes"))
+            worker.wait_until(lambda: not records.hkeys("lumbar-dicomweb:records"))
     assert len(reader.read(stored).findings) == 25
     assert (events.count("reconciled"), events.count("done")) == (1, 1)

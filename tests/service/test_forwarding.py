@@ -1,4 +1,4 @@
-"""A report goes on to the next archive; one that is away holds up nothing."""
+"""Reports are forwarded to the next archive; an unavailable one delays nothing else."""
 
 import contextlib
 import time
@@ -14,7 +14,8 @@ from worker.archive.orthanc import OrthancArchive
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.forwarding import Outbox
-from worker.service.records import Kind, Record, Records, RedisNotes, now
+from worker.service.record_store import RecordStore, RedisMetadata
+from worker.service.records import Kind, Record, now
 
 NAME = "PACS"
 
@@ -23,7 +24,7 @@ NAME = "PACS"
 def held(orthanc_server, tmp_path_factory):
     """An archive with one study, of which one object stands for its report; and that archive."""
     phantom = make_phantom(31, slices=SMALL)
-    folder = tmp_path_factory.mktemp("onward")
+    folder = tmp_path_factory.mktemp("forwarding")
     write_phantom(phantom, folder)
     with orthanc_server.client() as client:
         arrival.send(client, sorted(folder.rglob("*.dcm"))[:1])
@@ -71,11 +72,11 @@ def box(client, queue):
 @pytest.fixture
 def records(client, queue):
     """Records in Redis, for studies that no archive holds."""
-    return Records(RedisNotes(client, queue), client, queue)
+    return RecordStore(RedisMetadata(client, queue), client, queue)
 
 
 class Sender:
-    """Stands for an Orthanc that sends on; `doing` happens while it sends."""
+    """Replaces an Orthanc that forwards; `doing` is called meanwhile."""
 
     def __init__(self, doing=lambda _: None):
         self.doing = doing
@@ -87,9 +88,9 @@ class Sender:
 
 
 def waits(client, queue):
-    """What waits, when it is due by how many seconds from now, and how often it was tried."""
-    due = dict(client.zrange(f"{queue}:onward", 0, -1, withscores=True))
-    tries = client.hgetall(f"{queue}:onward:tries")
+    """Scheduled reports: seconds until each is due, and failed attempts."""
+    due = dict(client.zrange(f"{queue}:forward", 0, -1, withscores=True))
+    tries = client.hgetall(f"{queue}:forward:retries")
     return {s.decode(): (at - client.time()[0], int(tries.get(s, 0))) for s, at in due.items()}
 
 
@@ -98,7 +99,7 @@ def arrived(server: stack.OrthancServer) -> list[str]:
         return client.get("/instances").json()
 
 
-def graded(records: Records, study: str, report: str) -> None:
+def graded(records: RecordStore, study: str, report: str) -> None:
     records.write(
         study, Record(kind=Kind.GRADED, sources="s", bundle="b", time=now(), report=report)
     )
@@ -106,47 +107,47 @@ def graded(records: Records, study: str, report: str) -> None:
 
 @pytest.mark.parametrize("how", ["modality", "dicomweb"])
 def test_a_report_arrives_once_and_its_record_says_so(held, destination, box, client, queue, how):
-    """What was noted is sent, read as arrived, kept in the record, and not sent again."""
+    """A scheduled report is forwarded, arrives, is noted in the record, and not sent again."""
     study, report, archive = held
-    records = Records(archive, client, queue)
+    records = RecordStore(archive, client, queue)
     graded(records, study, report)
     box.add(study)
     box.add(study)
-    assert box.waiting() == 1
+    assert box.size() == 1
     with destination.client() as there:
         for key in arrived(destination):
             there.delete(f"/instances/{key}")
-    box.send_due(archive, records, f"{how}:{NAME}")
+    box.forward_due(archive, records, f"{how}:{NAME}")
     assert len(arrived(destination)) == 1
-    assert records.read(study).delivered == report
-    assert box.waiting() == 0
+    assert records.read(study).forwarded == report
+    assert box.size() == 0
     box.add(study, records.read(study))
-    assert box.waiting() == 0
+    assert box.size() == 0
 
 
-def test_a_destination_that_is_away_is_tried_again(held, box, client, queue):
-    """A refused connection puts the report off, with its tries counted; nothing is lost."""
+def test_an_unavailable_destination_is_retried(held, box, client, queue):
+    """A refused connection postpones the report and counts the attempt; nothing is lost."""
     study, report, archive = held
-    records = Records(archive, client, queue)
+    records = RecordStore(archive, client, queue)
     graded(records, study, report)
-    archive._client.put_modalities_id(
+    archive._rest._client.put_modalities_id(
         "AWAY", json={"AET": "NOBODY", "Host": "127.0.0.1", "Port": 9}
     )
     box.add(study)
-    box.send_due(archive, records, "modality:AWAY")
+    box.forward_due(archive, records, "modality:AWAY")
     ((due_s, tries),) = waits(client, queue).values()
     assert due_s > 0
     assert tries == 1
-    assert records.read(study).delivered is None
-    box.send_due(archive, records, "modality:AWAY")  # not due yet
+    assert records.read(study).forwarded is None
+    box.forward_due(archive, records, "modality:AWAY")  # not due yet
     assert waits(client, queue)[study][1] == 1
 
 
 @pytest.mark.parametrize(
     "error", [ArchiveUnavailable("away"), BadSettings("no name"), BrokenStudy("HTTP 400")]
 )
-def test_whatever_goes_wrong_is_put_off_longer_each_time(box, client, queue, records, error):
-    """Nothing is given up; the log names the study and the reason; others are not held up."""
+def test_every_error_postpones_longer_each_time(box, client, queue, records, error):
+    """Attempts are not limited; the log names study and reason; others are not delayed."""
 
     def fail(study):
         if study == "bad":
@@ -159,25 +160,25 @@ def test_whatever_goes_wrong_is_put_off_longer_each_time(box, client, queue, rec
     waited = []
     for tries in range(1, 7):
         with capture_logs() as logged:
-            box.send_due(sender, records, "modality:PACS")
+            box.forward_due(sender, records, "modality:PACS")
         (line,) = [line for line in logged if line["log_level"] == "warning"]
-        assert (line["study"], line["reason"], line["tries"]) == ("bad", str(error), tries)
+        assert (line["study"], line["reason"], line["attempts"]) == ("bad", str(error), tries)
         assert waits(client, queue).keys() == {"bad"}
         waited.append(waits(client, queue)["bad"][0])
-        client.zadd(f"{queue}:onward", {"bad": 0}, xx=True)  # the wait is over
+        client.zadd(f"{queue}:forward", {"bad": 0}, xx=True)  # the wait is over
     assert waited[5] > 8 * waited[0] > 0
-    assert records.read("good").delivered == "1.2"
+    assert records.read("good").forwarded == "1.2"
 
 
-def test_what_waits_is_noted_once(box, client, queue, records):
-    """However often the reconciler finds it: it has one next try, and its tries count on."""
+def test_a_report_is_scheduled_once(box, client, queue, records):
+    """However often the reconciler finds it: it has one next attempt, and its count stays."""
 
     def away(study):
         raise ArchiveUnavailable
 
     graded(records, "s", "1.2")
     box.add("s")
-    box.send_due(Sender(away), records, "modality:PACS")
+    box.forward_due(Sender(away), records, "modality:PACS")
     before = waits(client, queue)
     box.add("s", records.read("s"))
     assert waits(client, queue).keys() == before.keys()
@@ -186,8 +187,8 @@ def test_what_waits_is_noted_once(box, client, queue, records):
     assert waits(client, queue)["s"][0] < 0
 
 
-def test_two_keepers_send_each_report_once(client, queue, records):
-    """While one sends the first of many, another that looks sends the rest and none of it."""
+def test_two_supervisors_forward_each_report_once(client, queue, records):
+    """While one forwards the first of many, another forwards the rest and none twice."""
     studies = [f"s{number}" for number in range(6)]
     for study in studies:
         graded(records, study, "1.2")
@@ -196,17 +197,17 @@ def test_two_keepers_send_each_report_once(client, queue, records):
 
     def look(study):
         if study == studies[2]:
-            Outbox(client, queue).send_due(other, records, "modality:PACS")
+            Outbox(client, queue).forward_due(other, records, "modality:PACS")
 
     first = Sender(look)
-    Outbox(client, queue).send_due(first, records, "modality:PACS")
+    Outbox(client, queue).forward_due(first, records, "modality:PACS")
     assert [study for study, _ in first.sent] == studies[:3]
     assert [study for study, _ in other.sent] == studies[3:]
     assert not waits(client, queue)
-    assert {records.read(study).delivered for study in studies} == {"1.2"}
+    assert {records.read(study).forwarded for study in studies} == {"1.2"}
 
 
-def test_a_keeper_that_dies_leaves_its_report_for_later(client, queue, records):
+def test_a_supervisor_that_dies_leaves_its_report_for_later(client, queue, records):
     """What was taken and never ended is sent when it could have been, and not before."""
     graded(records, "s", "1.2")
     box = Outbox(client, queue, archive_timeout_s=0.05)
@@ -216,12 +217,12 @@ def test_a_keeper_that_dies_leaves_its_report_for_later(client, queue, records):
 
     box.add("s")
     with pytest.raises(KeyboardInterrupt):
-        box.send_due(Sender(die), records, "modality:PACS")
+        box.forward_due(Sender(die), records, "modality:PACS")
     ((due_s, tries),) = waits(client, queue).values()
     assert due_s < 2
     assert tries == 0
-    client.zadd(f"{queue}:onward", {"s": 0})
-    box.send_due(sender := Sender(), records, "modality:PACS")
+    client.zadd(f"{queue}:forward", {"s": 0})
+    box.forward_due(sender := Sender(), records, "modality:PACS")
     assert sender.sent == [("s", "1.2")]
 
 
@@ -236,13 +237,13 @@ def test_a_report_that_was_written_meanwhile_is_kept_and_sent(box, client, queue
 
     graded(records, "s", "1.2")
     box.add("s")
-    box.send_due(Sender(grade), records, "modality:PACS")
-    assert (records.read("s").report, records.read("s").delivered) == ("1.3", None)
+    box.forward_due(Sender(grade), records, "modality:PACS")
+    assert (records.read("s").report, records.read("s").forwarded) == ("1.3", None)
     assert waits(client, queue).keys() == {"s"}
-    client.zadd(f"{queue}:onward", {"s": 0}, xx=True)
-    box.send_due(sender := Sender(), records, "modality:PACS")
+    client.zadd(f"{queue}:forward", {"s": 0}, xx=True)
+    box.forward_due(sender := Sender(), records, "modality:PACS")
     assert sender.sent == [("s", "1.3")]
-    assert records.read("s").delivered == "1.3"
+    assert records.read("s").forwarded == "1.3"
     assert not waits(client, queue)
 
 
@@ -255,7 +256,7 @@ def test_a_record_without_a_report_of_ours_stays(box, client, queue, records):
     rejected = Record(kind=Kind.REJECTED, sources="t", bundle="b", time=now())
     graded(records, "s", "1.2")
     box.add("s")
-    box.send_due(Sender(reject), records, "modality:PACS")
+    box.forward_due(Sender(reject), records, "modality:PACS")
     assert records.read("s") == rejected
     assert not waits(client, queue)
 
@@ -277,17 +278,17 @@ def points_to(client, port):
     client.put(f"/modalities/{NAME}", json=where).raise_for_status()
 
 
-def waiting_onward(port):
+def waiting_forward(port):
     """What the worker's page of metrics says, None before it says anything."""
     with contextlib.suppress(httpx.TransportError):
         for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
-            if line.startswith("lumbar_reports_waiting_onward "):
+            if line.startswith("lumbar_reports_waiting_forward "):
                 return float(line.split()[1])
     return None
 
 
 @pytest.mark.slow
-def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
+def test_a_worker_forwards_each_report_once(servers_installed, tmp_path):
     """While the destination is down, studies are graded; once it is there each report arrives."""
     port = process.free_port()
     variables = {
@@ -299,7 +300,7 @@ def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
         server = servers.enter_context(stack.redis_server(tmp_path))
         here = servers.enter_context(stack.orthanc_server(tmp_path, server.url, stable_age_s=1))
         client = servers.enter_context(here.client())
-        points_to(client, process.free_port())  # nobody listens there
+        points_to(client, process.free_port())  # a closed port
         worker = servers.enter_context(
             stack.lumbar_worker(tmp_path, server.url, here, variables=variables)
         )
@@ -309,26 +310,26 @@ def test_a_worker_sends_each_report_on_once(servers_installed, tmp_path):
             write_phantom(phantom, tmp_path / str(seed))
             arrival.send(client, sorted((tmp_path / str(seed)).rglob("*.dcm")))
             studies.append(arrival.orthanc_study(client, phantom.study_instance_uid))
-            assert arrival.wait_for_verdict(worker, studies[-1]).outcome == "graded"
-        worker.wait_until(lambda: waiting_onward(port) == 2)
+            assert arrival.wait_for_result(worker, studies[-1]).outcome == "graded"
+        worker.wait_until(lambda: waiting_forward(port) == 2)
         for study in studies:
-            worker.wait_until(lambda study=study: said(worker, study, "not sent on yet"))
-            assert not said(worker, study, "sent on")
+            worker.wait_until(lambda study=study: logged(worker, study, "forwarding postponed"))
+            assert not logged(worker, study, "report forwarded")
 
         there = servers.enter_context(
             stack.orthanc_server(tmp_path / "there", server.url, queue="unread")
         )
         points_to(client, there.dicom_port)
         waits_no_longer = redis.Redis.from_url(server.url)
-        waits_no_longer.zadd("lumbar:onward", dict.fromkeys(studies, 0), xx=True)
-        worker.wait_until(lambda: waiting_onward(port) == 0)
-        time.sleep(3)  # several passes of the reconciler, which find nothing owed
+        waits_no_longer.zadd("lumbar:forward", dict.fromkeys(studies, 0), xx=True)
+        worker.wait_until(lambda: waiting_forward(port) == 0)
+        time.sleep(3)  # several passes of the reconciler, which find nothing to forward
         assert len(arrived(there)) == 2
         with there.client() as other:
             series = other.get("/series?expand").raise_for_status().json()
         assert [one["MainDicomTags"]["Modality"] for one in series] == ["SR", "SR"]
-        assert [len(said(worker, study, "sent on")) for study in studies] == [1, 1]
+        assert [len(logged(worker, study, "report forwarded")) for study in studies] == [1, 1]
 
 
-def said(worker, study, event):
+def logged(worker, study, event):
     return [line for line in arrival.log_events(worker, study) if line["event"] == event]

@@ -33,7 +33,7 @@ class Loop:
     client: httpx.Client
     worker: stack.Process
     study: str
-    verdict: arrival.Verdict
+    verdict: arrival.GradingResult
 
     def reports(self) -> list[pydicom.Dataset]:
         return arrival.reports(self.client, self.phantom.study_instance_uid)
@@ -60,13 +60,13 @@ def loop(
     ):
         arrival.send(client, files)
         study = arrival.orthanc_study(client, phantom.study_instance_uid)
-        verdict = arrival.wait_for_verdict(worker, study)
+        verdict = arrival.wait_for_result(worker, study)
         yield Loop(phantom, files, orthanc_server, client, worker, study, verdict)
 
 
 def test_one_report_comes_back_and_says_what_the_pipeline_says(loop):
     """Exactly one SR is in the archive; read back it equals the report of the same study."""
-    assert loop.verdict == arrival.Verdict("done", "graded", None)
+    assert loop.verdict == arrival.GradingResult("done", "graded", None)
     (stored,) = loop.reports()
     orthanc = loop.orthanc
     with OrthancArchive.connect(orthanc.url, orthanc.username, orthanc.password) as archive:
@@ -89,8 +89,8 @@ def test_the_report_has_its_deterministic_uid(loop):
 def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
     """The SR's own arrival and the study sent again are each looked at and found done."""
     (before,) = loop.reports()
-    own = arrival.wait_for_verdict(loop.worker, loop.study, after=1)
-    assert own.outcome == "nothing_new"
+    own = arrival.wait_for_result(loop.worker, loop.study, after=1)
+    assert own.outcome == "already_graded"
 
     # Orthanc reports a study stable again only when an instance is new to it.
     uid = loop.phantom.series[0].sop_instance_uids[0]
@@ -98,8 +98,8 @@ def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
     loop.client.delete(match["Path"]).raise_for_status()
     seen = loop.verdicts()
     arrival.send(loop.client, loop.files)
-    again = arrival.wait_for_verdict(loop.worker, loop.study, after=seen)
-    assert again.outcome == "nothing_new"
+    again = arrival.wait_for_result(loop.worker, loop.study, after=seen)
+    assert again.outcome == "already_graded"
     (after,) = loop.reports()
     assert after == before
 

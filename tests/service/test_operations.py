@@ -1,4 +1,4 @@
-"""What an administrator does by hand, with real servers: reconcile, regrade, failures."""
+"""The administrator's commands with real servers: reconcile, regrade, failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from worker.cli import main
 from worker.models.card import DEFAULT
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.queue import Priority
-from worker.service.records import Kind, Record, Records, now, sources_of
+from worker.service.record_store import RecordStore
+from worker.service.records import Kind, Record, now, sources_of
 
 QUEUE = "lumbar"
 PASS_S = 1
@@ -42,7 +43,7 @@ class Site:
     worker: Callable[..., AbstractContextManager[stack.Process]]
 
     def lumbar(self, *arguments: object, code: int = 0) -> str:
-        """Run the command; give its output, stdout where it went well and stderr where not."""
+        """Run the command; return stdout if it succeeds, else stderr."""
         out, err = StringIO(), StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             for name, value in self.environment.items():
@@ -51,20 +52,20 @@ class Site:
         return err.getvalue() if code else out.getvalue()
 
     def found(self, *arguments: object) -> list[tuple[str, str, str]]:
-        """What `lumbar reconcile` or `lumbar regrade` says of each study."""
-        said = json.loads(self.lumbar(*arguments, "--json"))
-        return [(one["study"], one["why"], one["state"]) for one in said["studies"]]
+        """The result of `lumbar reconcile` or `lumbar regrade` for each study."""
+        printed = json.loads(self.lumbar(*arguments, "--json"))
+        return [(one["study"], one["reason"], one["state"]) for one in printed["studies"]]
 
     def failures(self, *arguments: object) -> list[dict[str, Any]]:
         return json.loads(self.lumbar("failures", "list", *arguments, "--json"))["failures"]
 
     def waiting(self) -> dict[Priority, int]:
-        """The messages in the queue, where there are any."""
+        """The number of messages at each priority that has some."""
         keys = {p: f"{QUEUE}\x06\x16{p.value}" if p else QUEUE for p in Priority}
         return {p: n for p, key in keys.items() if (n := self.redis.llen(key))}
 
     def arrives(self, seed: int, folder: Path) -> tuple[str, str]:
-        """A phantom that arrives and of which no message is left: its UID and Orthanc's id."""
+        """Store a phantom and delete its message; return its UID and Orthanc's id."""
         phantom = make_phantom(seed, slices=SMALL)
         write_phantom(phantom, folder)
         arrival.send(self.client, sorted(folder.rglob("*.dcm")))
@@ -75,7 +76,7 @@ class Site:
         return phantom.study_instance_uid, study
 
     def busy(self) -> bool:
-        """Whether anything arrives, waits or is graded; a report's own arrival counts, too."""
+        """Whether anything arrives, waits or is graded; the arrival of a report counts, too."""
         stable = [study["IsStable"] for study in self.client.get("/studies?expand").json()]
         if not all(stable):
             return True
@@ -83,16 +84,16 @@ class Site:
         return bool(self.waiting() or self.redis.hlen(f"{QUEUE}:running"))
 
     def passes(self, count: int = 3) -> None:
-        """Wait while a keeper goes through the archive so often."""
+        """Wait until a supervisor has reconciled so many times."""
         for _ in range(count):
-            wait_until(lambda: not self.redis.exists(f"{QUEUE}:reconciling"))
-            wait_until(lambda: self.redis.exists(f"{QUEUE}:reconciling"))
+            wait_until(lambda: not self.redis.exists(f"{QUEUE}:reconcile_lock"))
+            wait_until(lambda: self.redis.exists(f"{QUEUE}:reconcile_lock"))
 
-    def records(self) -> Records:
+    def records(self) -> RecordStore:
         archive = OrthancArchive.connect(
             self.orthanc.url, self.orthanc.username, self.orthanc.password
         )
-        return Records(archive, self.redis, QUEUE)
+        return RecordStore(archive, self.redis, QUEUE)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
@@ -104,8 +105,8 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> Non
 
 @pytest.fixture(scope="module")
 def site(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Servers of our own, without a worker yet."""
-    folder = tmp_path_factory.mktemp("keeping")
+    """Servers for this module, without a worker."""
+    folder = tmp_path_factory.mktemp("operations")
     with (
         stack.redis_server(folder) as server,
         stack.orthanc_server(folder, server.url, stable_age_s=1) as orthanc,
@@ -127,46 +128,46 @@ def site(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def new_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle with another calibration, and so another identity."""
+    """The packaged bundle with another calibration, and so another identity."""
     return recalibrated_bundle(tmp_path_factory.mktemp("bundle") / "new")
 
 
 def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bundle, tmp_path):
-    """No message came: a dry run finds the study, `reconcile` has it graded, once. Then another
-    bundle: refused while the worker has the old one, and afterwards a second report that revises
-    the first; to ask for the same again changes nothing."""
+    """A study without a message is found by a dry run and graded once after `reconcile`. Another
+    bundle is refused while the worker uses the old one; then a second report revises the first,
+    and a repeated command changes nothing."""
     uid, study = site.arrives(61, tmp_path / "phantom")
     ours, theirs = (read_identity(folder).sha256 for folder in (DEFAULT, new_bundle))
 
-    unknown = "nothing is known of it"
+    unknown = "has no report yet"
     assert site.found("reconcile", "--dry-run") == [(study, unknown, "not sent (dry run)")]
     assert site.waiting() == {}
     assert site.found("reconcile", "--since", "all") == [(study, unknown, "queued")]
-    assert site.found("reconcile") == [(study, unknown, "waits in the queue already")]
+    assert site.found("reconcile") == [(study, unknown, "already in the queue")]
     assert site.waiting() == {Priority.BACKLOG: 1}
 
     with site.worker() as worker:
-        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        assert arrival.wait_for_result(worker, study).outcome == "graded"
         wait_until(lambda: not site.busy())
         assert site.found("reconcile") == []
         (first,) = arrival.reports(site.client, uid)
         assert reader.read(first).bundle.sha256 == ours
 
         refused = site.lumbar("regrade", "--all", "--bundle", new_bundle, code=2)
-        assert "a worker grades with other models" in refused
+        assert "a worker uses other models" in refused
         assert refused.count("\n") == 1
         dry = site.found("regrade", "--all", "--bundle", new_bundle, "--dry-run")
-        assert dry == [(study, "other models graded it", "not sent (dry run)")]
+        assert dry == [(study, "graded by other models", "not sent (dry run)")]
         assert site.found("regrade", "--all") == []
-        assert site.found("regrade", uid) == [(study, "graded with these models", "left as it is")]
+        assert site.found("regrade", uid) == [(study, "graded with these models", "unchanged")]
         assert site.waiting() == {}
 
-    site.redis.delete(f"{QUEUE}:bundles")  # else that worker's word counts for a while
+    site.redis.delete(f"{QUEUE}:active_models")  # otherwise the old announcement counts for a while
     with site.worker(LUMBAR_BUNDLE=str(new_bundle)) as worker:
         site.passes(2)
         assert len(arrival.reports(site.client, uid)) == 1  # a new bundle alone regrades nothing
         found = site.found("regrade", "--all", "--bundle", new_bundle)
-        assert found == [(study, "other models graded it", "queued")]
+        assert found == [(study, "graded by other models", "queued")]
         wait_until(lambda: len(arrival.reports(site.client, uid)) == 2, 300)
         wait_until(lambda: not site.busy())
         stored = arrival.reports(site.client, uid)
@@ -177,15 +178,15 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
         assert site.found("regrade", "--all", "--bundle", new_bundle) == []
 
 
-def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
-    """It survives a wiped Redis, is put aside in peace of the reconciler, and graded when asked."""
+def test_a_dead_letter_is_listed_dismissed_and_replayed(site, tmp_path):
+    """It survives a loss of Redis's data, is skipped once dismissed, and graded when replayed."""
     uid, study = site.arrives(62, tmp_path / "phantom")
     records = site.records()
     with OrthancArchive.connect(
         site.orthanc.url, site.orthanc.username, site.orthanc.password
     ) as archive:
         sources = sources_of(archive.inventory(study))
-    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "localise", "tries": 21}
+    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "localise", "attempts": 21}
     failed = Record(
         kind=Kind.FAILED,
         sources=sources,
@@ -208,7 +209,7 @@ def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
     with site.worker() as worker:
         site.passes()
         assert site.failures() == [listed]  # the reconciler read it again
-        assert site.lumbar("failures", "forget", uid) == f"forgotten  {study}\n"
+        assert site.lumbar("failures", "dismiss", uid) == f"dismissed  {study}\n"
         assert site.failures() == []
         site.passes()
         assert records.read(study).kind is Kind.DISMISSED
@@ -217,26 +218,26 @@ def test_a_dead_letter_is_listed_put_aside_and_replayed(site, tmp_path):
         assert arrival.reports(site.client, uid) == []
 
         assert site.lumbar("failures", "replay", uid) == f"replayed  {study}\n"
-        assert arrival.wait_for_verdict(worker, study).outcome == "graded"
+        assert arrival.wait_for_result(worker, study).outcome == "graded"
         assert len(arrival.reports(site.client, uid)) == 1
         refused = site.lumbar("failures", "replay", study, code=2)
-        assert "is no dead letter: it is graded" in refused
+        assert "is not a dead letter: it is graded" in refused
 
 
-def test_a_deleted_study_leaves_the_list(site):
-    """A dead letter whose study was deleted is not listed for ever."""
+def test_a_deleted_study_is_not_listed(site):
+    """A dead letter whose study was deleted is removed from the list."""
     gone = "-".join(["0123abcd"] * 5)
     record = Record(kind=Kind.FAILED, sources="", bundle="", time=now())
     site.redis.hset(f"{QUEUE}:failures", gone, record.model_dump_json())
     assert len(site.failures()) == 1
-    assert site.lumbar("failures", "replay", "--all") == "no study was given up\n"
+    assert site.lumbar("failures", "replay", "--all") == "no dead letters\n"
     assert site.failures() == []
 
 
-def test_redis_away_is_one_line(site, monkeypatch):
-    """No trace, no password, and the code that says: try again later."""
+def test_an_outage_of_redis_is_one_line(site, monkeypatch):
+    """No traceback, no password, and the exit code for a transient error."""
     monkeypatch.setitem(site.environment, "LUMBAR_REDIS_URL", "redis://:secret@127.0.0.1:1/0")
-    said = site.lumbar("failures", "list", code=75)
-    assert said.count("\n") == 1
-    assert "LUMBAR_REDIS_URL" in said
-    assert "secret" not in said
+    message = site.lumbar("failures", "list", code=75)
+    assert message.count("\n") == 1
+    assert "LUMBAR_REDIS_URL" in message
+    assert "secret" not in message

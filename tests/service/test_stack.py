@@ -56,7 +56,7 @@ def test_a_killed_server_comes_back_where_it_was(servers_installed, tmp_path):
     """After SIGKILL and a restart it has the same address and files, and its log goes on."""
     with stack.redis_server(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         client.set("study", "waits")
-        before, first = server.process.popen.pid, server.process.said()
+        before, first = server.process.popen.pid, server.process.log_text()
         server.process.kill()
         with pytest.raises(redis.ConnectionError):
             client.ping()
@@ -64,8 +64,8 @@ def test_a_killed_server_comes_back_where_it_was(servers_installed, tmp_path):
             server.process.check()
         server.process.restart()
         assert client.get("study") == b"waits"
-        assert str(server.process.popen.pid) in server.process.said()
-        assert str(before) not in server.process.said()
+        assert str(server.process.popen.pid) in server.process.log_text()
+        assert str(before) not in server.process.log_text()
         assert first in server.process.log.read_text()
 
 
@@ -73,13 +73,13 @@ def test_a_restart_ends_what_the_killed_leader_left(tmp_path):
     """A child that outlived its parent does not go on beside the new one."""
     command = ["/bin/sh", "-c", "sleep 60 & echo child $!; wait"]
     with process.running(
-        "The parent", command, tmp_path / "log", ready=lambda parent: "child" in parent.said()
+        "The parent", command, tmp_path / "log", ready=lambda parent: "child" in parent.log_text()
     ) as parent:
-        child = int(parent.said().split()[1])
+        child = int(parent.log_text().split()[1])
         parent.kill()
         os.kill(child, 0)
         parent.restart()
-        assert parent.said() != f"child {child}\n"
+        assert parent.log_text() != f"child {child}\n"
         stat, deadline = Path(f"/proc/{child}/stat"), time.monotonic() + 10
         while stat.exists() and " Z " not in stat.read_text():
             assert time.monotonic() < deadline, "the child still runs"

@@ -1,4 +1,4 @@
-"""The keeper's own rules, on a real Redis: whose turn it is, and what it says of a failure."""
+"""The supervisor on a real Redis: who reconciles, and what is logged of a failure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from worker.archive import HeldStudy
+from worker.archive import StudyEntry
 from worker.errors import ArchiveUnavailable
-from worker.service import supervisor as keepers
-from worker.service.events import News
-from worker.service.queue import Order
-from worker.service.supervisor import Keeper
+from worker.service import supervisor as supervisors
+from worker.service.events import MetricEvent
+from worker.service.queue import GradeJob
+from worker.service.supervisor import Supervisor
+from worker.service.supervisor_process import _run
 from worker.settings import Settings
 
 PASS_S = 1.5
 
 
 class SlowReconciler:
-    """Looks at studies for twice as long as a period, and counts its passes."""
+    """Takes twice a period for a pass, and counts its passes."""
 
     def __init__(self, during: Callable[[], None] = lambda: None) -> None:
         self.passes = 0
         self.during = during
 
-    def owed(self, *, looked: Callable[[HeldStudy], None], **_: object) -> Iterator[None]:
+    def pending(self, *, on_study: Callable[[StudyEntry], None], **_: object) -> Iterator[None]:
         self.passes += 1
         end = time.monotonic() + 2 * PASS_S
         while time.monotonic() < end:
-            looked(HeldStudy("s", "v"))
+            on_study(StudyEntry("s", "v"))
             self.during()
             time.sleep(PASS_S / 10)
         yield from ()
 
 
 @pytest.fixture
-def keeper(redis_server) -> Callable[[SlowReconciler], Keeper]:
-    """Makes keepers of one queue."""
+def make_supervisor(redis_server) -> Callable[[SlowReconciler], Supervisor]:
+    """Makes supervisors of one queue."""
     settings = Settings(
         _env_file=None,
         redis_url=redis_server.url,
@@ -49,57 +50,57 @@ def keeper(redis_server) -> Callable[[SlowReconciler], Keeper]:
         reconcile_s=PASS_S,
     )
 
-    def make(reconciler: SlowReconciler) -> Keeper:
-        keeper = Keeper(settings)
-        keeper._reconciler = reconciler
-        return keeper
+    def make(reconciler: SlowReconciler) -> Supervisor:
+        supervisor = Supervisor(settings)
+        supervisor._reconciler = reconciler
+        return supervisor
 
     return make
 
 
-def test_one_keeper_reconciles_however_long_it_takes(keeper):
-    """While one goes from study to study no other begins; afterwards one may."""
+def test_one_supervisor_reconciles_however_long_it_takes(make_supervisor):
+    """While one compares studies no other begins; afterwards one may."""
     other = SlowReconciler()
-    second = keeper(other)
-    keeper(SlowReconciler(during=second.reconcile)).reconcile()
+    second = make_supervisor(other)
+    make_supervisor(SlowReconciler(during=second.reconcile)).reconcile()
     assert other.passes == 0
     time.sleep(PASS_S)
     second.reconcile()
     assert other.passes == 1
 
 
-def test_why_work_was_put_off_is_said():
-    """The reason stands in the log, not the error's name alone."""
+def test_a_failed_task_logs_its_reason():
+    """The log contains the reason, not only the name of the error."""
 
     def reconcile() -> None:
-        raise ArchiveUnavailable("the archive answers HTTP 503")
+        raise ArchiveUnavailable("the archive: HTTP 503")
 
     with capture_logs() as logged:
-        keepers._try(reconcile)
+        _run(reconcile)
     assert logged == [
         {
-            "event": "put off",
+            "event": "task failed",
             "log_level": "warning",
-            "work": "reconcile",
+            "task": "reconcile",
             "error": "ArchiveUnavailable",
-            "reason": "the archive answers HTTP 503",
+            "reason": "the archive: HTTP 503",
         }
     ]
 
 
-def test_studies_that_nobody_takes_are_noticed(keeper, monkeypatch):
-    """Only while messages wait and no lease is held; a Redis that was away is no such time."""
-    one = keeper(SlowReconciler())
+def test_unclaimed_studies_are_noticed(make_supervisor, monkeypatch):
+    """Only while messages wait and no lease is held; an outage of Redis does not count."""
+    one = make_supervisor(SlowReconciler())
     one.tick()
-    assert one.left_s() == 0
-    one._queue.send(Order("waits"))
+    assert one.unclaimed_s() == 0
+    one._queue.send(GradeJob("waits"))
     one.tick()
     time.sleep(0.2)
     one.tick()
-    assert one.left_s() >= 0.2
+    assert one.unclaimed_s() >= 0.2
     with one._leases.hold("other", "{}", 60):
         one.tick()
-        assert one.left_s() == 0
+        assert one.unclaimed_s() == 0
     one.tick()
     time.sleep(0.2)
     with monkeypatch.context() as patch:
@@ -107,26 +108,26 @@ def test_studies_that_nobody_takes_are_noticed(keeper, monkeypatch):
         with pytest.raises(redis.ConnectionError):
             one.tick()
     one.tick()
-    assert one.left_s() < 0.2
+    assert one.unclaimed_s() < 0.2
 
 
-def test_a_worker_whose_ready_child_gets_nothing_is_stuck(keeper, monkeypatch):
-    """Not while the child starts, nor after it has died: then another starts."""
-    monkeypatch.setattr(keepers, "_IDLE_S", 0.1)
-    one = keeper(SlowReconciler())
-    one._queue.send(Order("waits"))
+def test_a_worker_whose_idle_child_gets_no_study_is_stuck(make_supervisor, monkeypatch):
+    """Not while the child starts, nor after it died: then another starts."""
+    monkeypatch.setattr(supervisors, "_IDLE_S", 0.1)
+    one = make_supervisor(SlowReconciler())
+    one._queue.send(GradeJob("waits"))
     one.tick()
     time.sleep(0.2)
     one.tick()
-    assert not one.stuck()
+    assert not one.is_stuck()
     child = subprocess.Popen(["sleep", "60"])
-    one.take(News(process=child.pid, bundle="default"))
-    assert not one.stuck()
+    one.record(MetricEvent(process=child.pid, bundle="default"))
+    assert not one.is_stuck()
     time.sleep(0.2)
-    assert one.stuck()
+    assert one.is_stuck()
     child.kill()
     child.wait()
-    assert not one.stuck()
+    assert not one.is_stuck()
 
 
 def away() -> None:

@@ -32,8 +32,8 @@ def test_the_worker_grades_with_a_strategy_of_another_package(
     ):
         arrival.send(client, sorted((tmp_path / "phantom").rglob("*.dcm")))
         study = arrival.orthanc_study(client, phantom.study_instance_uid)
-        verdict = arrival.wait_for_verdict(worker, study)
-        assert verdict.event == "done", verdict
+        result = arrival.wait_for_result(worker, study)
+        assert result.event == "done", result
         (stored,) = arrival.reports(client, phantom.study_instance_uid)
     report = reader.read(stored)
     assert report.bundle.name == f"toy {kind}"

@@ -31,7 +31,7 @@ from worker import __version__
 from worker.domain.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.broker import make_app
-from worker.service.queue import Order, Priority, Queue
+from worker.service.queue import GradeJob, Priority, Queue
 from worker.settings import Settings
 
 SURNAME, GIVEN, PATIENT_ID, BORN = "ZWOELFENDER", "OTTOKAR", "GEHEIM-4711-X", "19630317"
@@ -93,8 +93,8 @@ class Watched:
         settings = Settings(redis_url=self.redis.url)
         return Queue(make_app(settings), redis.Redis.from_url(self.redis.url), settings.queue)
 
-    def children(self, *, keeper: bool) -> list[int]:
-        """The processes that the worker started: its keeper, or those that grade."""
+    def children(self, *, supervisor: bool) -> list[int]:
+        """The processes that the worker started: its supervisor, or those that grade."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -102,7 +102,7 @@ class Watched:
                 command = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if parent == self.worker.popen.pid and (b"\0keep\0" in command) is keeper:
+            if parent == self.worker.popen.pid and (b"\0supervise\0" in command) is supervisor:
                 found.append(int(folder.name))
         return found
 
@@ -186,12 +186,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory, servers_installed: None) -
             study = pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
             studies[kind] = orthanc_id(PATIENT_ID, study)
             if kind == "failed":
-                redis.Redis.from_url(server.url).set(f"lumbar:tries:{studies[kind]}", 3)
+                redis.Redis.from_url(server.url).set(f"lumbar:attempts:{studies[kind]}", 3)
             arrival.send(client, files)
         worker.wait_until(lambda: watched.value("studies_running") == 1)
         for study in studies.values():
             if study != studies["waiting"]:
-                arrival.wait_for_verdict(worker, study)
+                arrival.wait_for_result(worker, study)
         yield watched
 
 
@@ -207,7 +207,7 @@ def orthanc_id(*names: str) -> str:
         ("graded", ""),
         ("waiting", ""),
         ("rejected", "NotLumbar"),
-        ("failed", "TooManyDeliveries"),
+        ("failed", "TooManyAttempts"),
     ],
 )
 def test_every_outcome_is_counted(watched, outcome, code):
@@ -253,19 +253,19 @@ def test_the_queue_and_the_build_are_told(watched):
 
 def test_a_study_that_waits_for_a_next_try_is_told(watched):
     """The gauge counts what is in nobody's hands."""
-    order = Order(watched.studies["rejected"], tries=1)
-    watched.queue().later(order, 3600)
+    job = GradeJob(watched.studies["rejected"], retries=1)
+    watched.queue().schedule(job, 3600)
     watched.worker.wait_until(lambda: watched.value("studies_waiting_retry") == 1)
 
 
 def test_studies_that_wait_while_none_ends_make_it_not_ready(watched):
     """A child that hangs is noticed; once it goes on, the worker is ready again."""
     watched.wait_ready(True)
-    with watched.stopped(*watched.children(keeper=False)):
+    with watched.stopped(*watched.children(supervisor=False)):
         succeeded_s = watched.value("last_success_age_seconds")
         for priority in (*Priority, Priority.URGENT):  # the first of them is taken
-            watched.queue().send(Order(watched.studies["graded"], priority=priority))
-        watched.wait_ready(False, "none has come to its end")
+            watched.queue().send(GradeJob(watched.studies["graded"], priority=priority))
+        watched.wait_ready(False, "queue is not draining")
         for priority in Priority:
             assert watched.value("queue_messages", priority=priority.name.lower()) == 1
         assert watched.value("queue_oldest_age_seconds") > 0
@@ -289,7 +289,7 @@ def test_without_redis_it_is_not_ready_and_lives(watched):
 def test_without_the_archive_it_is_not_ready_and_tries_again(watched):
     """An archive that hangs is named; a study that met it is counted as tried again."""
     with watched.stopped(watched.orthanc.process.popen.pid):
-        watched.queue().send(Order(watched.studies["graded"]))
+        watched.queue().send(GradeJob(watched.studies["graded"]))
         watched.wait_ready(False, "Orthanc at http")
         assert watched.get("/live").status_code == 200
         assert watched.value("archive_up") == 0
@@ -299,15 +299,15 @@ def test_without_the_archive_it_is_not_ready_and_tries_again(watched):
     watched.wait_ready(True)
 
 
-def test_another_keeper_takes_over(watched):
-    """Killed, it is replaced, and what the children tell then is heard by the new one."""
-    (old,) = watched.children(keeper=True)
+def test_another_supervisor_takes_over(watched):
+    """If it is killed, another starts and receives the events of the children."""
+    (old,) = watched.children(supervisor=True)
     os.kill(old, signal.SIGKILL)
-    watched.queue().send(Order(watched.studies["graded"]))
+    watched.queue().send(GradeJob(watched.studies["graded"]))
 
     def heard() -> bool:
         try:
-            return bool(watched.value("studies_total", outcome="nothing_new"))
+            return bool(watched.value("studies_total", outcome="already_graded"))
         except httpx.TransportError:
             return False
 
@@ -316,18 +316,20 @@ def test_another_keeper_takes_over(watched):
 
 
 def test_a_port_in_use_is_said_once_and_stops_nothing(watched, tmp_path):
-    """The keeper goes on without health, with one line that names what to change."""
+    """The supervisor goes on without health, and one line names what to change."""
     variables = {
         "LUMBAR_REDIS_URL": watched.redis.url,
         "LUMBAR_QUEUE": "lumbar-other",
         "LUMBAR_HEALTH_PORT": str(watched.port),
     }
-    command = [sys.executable, "-m", "worker.cli", "keep"]
-    with process.running("keeper", command, tmp_path / "log", os.environ | variables) as keeper:
-        keeper.wait_until(lambda: "LUMBAR_HEALTH_PORT" in keeper.log.read_text())
+    command = [sys.executable, "-m", "worker.cli", "supervise"]
+    with process.running(
+        "supervisor", command, tmp_path / "log", os.environ | variables
+    ) as supervisor:
+        supervisor.wait_until(lambda: "LUMBAR_HEALTH_PORT" in supervisor.log.read_text())
         time.sleep(2)
-        keeper.check()
-        errors = [line for line in keeper.log.read_text().splitlines() if '"error"' in line]
+        supervisor.check()
+        errors = [line for line in supervisor.log.read_text().splitlines() if '"error"' in line]
     assert len([line for line in errors if json.loads(line)["level"] == "error"]) == 1
 
 
@@ -341,21 +343,21 @@ def test_what_knocks_without_http_does_no_harm(watched):
 
 
 def test_a_study_is_followed_by_its_id(watched):
-    """Every line about it names its message, the keeper's too; a message has one study."""
+    """Every log line about it names its message, also the supervisor's; a message has one study."""
     lines = arrival.log_events(watched.worker, watched.studies["graded"])
-    assert {"step", "done", "try again", "tried again"} <= {line["event"] for line in lines}
+    assert {"step", "done", "retry scheduled", "retry"} <= {line["event"] for line in lines}
     assert all(line["message"] for line in lines)
-    again = {line["message"] for line in lines if line["event"] == "tried again"}
+    again = {line["message"] for line in lines if line["event"] == "retry"}
     assert again <= {line["message"] for line in lines if line["event"] == "done"}
 
 
 def test_nothing_of_the_patient_is_in_anything_that_was_written(watched):
     """Logs, metrics, health, queue, Redis' file, notes, file names: neither name, id nor date."""
-    with watched.stopped(*watched.children(keeper=False)):
+    with watched.stopped(*watched.children(supervisor=False)):
         for _ in range(2):
-            watched.queue().send(Order(watched.studies["graded"]))
+            watched.queue().send(GradeJob(watched.studies["graded"]))
         written = everything(watched)
-    assert "TooManyDeliveries" in written["note failed"]
+    assert "TooManyAttempts" in written["note failed"]
     assert "graded" in written["note graded"]
     assert watched.studies["graded"] in written["redis.log"] + written["Redis' file"]
     assert "no MR images but CT" in written["worker.log"]

@@ -1,4 +1,4 @@
-"""A web server on loopback that answers as a test says, over TLS if it is given a context."""
+"""A web server on loopback with responses of a test, over TLS if it is given a context."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back; `promised` is a Content-Length that is not that of the body."""
+    """A response; `content_length` is a Content-Length that differs from that of the body."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    promised: int | None = None
+    content_length: int | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a client asked for."""
+    """A request of a client."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, and every request that it got."""
+    """A running server, and every request that it received."""
 
     url: str
     asked: list[Asked]
@@ -42,7 +42,7 @@ class Server:
 def serving(
     answer: Callable[[Asked], Answer], tls: ssl.SSLContext | None = None
 ) -> Iterator[Server]:
-    """A server that gives this answer to each request."""
+    """A server that responds to each request with `answer`."""
     asked: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,11 +57,13 @@ def serving(
             self.send_response(given.status)
             for name, value in given.headers.items():
                 self.send_header(name, value)
-            promised = len(given.body) if given.promised is None else given.promised
-            self.send_header("Content-Length", str(promised))
+            content_length = (
+                len(given.body) if given.content_length is None else given.content_length
+            )
+            self.send_header("Content-Length", str(content_length))
             self.end_headers()
             self.wfile.write(given.body)
-            self.close_connection = given.promised is not None
+            self.close_connection = given.content_length is not None
 
         do_POST = do_GET  # noqa: N815 - the library's name
 
@@ -72,7 +74,7 @@ def serving(
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            pass  # clients that hang up are part of the tests
+            pass  # clients that disconnect are part of the tests
 
     server = QuietServer(("127.0.0.1", 0), Handler)
     if tls:

@@ -1,11 +1,14 @@
-"""Where studies come from and reports go: the `Archive` protocol; adapters beside it."""
+"""Where studies come from and reports go: the `Archive` protocol and the capabilities beyond it.
+
+The adapters are beside it. Callers ask for a capability, never for an adapter's class.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydicom import Dataset
 
@@ -15,8 +18,8 @@ from worker.domain.study import Instance, Unreadable
 class Archive(Protocol):
     """A place that holds studies.
 
-    `study` is whatever the archive calls a study: a path for a folder, an Orthanc id, a
-    Study Instance UID for DICOMweb. Every method may raise `ArchiveUnavailable`.
+    `study` is what the archive calls a study: a path for a folder, an Orthanc id, a Study
+    Instance UID for DICOMweb. Every method may raise `ArchiveUnavailable`.
     """
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
@@ -26,7 +29,7 @@ class Archive(Protocol):
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The whole objects with these keys as DICOM files, in parallel and in any order.
 
-        A key whose object has gone meanwhile is left out.
+        A key whose object was deleted meanwhile is left out.
         """
         ...
 
@@ -35,16 +38,16 @@ class Archive(Protocol):
         ...
 
     def stored(self, study: str, sop_instance_uid: str) -> Dataset | None:
-        """The object with this SOP Instance UID as the archive gives it back, or None."""
+        """The object with this SOP Instance UID as the archive returns it, or None."""
         ...
 
 
 @dataclass(frozen=True)
-class HeldStudy:
+class StudyEntry:
     """A study as the archive lists it.
 
-    `version` differs after every change. `changed` is when that was, with its time zone, and
-    `stable` is false while the study still arrives; None where the archive does not tell.
+    `version` differs after every change. `changed` is the time of the last one, with its time
+    zone, and `stable` is false while the study still arrives; None if the archive does not say.
     """
 
     study: str
@@ -53,24 +56,50 @@ class HeldStudy:
     stable: bool | None = None
 
 
-class Hospital(Archive, Protocol):
-    """An archive that a service lives beside: it lists what it holds."""
+class SearchableArchive(Archive, Protocol):
+    """An archive that lists its studies."""
 
     def check(self) -> str:
-        """What answers, in a word; raise `BadSettings` where it is no archive of this kind."""
+        """The name of the server; raise `BadSettings` if it is no archive of this kind."""
         ...
 
     def study_id(self, name: str) -> str:
-        """The archive's name for a study; raise `StudyGone` where it holds none."""
+        """The archive's name for a study; raise `StudyGone` if it holds none."""
         ...
 
-    def studies(self) -> Iterator[HeldStudy]:
+    def studies(self) -> Iterator[StudyEntry]:
         """Every study that may hold MR, a page at a time."""
         ...
 
     def inventory(self, study: str) -> Sequence[str]:
-        """A name for each MR image of the study, ours and other reports left out, in any order.
+        """A name for each MR image of the study, without reports, in any order.
 
-        Images of series that name no modality count as MR. Empty where the study is gone.
+        Images of series without a modality count as MR. Empty if the study is gone.
+        """
+        ...
+
+
+@runtime_checkable
+class StoresMetadata(Protocol):
+    """A store of one text with each study."""
+
+    def read_metadata(self, study: str) -> str | None:
+        """The text, or None."""
+        ...
+
+    def write_metadata(self, study: str, text: str | None) -> None:
+        """Store a text; None deletes it. May raise `StudyGone`."""
+        ...
+
+
+@runtime_checkable
+class Forwards(Protocol):
+    """An archive that sends objects to other servers."""
+
+    def forward(self, study: str, sop_instance_uid: str, destination: str) -> None:
+        """Send one object to a destination that the archive knows by name, and wait for the end.
+
+        Raises `ArchiveUnavailable` if it did not arrive, `StudyGone` if the archive no longer
+        holds the object, and `BadSettings` if it knows no such destination.
         """
         ...

@@ -1,6 +1,6 @@
-"""Metadata in the DICOM JSON model (PS3.18 annex F) turned back into pydicom headers.
+"""Converts metadata in the DICOM JSON model (PS3.18 annex F) to pydicom headers.
 
-pydicom reads this form as well, but gives up the whole object at its first odd value.
+pydicom reads this format, too, but fails for the whole object at its first invalid value.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _DS_LENGTH: Final = 16  # PS3.5 6.2
 
 
 def header_from_json(attributes: object) -> Dataset:
-    """The header that a server describes, without pixels, private, binary and bulk data.
+    """The header in these attributes, without pixels, private, binary and bulk data.
 
-    An attribute whose value breaks its VR is left out, as if it were absent; what is no
-    object of the DICOM JSON model at all gives an empty header.
+    An attribute whose value violates its VR is left out, as if it were absent; anything but an
+    object of the DICOM JSON model gives an empty header.
     """
     header = _dataset(attributes, MAX_NESTING) if isinstance(attributes, Mapping) else Dataset()
     # JSON is Unicode, whatever the file was written in (PS3.18 F.2).
@@ -48,21 +48,21 @@ def _dataset(attributes: Mapping[str, object], nesting: int) -> Dataset:
 
 
 def _element(name: str, attribute: object, nesting: int) -> DataElement | None:
-    """One attribute, None where it is left out; raises anything where it is malformed."""
+    """One attribute, None if it is left out; raises any error if it is malformed."""
     tag = Tag(int(name, 16))
     if tag.is_private or tag.group < 0x0008 or tag.group == _PIXELS:
         return None
     if not isinstance(attribute, Mapping):
         return None
     vr = dictionary_VR(tag)
-    if " or " in vr:  # what the pixels decide (PS3.5 annex A), the server has decided
+    if " or " in vr:  # depends on the pixels (PS3.5 annex A); the server has decided
         vr = str(attribute["vr"])
     if vr not in _READ or "BulkDataURI" in attribute or "InlineBinary" in attribute:
         return None
     given = attribute.get("Value") or []
     if not isinstance(given, list):
-        raise TypeError("the values are no list")
-    # pydicom's warnings about odd values quote them, and they may be a patient's.
+        raise TypeError("Value is not a list")
+    # pydicom's warnings quote invalid values, and those may be a patient's.
     element = partial(DataElement, tag, vr, validation_mode=config.IGNORE)
     if vr == VR.SQ:
         if not nesting:
@@ -83,11 +83,11 @@ def _value(vr: str, value: object) -> object:
         return ""  # an empty one among several
     if isinstance(value, Mapping):
         if vr != VR.PN:
-            raise TypeError("components belong to a person's name alone")
+            raise TypeError("only a person's name has components")
         groups = [str(value.get(name) or "") for name in ("Alphabetic", "Ideographic", "Phonetic")]
         return "=".join(groups).rstrip("=")
     if isinstance(value, list):
-        raise TypeError("a list within the list of values")
+        raise TypeError("a list in the list of values")
     if vr in _FLOATS:
         return float(str(value))
     if vr in _INTEGERS or vr == VR.IS:
@@ -95,15 +95,15 @@ def _value(vr: str, value: object) -> object:
     if vr == VR.AT:
         return Tag(int(str(value), 16))
     if vr == VR.DS and isinstance(value, int | float):
-        # Not the float itself: written out again, it would have more digits than DS holds.
+        # Not the float itself: it may have more digits than DS allows.
         text = repr(value)
         return text if len(text) <= _DS_LENGTH else format_number_as_ds(float(value))
     if not isinstance(value, str):
-        raise TypeError("a number where there should be text")
+        raise TypeError("a number instead of text")
     return value
 
 
 def _integer(value: object) -> int:
     if isinstance(value, float) and not value.is_integer():
-        raise ValueError("no whole number")
+        raise ValueError("not an integer")
     return int(value) if isinstance(value, float) else int(str(value))

@@ -1,4 +1,4 @@
-"""How a DICOMweb server is reached: credentials, TLS, and no redirects."""
+"""The HTTP session of a DICOMweb server: credentials, TLS, no redirects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from worker.archive.answers import USER_AGENT
+from worker.archive.http import USER_AGENT
 from worker.errors import BadSettings
 
 _JSON: Final = "application/dicom+json"
@@ -18,10 +18,10 @@ _JSON: Final = "application/dicom+json"
 
 @dataclass(frozen=True)
 class Access:
-    """What a server asks for: a user with a password, or a bearer token, and TLS files in PEM.
+    """Credentials for a server: user and password, or a bearer token, and TLS files in PEM.
 
-    A token in a file is read anew for each request, since tokens are rotated. Without
-    `ca_file` the server's certificate is checked against the public authorities.
+    A token in a file is read for every request, since tokens are rotated. Without `ca_file` the
+    server's certificate is verified with the public CAs.
     """
 
     username: str | None = None
@@ -34,7 +34,7 @@ class Access:
 
 
 class Session(requests.Session):
-    """A session with what `Access` holds, and with what dicomweb-client gets wrong mended."""
+    """A session with these credentials, and with corrections of dicomweb-client."""
 
     def __init__(self, access: Access, *, connections: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Session(requests.Session):
         if access.client_certificate:
             certificate, key = access.client_certificate, access.client_key
             self.cert = (str(certificate), str(key)) if key else str(certificate)
-        # Nothing is followed: credentials go nowhere but to the address that was set.
+        # No redirects: credentials are sent only to the configured URL.
         self.max_redirects = 0
         # Servers that compress DICOM files take several times as long.
         self.headers.update(
@@ -53,14 +53,14 @@ class Session(requests.Session):
             self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connections))
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override] # noqa: ANN401 - as in requests
-        """One request, whatever it is answered."""
+        """Send one request; return the response, whatever its status."""
         # dicomweb-client's own Host lacks the port (RFC 9110 7.2).
         headers = {k: v for k, v in (options.pop("headers", None) or {}).items() if k != "Host"}
-        # Given here, the CA file is not overruled by REQUESTS_CA_BUNDLE.
+        # Passed here, the CA file is not overridden by REQUESTS_CA_BUNDLE.
         options["verify"] = self.verify
         response = super().request(method, url, headers=headers, **options)
         if response.headers.get("Content-Type", "").startswith(_JSON):
-            # dicomweb-client overlooks a report of failures whose type has parameters.
+            # dicomweb-client ignores a report of failures whose media type has parameters.
             response.headers["Content-Type"] = _JSON
         return response
 
@@ -95,5 +95,5 @@ class _Bearer(AuthBase):
         token = token.strip()
         # Checked here, because requests quotes the header that it refuses.
         if not (token.isascii() and token.isprintable() and token and " " not in token):
-            raise BadSettings(f"{variable} gives no bearer token: one line of ASCII is needed")
+            raise BadSettings(f"{variable}: not a bearer token; it must be one line of ASCII")
         return token

@@ -1,4 +1,4 @@
-"""Studies in folders: the archive that needs no server."""
+"""Studies in folders: an archive without a server."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _READERS: Final = 4
 class FolderArchive:
     """An `Archive` whose study is the path of a folder (read with its subfolders) or a file.
 
-    A key is the path of a file. What looks like DICOM and is not becomes `Unreadable`;
-    everything else in the folder is none of our business. Objects are stored in `output`
-    by their SOP Instance UID; without one, storing raises ArchiveUnavailable.
+    A key is the path of a file. A file that looks like DICOM and is not becomes `Unreadable`;
+    other files are ignored. Objects are stored in `output` by their SOP Instance UID; without
+    it, storing raises ArchiveUnavailable.
     """
 
     def __init__(self, output: Path | None = None) -> None:
         self._output = output
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
-        """The headers of every DICOM file; raise StudyGone when there is no such path."""
+        """The headers of every DICOM file; raise StudyGone if the path does not exist."""
         place = Path(study)
         if not place.exists():
             raise StudyGone(f"there is no file or folder {study}")
@@ -38,7 +38,7 @@ class FolderArchive:
             return list(pool.map(lambda path: read_header(str(path), path), files))
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The files with these paths; one that is gone or cannot be opened is left out."""
+        """The files with these paths; one that is missing or cannot be opened is left out."""
         for key in keys:
             try:
                 yield key, Path(key).read_bytes()
@@ -54,21 +54,20 @@ class FolderArchive:
         temporary.replace(path)
 
     def stored(self, study: str, sop_instance_uid: str) -> Dataset | None:
-        """The object as it lies on the disk; None where absent or damaged.
+        """The object in the output folder; None if it is missing or damaged.
 
-        `study` is a path like everywhere in this archive; an object belongs to whatever was
-        graded into the output folder, so only its UID is asked for.
+        `study` is not used: objects are found by their UID alone.
         """
         del study
         path = self._path(sop_instance_uid)
         if not path.is_file():
             return None
-        found = guarded(str(path), lambda: dcmread(path))
-        return None if isinstance(found, Unreadable) else found
+        dataset = guarded(str(path), lambda: dcmread(path))
+        return None if isinstance(dataset, Unreadable) else dataset
 
     def _path(self, sop_instance_uid: str) -> Path:
         if self._output is None:
-            raise ArchiveUnavailable("this folder archive has no output folder; name one")
+            raise ArchiveUnavailable("the folder archive has no output folder")
         # A UID is digits and dots; anything else must not become a path.
         safe = "".join(c for c in sop_instance_uid if c.isdigit() or c == ".")
         return self._output / f"{safe}.dcm"

@@ -1,8 +1,8 @@
 """Orthanc as an archive: few requests for the headers, parallel ones for the pixels.
 
-Keys are Orthanc's own instance ids. They are hashes of patient, study, series and SOP
-Instance UID together, so that instances which repeat a SOP Instance UID in two series
-stay apart. Checked against Orthanc 1.10.1 (Debian 12).
+Keys are Orthanc's instance ids. They are hashes of patient, study, series and SOP Instance UID
+together, so that instances which repeat a SOP Instance UID in two series stay apart. Tested with
+Orthanc 1.10.1 (Debian 12).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
@@ -22,47 +22,38 @@ import pydicom
 from pydicom import Dataset
 from pyorthanc import Orthanc
 
-from worker.archive import HeldStudy
-from worker.archive.answers import (
-    PARALLEL,
-    USER_AGENT,
-    dataset_of,
-    error_of,
-    in_parallel,
-    odd_answer,
-)
+from worker.archive import StudyEntry
+from worker.archive.http import PARALLEL, USER_AGENT, fetch_parallel, parse_dataset
+from worker.archive.orthanc_rest import OrthancRest
 from worker.archive.orthanc_tags import header_from_tags
 from worker.domain.study import Instance, Unreadable
-from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, LumbarError, StudyGone
+from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
 
-_KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; be the first to let go.
-_ENTRY: Final = (
-    "set LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD to one of its RegisteredUsers"
-)
+_KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; close them earlier.
 _PAGE: Final = 500
-_NOTE: Final = 4931
-"""The user metadata that holds our note; Orthanc leaves 1024 to 65535 to its users."""
+_METADATA: Final = 4931
+"""The number of our user metadata; Orthanc reserves 1024 to 65535 for users."""
 _DESTINATIONS: Final = {
     "modality": "/modalities/{}/store",
     "dicomweb": "/dicom-web/servers/{}/stow",
 }
 _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
-_T = TypeVar("_T")
 
 
 class OrthancArchive:
-    """The `Archive` protocol on Orthanc's REST API; a study is its Orthanc id.
+    """A `SearchableArchive` on Orthanc's REST API, which `StoresMetadata` and `Forwards`.
 
-    One pooled client serves all threads. Make it after a fork, never before.
+    A study is its Orthanc id. One pooled client serves all threads. Create it after a fork,
+    never before.
 
-    Every method raises `ArchiveUnavailable` when Orthanc cannot be reached, is too slow,
-    answers with a server error or as no Orthanc does, `BrokenStudy` when it refuses an object,
-    and `BadSettings` when it lets nobody in. That it is no Orthanc at all, `check` alone says.
+    Every method raises `ArchiveUnavailable` if Orthanc cannot be reached, does not respond in
+    time, responds with a server error or as no Orthanc does, `BrokenStudy` if it refuses an
+    object, and `BadSettings` if authentication fails. Only `check` finds that the URL is not
+    Orthanc's.
     """
 
     def __init__(self, client: Orthanc) -> None:
-        client.return_raw_response = True
-        self._client = client
+        self._rest = OrthancRest(client)
 
     @classmethod
     def connect(
@@ -74,11 +65,11 @@ class OrthancArchive:
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> Self:
-        """An archive on the Orthanc at this URL; sends nothing yet."""
+        """An archive on the Orthanc at this URL; does not connect yet."""
         limits = httpx.Limits(max_connections=2 * PARALLEL, keepalive_expiry=_KEEPALIVE_S)
         transport = transport or httpx.HTTPTransport(limits=limits, retries=1)
         auth = (username, password or "") if username else None
-        # Asked for gzip, Orthanc compresses every DICOM file and takes four times as long.
+        # With gzip Orthanc compresses every DICOM file, which takes four times as long.
         headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         return cls(
             Orthanc(
@@ -98,231 +89,155 @@ class OrthancArchive:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._client.close()
+        self._rest.close()
 
     def check(self) -> str:
-        """Orthanc and its version; raise BadSettings where something else answers at this URL."""
+        """Orthanc and its version; raise BadSettings if another server has this URL."""
+        not_orthanc = self._rest.not_orthanc
         try:
-            system = self._json("GET", "/system", odd=self._not_orthanc)
-        except BrokenStudy as error:  # there is no study in this
-            raise self._not_orthanc(str(error)) from None
+            system = self._rest.json("GET", "/system", unexpected=not_orthanc)
+        except BrokenStudy as error:  # the request concerns no study
+            raise not_orthanc(str(error)) from None
         if not isinstance(system, dict) or "Version" not in system or "DicomAet" not in system:
-            raise self._not_orthanc("its /system is not Orthanc's")
+            raise not_orthanc("/system is not Orthanc's")
         return f"Orthanc {system['Version']}"
 
     def study_id(self, name: str) -> str:
         """Orthanc's id of the study with this id or Study Instance UID; raise `StudyGone`."""
         if _ORTHANC_ID.fullmatch(name):
             return name
-        studies = self._looked_up("Study", name)
+        studies = self._lookup("Study", name)
         if len(studies) != 1:
-            held = f"{len(studies)} studies" if studies else "no study"
-            raise StudyGone(f"Orthanc holds {held} with the id {name}; name one by Orthanc's id")
+            count = f"{len(studies)} studies" if studies else "no study"
+            raise StudyGone(f"Orthanc holds {count} with the id {name}; use an Orthanc id")
         return studies[0]
 
     def headers(self, study: str) -> Sequence[Instance | Unreadable]:
         """The headers of every object of the study in one request; raise `StudyGone`.
 
-        Private attributes, binary values and values over 256 characters are left out:
-        Orthanc does not give them in this form.
+        Private attributes, binary values and values over 256 characters are left out: this
+        request does not return them.
         """
-        tags = self._json("GET", f"/studies/{study}/instances-tags", params={"short": ""})
+        tags = self._rest.json("GET", f"/studies/{study}/instances-tags", params={"short": ""})
         if tags is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
         if not isinstance(tags, dict):
-            raise self._odd("its list of tags is not Orthanc's")
-        return [_instance(key, values) for key, values in sorted(tags.items())]
+            raise self._rest.unexpected("malformed list of tags")
+        return [Instance(key, header_from_tags(values)) for key, values in sorted(tags.items())]
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The whole objects with these keys, four at a time and in any order."""
-        return in_parallel(keys, self._file)
+        return fetch_parallel(keys, self._file)
 
     def store(self, dataset: Dataset) -> None:
-        """Store one object; whether Orthanc really kept it, only `stored` tells."""
+        """Store one object; only `stored` shows whether Orthanc kept it."""
         buffer = io.BytesIO()
         pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-        self._send("POST", "/instances", content=buffer.getvalue())
+        self._rest.send("POST", "/instances", content=buffer.getvalue())
 
     def stored(self, study: str, sop_instance_uid: str) -> Dataset | None:
-        """The object with this SOP Instance UID in this study as Orthanc gives it back."""
+        """The object with this SOP Instance UID in this study as Orthanc returns it."""
         key = self._instance(study, sop_instance_uid)
         content = None if key is None else self._file(key)
-        return None if content is None else dataset_of(content, f"Orthanc at {self._client.url}")
+        return None if content is None else parse_dataset(content, self._rest.server)
 
-    def studies(self) -> Iterator[HeldStudy]:
-        """Every study, a page at a time; Orthanc knows when each changed (UTC)."""
+    def studies(self) -> Iterator[StudyEntry]:
+        """Every study, a page at a time, with the time of its last change (UTC)."""
         since = 0
         while True:
-            page = self._json(
+            page = self._rest.json(
                 "GET",
                 "/studies",
                 params={"expand": "", "since": str(since), "limit": str(_PAGE)},
             )
             if not isinstance(page, list):
-                raise self._odd("its list of studies is not Orthanc's")
-            for found in page:
-                yield self._understood("list of studies", _held_study, found)
+                raise self._rest.unexpected("malformed list of studies")
+            for study in page:
+                yield self._rest.parse("list of studies", _study_entry, study)
             if len(page) < _PAGE:
                 return
             since += len(page)
 
     def inventory(self, study: str) -> Sequence[str]:
         """The Orthanc ids of the study's MR images, in one request."""
-        found = self._json("GET", f"/studies/{study}/series")
-        if found is None:
+        series = self._rest.json("GET", f"/studies/{study}/series")
+        if series is None:
             return []
-        if not isinstance(found, list):
-            raise self._odd("its list of series is not Orthanc's")
-        return self._understood("list of series", _mr_images, found)
+        if not isinstance(series, list):
+            raise self._rest.unexpected("malformed list of series")
+        return self._rest.parse("list of series", _mr_images, series)
 
-    def note(self, study: str) -> str | None:
-        """What `write_note` left with the study, None where there is nothing."""
-        response = self._send("GET", f"/studies/{study}/metadata/{_NOTE}")
+    def read_metadata(self, study: str) -> str | None:
+        """The text that `write_metadata` stored with the study, None if there is none."""
+        response = self._rest.send("GET", f"/studies/{study}/metadata/{_METADATA}")
         return None if response is None else response.text
 
-    def write_note(self, study: str, text: str | None) -> None:
-        """Keep a text with the study, until the study is deleted; None takes it away.
+    def write_metadata(self, study: str, text: str | None) -> None:
+        """Store a text with the study, until the study is deleted; None deletes the text.
 
-        Raises `StudyGone` when Orthanc no longer holds the study.
+        Raises `StudyGone` if Orthanc no longer holds the study.
         """
-        route = f"/studies/{study}/metadata/{_NOTE}"
+        route = f"/studies/{study}/metadata/{_METADATA}"
         if text is None:
-            self._send("DELETE", route)
-        elif self._send("PUT", route, content=text.encode()) is None:
+            self._rest.send("DELETE", route)
+        elif self._rest.send("PUT", route, content=text.encode()) is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
 
     def forward(self, study: str, sop_instance_uid: str, destination: str) -> None:
-        """Have Orthanc send one object on, and read how that ended.
+        """Have Orthanc send one object to another server, and wait for the result.
 
-        `destination` is `modality:NAME` for C-STORE or `dicomweb:NAME` for STOW-RS, with a
-        name that Orthanc's configuration knows. Raises `ArchiveUnavailable` when it did not
-        arrive, `StudyGone` when Orthanc no longer holds the object, and `BadSettings` when it
-        knows no such name.
+        `destination` is `modality:NAME` for C-STORE or `dicomweb:NAME` for STOW-RS, with a name
+        from Orthanc's configuration. Raises `ArchiveUnavailable` if it did not arrive,
+        `StudyGone` if Orthanc no longer holds the object, and `BadSettings` if it does not know
+        the name.
         """
         key = self._instance(study, sop_instance_uid)
         if key is None:
             raise StudyGone(f"Orthanc no longer holds {sop_instance_uid}")
         kind, _, name = destination.partition(":")
         route = _DESTINATIONS[kind].format(quote(name, safe=""))
-        order = json.dumps({"Resources": [key], "Synchronous": True})
-        ended = self._json("POST", route, content=order)
-        if ended is None:
-            raise BadSettings(f"Orthanc knows no {kind} {name}: LUMBAR_FORWARD names it")
-        if not isinstance(ended, dict) or ended.get("FailedInstancesCount", 0):
-            raise ArchiveUnavailable(f"the {kind} {name} did not take an object")
+        job = json.dumps({"Resources": [key], "Synchronous": True})
+        result = self._rest.json("POST", route, content=job)
+        if result is None:
+            raise BadSettings(f"Orthanc has no {kind} named {name}; change LUMBAR_FORWARD")
+        if not isinstance(result, dict) or result.get("FailedInstancesCount", 0):
+            raise ArchiveUnavailable(f"the {kind} {name} did not accept an object")
 
     def _instance(self, study: str, sop_instance_uid: str) -> str | None:
         """Orthanc's id of the object with this SOP Instance UID in this study."""
-        for key in self._looked_up("Instance", sop_instance_uid):
-            parent = self._json("GET", f"/instances/{key}/study")
-            if parent is not None and self._understood("study", itemgetter("ID"), parent) == study:
+        for key in self._lookup("Instance", sop_instance_uid):
+            parent = self._rest.json("GET", f"/instances/{key}/study")
+            if parent is not None and self._rest.parse("study", itemgetter("ID"), parent) == study:
                 return key
         return None
 
-    def _looked_up(self, kind: str, name: str) -> list[str]:
-        """Orthanc's ids of what is called so in DICOM."""
-        found = self._json("POST", "/tools/lookup", content=name)
-        if found is None:
+    def _lookup(self, kind: str, uid: str) -> list[str]:
+        """Orthanc's ids of the resources of one kind with this UID."""
+        matches = self._rest.json("POST", "/tools/lookup", content=uid)
+        if matches is None:
             return []
-        if not isinstance(found, list):
-            raise self._odd("its look-up is not Orthanc's")
-        return self._understood("look-up", partial(_matches, kind), found)
+        if not isinstance(matches, list):
+            raise self._rest.unexpected("malformed lookup")
+        return self._rest.parse("lookup", partial(_ids, kind), matches)
 
     def _file(self, key: str) -> bytes | None:
-        response = self._send("GET", f"/instances/{key}/file")
+        response = self._rest.send("GET", f"/instances/{key}/file")
         return None if response is None else response.content
 
-    def _json(
-        self,
-        method: str,
-        route: str,
-        *,
-        params: dict[str, str] | None = None,
-        content: str | None = None,
-        odd: Callable[[str], LumbarError] | None = None,
-    ) -> Any:  # noqa: ANN401 - JSON has no narrower type
-        """The decoded answer, or None where Orthanc has no such thing."""
-        odd = odd or self._odd
-        response = self._send(method, route, params=params, content=content, odd=odd)
-        if response is None:
-            return None
-        try:
-            return response.json()
-        except json.JSONDecodeError:
-            raise odd("its answer is not JSON") from None
-        except (RecursionError, ValueError) as error:
-            raise odd(f"its JSON cannot be read ({type(error).__name__})") from None
 
-    def _send(
-        self,
-        method: str,
-        route: str,
-        *,
-        params: dict[str, str] | None = None,
-        content: str | bytes | None = None,
-        odd: Callable[[str], LumbarError] | None = None,
-    ) -> httpx.Response | None:
-        """The one place where an answer becomes a result, None for 404, or an error.
-
-        `odd` makes that of an answer that Orthanc does not give.
-        """
-        url = f"{self._client.url}{route}"
-        try:
-            response = self._client.request(method, url, params=params, content=content)
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise self._not_orthanc("it is no HTTP address") from None
-        except httpx.TimeoutException as error:
-            raise ArchiveUnavailable(
-                f"Orthanc at {self._client.url} was too slow ({type(error).__name__}); "
-                "if this repeats, raise LUMBAR_ORTHANC_TIMEOUT_S"
-            ) from error
-        except httpx.RequestError as error:
-            raise ArchiveUnavailable(
-                f"Orthanc at {self._client.url} cannot be reached ({type(error).__name__})"
-            ) from error
-        if response.is_success:
-            return cast("httpx.Response", response)
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return None
-        said = f"it answers HTTP {response.status_code} to {method} {route}"
-        known = error_of(response.status_code, f"Orthanc at {self._client.url}", _ENTRY)
-        raise known or (odd or self._odd)(said)
-
-    def _understood(self, what: str, read: Callable[[Any], _T], found: object) -> _T:
-        """What is read from an answer; raise `ArchiveUnavailable` where it is made otherwise."""
-        try:
-            return read(found)
-        except (LookupError, TypeError, AttributeError, ValueError):
-            raise self._odd(f"its {what} is not Orthanc's") from None
-
-    def _odd(self, why: str) -> ArchiveUnavailable:
-        return odd_answer(f"Orthanc at {self._client.url}", why, "LUMBAR_ORTHANC_URL")
-
-    def _not_orthanc(self, why: str) -> BadSettings:
-        return BadSettings(
-            "set LUMBAR_ORTHANC_URL to the root of Orthanc's REST API; "
-            f"at {self._client.url}, {why}"
-        )
+def _study_entry(study: Mapping[str, Any]) -> StudyEntry:
+    changed = datetime.strptime(study["LastUpdate"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return StudyEntry(study["ID"], study["LastUpdate"], changed, stable=study["IsStable"])
 
 
-def _held_study(found: Mapping[str, Any]) -> HeldStudy:
-    changed = datetime.strptime(found["LastUpdate"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return HeldStudy(found["ID"], found["LastUpdate"], changed, stable=found["IsStable"])
-
-
-def _mr_images(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def _mr_images(series: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         instance
-        for series in found
-        if series["MainDicomTags"].get("Modality", "") in ("", "MR")
-        for instance in series["Instances"]
+        for one in series
+        if one["MainDicomTags"].get("Modality", "") in ("", "MR")
+        for instance in one["Instances"]
     ]
 
 
-def _matches(kind: str, found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Orthanc's ids of what a look-up found of one kind."""
-    return [str(match["ID"]) for match in found if match["Type"] == kind]
-
-
-def _instance(key: str, tags: Mapping[str, Any]) -> Instance:
-    return Instance(key, header_from_tags(tags))
+def _ids(kind: str, matches: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(match["ID"]) for match in matches if match["Type"] == kind]

@@ -1,8 +1,8 @@
-"""Orthanc's JSON of tags, as `?short` gives it, turned back into a pydicom header.
+"""Converts Orthanc's JSON of tags, as `?short` returns it, to a pydicom header.
 
-Orthanc writes every value as one string: several values joined by a backslash, numbers in
-decimal, text decoded to Unicode, sequences as lists. Null stands for a binary value or
-one over 256 characters.
+Orthanc writes every value as one string: multiple values joined by a backslash, numbers in
+decimal, text decoded to Unicode, sequences as lists. Null stands for a binary value or one over
+256 characters.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PIXEL_REPRESENTATION: Final = "0028,0103"
 
 
 def header_from_tags(tags: object) -> Dataset:
-    """The header that Orthanc describes, without pixels, private and binary attributes.
+    """The header in these tags, without pixels, private and binary attributes.
 
-    An attribute whose value breaks its VR, or is none of Orthanc's forms, is left out, as if
-    it were absent; what is no object at all gives an empty header.
+    An attribute whose value violates its VR or Orthanc's format is left out, as if it were
+    absent; anything but an object gives an empty header.
     """
     if not isinstance(tags, Mapping):
         return Dataset()
@@ -54,19 +54,19 @@ def _dataset(tags: Mapping[str, object], nesting: int, *, signed: bool) -> Datas
 
 
 def _element(name: str, value: object, nesting: int, *, signed: bool) -> DataElement | None:
-    """One attribute, None where it is left out; raises anything where it is malformed."""
+    """One attribute, None if it is left out; raises any error if it is malformed."""
     tag = Tag(int(name[:4], 16), int(name[5:9], 16))
     vr = _vr(tag, signed=signed)
     if vr is None or value is None or (vr == "SQ" and not nesting):
         return None
-    # pydicom's warnings about odd values quote them, and they may be a patient's.
+    # pydicom's warnings quote invalid values, and those may be a patient's.
     return DataElement(
         tag, vr, _value(vr, value, nesting, signed=signed), validation_mode=config.IGNORE
     )
 
 
 def _vr(tag: BaseTag, *, signed: bool) -> str | None:
-    """The VR by the dictionary, `US or SS` resolved (PS3.5 annex A); None for what is left out."""
+    """The VR by the dictionary, `US or SS` resolved (PS3.5 annex A); None if it is left out."""
     if tag.is_private or tag.group < 0x0008:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The verbs about dead letters, the studies that were given up: failures list and its siblings."""
+"""The commands for dead letters, studies that are not tried again: `lumbar failures ...`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shell import AsJson, app, print_json, print_skipped, stdout, study_progress
+from worker.cli.shell import (
+    AsJson,
+    Studies,
+    Urgent,
+    app,
+    print_json,
+    print_skipped,
+    stdout,
+    study_progress,
+)
 from worker.errors import BadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.service.admin import Desk
+    from worker.service.admin import Installation
     from worker.service.records import Kind, Record
 
 failures = typer.Typer(
@@ -24,20 +33,16 @@ failures = typer.Typer(
 )
 app.add_typer(failures)
 
-Studies = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="STUDY", help="Studies by their Orthanc id or Study Instance UID."),
-]
 All = Annotated[bool, typer.Option("--all", help="Every study that `lumbar failures list` lists.")]
 Code = Annotated[
     str | None,
-    typer.Option(metavar="CODE", help="Only those with this reason code, such as DeviceBusy."),
+    typer.Option(metavar="CODE", help="Only those with this error code, such as DeviceBusy."),
 ]
 
 
 @failures.callback(invoke_without_command=True)
 def group(context: typer.Context) -> None:
-    """See why studies were given up, try them again, or put them aside."""
+    """Show dead letters, studies that are not tried again, and replay or dismiss them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -54,28 +59,28 @@ def list_(
     scan: Annotated[
         bool,
         typer.Option(
-            "--scan", help="Read the record of every study in the archive, and mend the list."
+            "--scan", help="Read the record of every study in the archive and update the list."
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the studies that were given up: when, at which step, after how many tries, and why.
+    """List dead letters: when, at which step, after how many attempts, and why.
 
-    The records lie beside the studies in Orthanc (in Redis for DICOMweb); Redis keeps this list
-    of them. After Redis was lost, workers list again what changed in the last
-    LUMBAR_RECONCILE_DAYS, within LUMBAR_RECONCILE_S; `--scan` finds everything at once.
+    The records are metadata of the studies in Orthanc (for DICOMweb, in Redis); Redis holds this
+    list of them. If Redis loses its data, workers restore the entries of the last
+    LUMBAR_RECONCILE_DAYS within LUMBAR_RECONCILE_S; `--scan` restores all entries at once.
     """
-    from worker.service.admin import open_desk
+    from worker.service.admin import open_installation
     from worker.settings import Settings
 
-    with open_desk(Settings.load()) as desk:
+    with open_installation(Settings.load()) as installation:
         if scan:
-            with study_progress(desk.archive) as looked:
-                for held in desk.archive.studies():
-                    desk.records.reread([held.study], desk.archive, print_skipped)
-                    looked(held)
-            desk.records.recheck(desk.archive, print_skipped)
-        listed = desk.records.failures().items()
+            with study_progress(installation.archive) as on_study:
+                for entry in installation.archive.studies():
+                    installation.records.refresh([entry.study], installation.archive, print_skipped)
+                    on_study(entry)
+            installation.records.refresh_indexes(installation.archive, print_skipped)
+        listed = installation.records.failures().items()
     chosen = [(study, record) for study, record in listed if code in (None, record.code)]
     chosen.sort(key=lambda one: (one[1].time, one[0]), reverse=True)
     if as_json:
@@ -84,14 +89,14 @@ def list_(
     if chosen:
         table = Table(box=None)
         table.add_column("Study", no_wrap=True)
-        for name in ("When", "Code", "Step", "Tries", "Why"):
+        for name in ("Time", "Code", "Step", "Attempts", "Reason"):
             table.add_column(name)
         for study, record in chosen:
             when = f"{record.time.astimezone():%Y-%m-%d %H:%M}"
-            texts = study, when, record.code, record.step, str(record.tries), record.reason
+            texts = study, when, record.code, record.step, str(record.attempts), record.reason
             table.add_row(*map(Text, texts))
         stdout().print(table)
-    typer.echo(f"given up: {len(chosen)}")
+    typer.echo(f"dead letters: {len(chosen)}")
 
 
 @failures.command(epilog="Example:  lumbar failures show 1.2.840.1")
@@ -101,13 +106,13 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show all that is recorded of a study, whether it was given up or not."""
-    from worker.service.admin import open_desk
+    """Show the record of a study, whether it is a dead letter or not."""
+    from worker.service.admin import open_installation
     from worker.settings import Settings
 
-    with open_desk(Settings.load()) as desk:
-        name = desk.archive.study_id(study)
-        known = _as_json(name, _recorded(desk, name))
+    with open_installation(Settings.load()) as installation:
+        name = installation.archive.study_id(study)
+        known = _as_json(name, _recorded(installation, name))
     if as_json:
         print_json(known)
         return
@@ -128,82 +133,80 @@ def replay(
     studies: Studies = None,
     everything: All = False,
     code: Code = None,
-    urgent: Annotated[
-        bool, typer.Option("--urgent", help="Before all others, and not as new studies.")
-    ] = False,
+    urgent: Urgent = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try again to grade studies that were given up, once their cause is mended.
+    """Grade dead letters again, after their cause was fixed.
 
-    Their records are taken away and the studies queued like new ones; each has all its tries
-    again. By name it also takes studies that were rejected (perhaps by a site rule that was
-    mended since) or put aside by `lumbar failures forget`.
+    Their records are deleted and the studies queued like new ones, with all attempts. By name it
+    also replays studies that were rejected (perhaps by a site rule that was changed since) or
+    dismissed by `lumbar failures dismiss`.
     """
-    from worker.service.admin import open_desk
+    from worker.service.admin import open_installation
     from worker.service.queue import Priority
     from worker.service.records import Kind
     from worker.settings import Settings
 
     kinds = Kind.FAILED, Kind.DISMISSED, Kind.REJECTED
-    with open_desk(Settings.load()) as desk:
-        chosen = _chosen(desk, studies, everything, code, kinds)
+    with open_installation(Settings.load()) as installation:
+        chosen = _chosen(installation, studies, everything, code, kinds)
         for study, record in chosen:
-            desk.replay(study, record, Priority.URGENT if urgent else Priority.NEW)
+            installation.replay(study, record, Priority.URGENT if urgent else Priority.NEW)
     _print_done("replayed", chosen, as_json)
 
 
 @failures.command(
     epilog="Examples:\n\n"
-    "lumbar failures forget 1.2.840.1\n\n"
-    "lumbar failures forget --all --code TimeLimit"
+    "lumbar failures dismiss 1.2.840.1\n\n"
+    "lumbar failures dismiss --all --code TimeLimit"
 )
-def forget(
+def dismiss(
     studies: Studies = None, everything: All = False, code: Code = None, as_json: AsJson = False
 ) -> None:
-    """Put studies aside that were given up: they stay ungraded, and are listed no more.
+    """Dismiss dead letters: they are neither graded nor listed.
 
-    Their records stay and say so, lest reconciliation try them again. When images come or go,
-    the study is looked at again; `lumbar failures replay STUDY` undoes it by hand.
+    Their records say so, so that reconciliation skips them. If images are added or deleted, the
+    study is graded again; `lumbar failures replay STUDY` undoes it by hand.
     """
-    from worker.service.admin import open_desk
+    from worker.service.admin import open_installation
     from worker.service.records import Kind
     from worker.settings import Settings
 
-    with open_desk(Settings.load()) as desk:
-        chosen = _chosen(desk, studies, everything, code, (Kind.FAILED, Kind.DISMISSED))
+    with open_installation(Settings.load()) as installation:
+        chosen = _chosen(installation, studies, everything, code, (Kind.FAILED, Kind.DISMISSED))
         for study, record in chosen:
-            desk.records.dismiss(study, record)
-    _print_done("forgotten", chosen, as_json)
+            installation.records.dismiss(study, record)
+    _print_done("dismissed", chosen, as_json)
 
 
 def _chosen(
-    desk: Desk,
+    installation: Installation,
     names: list[str] | None,
     everything: bool,
     code: str | None,
     kinds: Sequence[Kind],
 ) -> list[tuple[str, Record]]:
-    """The studies that were named, or those listed, with their records as they are now."""
+    """The named or all listed studies, with their current records."""
     if bool(names) == everything:
-        raise BadSettings("name studies, or give --all")
+        raise BadSettings("name studies, or use --all")
     if names and code:
-        raise BadSettings("--code chooses among --all: leave it out, or the studies' names")
+        raise BadSettings("--code works with --all only, not with names of studies")
     if names:
-        ids = dict.fromkeys(desk.archive.study_id(name) for name in names)
-        chosen = [(study, _recorded(desk, study)) for study in ids]
+        ids = dict.fromkeys(installation.archive.study_id(name) for name in names)
+        chosen = [(study, _recorded(installation, study)) for study in ids]
         for study, record in chosen:
             if record.kind not in kinds:
-                raise BadSettings(f"the study {study} is no dead letter: it is {record.kind}")
+                raise BadSettings(f"the study {study} is not a dead letter: it is {record.kind}")
         return chosen
-    # The list may be older than the records: those of deleted studies have gone with them.
-    desk.records.recheck(desk.archive, print_skipped)
-    return [(s, r) for s, r in desk.records.failures().items() if code in (None, r.code)]
+    # The list may be older than the records, and contain deleted studies.
+    installation.records.refresh_indexes(installation.archive, print_skipped)
+    return [(s, r) for s, r in installation.records.failures().items() if code in (None, r.code)]
 
 
-def _recorded(desk: Desk, study: str) -> Record:
-    record = desk.records.read(study)
+def _recorded(installation: Installation, study: str) -> Record:
+    record = installation.records.read(study)
     if record is None:
-        raise BadSettings(f"nothing is recorded of the study {study}")
+        raise BadSettings(f"the study {study} has no record")
     return record
 
 
@@ -219,4 +222,4 @@ def _print_done(done: str, chosen: Sequence[tuple[str, Record]], as_json: bool) 
     for study in studies:
         typer.echo(f"{done}  {study}")
     if not studies:
-        typer.echo("no study was given up")
+        typer.echo("no dead letters")

@@ -1,169 +1,150 @@
-"""The verbs that keep an archive graded: reconcile, regrade."""
+"""The commands that queue studies of an archive: reconcile, regrade."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from worker.cli.shell import AsJson, app, print_json, print_skipped, stderr, stdout, study_progress
+from worker.cli.queued import QueuedStudy, State, print_studies, queue_study
+from worker.cli.shell import (
+    AsJson,
+    DryRun,
+    Studies,
+    Urgent,
+    app,
+    print_skipped,
+    stderr,
+    study_progress,
+)
 from worker.errors import BadSettings, StudyGone
 
 if TYPE_CHECKING:
     from dicom_sr.findings import BundleIdentity
-    from worker.service.admin import Desk
-    from worker.service.queue import Order
+    from worker.service.admin import Installation
 
 _ALL: Final = "all"
 _AGO: Final = re.compile(r"([0-9]{1,5})([hdw])")
 _UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
-_ASKED: Final = "asked for"
+_REQUESTED: Final = "requested"
 _NO_MODELS: Final = ""
-"""The SHA-256 of none: whatever graded a study, it was another."""
-_ROWS: Final = 50
-"""How many studies a table shows; --json has them all."""
+"""A SHA-256 that no bundle has: every report counts as one of other models."""
 
-_WHEN_HELP: Final = (
-    "Only studies whose images changed since then: some time ago (12h, 7d, 4w), a date "
-    "(2026-11-01, with 2026-11-01T18:30 a time), or all. DICOMweb servers do not tell when a "
-    "study changed: there it is always all."
+_SINCE_HELP: Final = (
+    "Only studies whose images changed since then: a time ago (12h, 7d, 4w), a date "
+    "(2026-11-01, with a time 2026-11-01T18:30), or all. DICOMweb servers do not provide the "
+    "time of a change: for them it is always all."
 )
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")]
-
-
-class State(StrEnum):
-    """What became of a study that was found."""
-
-    QUEUED = "queued"
-    WAITS = "waits in the queue already"
-    RUNS = "is being graded"
-    LEFT = "left as it is"
-    DRY_RUN = "not sent (dry run)"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A study that a verb found, and what it did about it."""
-
-    study: str
-    why: str
-    state: State
-    changed: datetime | None = None
+Rules = Annotated[
+    bool,
+    typer.Option(
+        "--rules",
+        help="Include studies that the same models graded: after a change of the site's rules "
+        "or of LUMBAR_MIN_AGE. If routing gives the same result, the report stays.",
+    ),
+]
 
 
 @app.command(
     epilog="Examples:\n\n"
     "lumbar reconcile --dry-run\n\n"
     "lumbar reconcile --since 2026-11-01\n\n"
-    "lumbar reconcile --since all --json | jq '.studies[] | .why' | sort | uniq -c"
+    "lumbar reconcile --since all --json | jq '.studies[] | .reason' | sort | uniq -c"
 )
 def reconcile(
-    since: Annotated[str, typer.Option(metavar="WHEN", help=_WHEN_HELP)] = "7d",
+    since: Annotated[str, typer.Option(metavar="WHEN", help=_SINCE_HELP)] = "7d",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the studies that are owed a grading, and queue them behind all others.
+    """Find the studies that have no report yet, and queue them with the lowest priority.
 
-    The archive of LUMBAR_* is compared with what is recorded of its studies. A study is owed a
-    grading when nothing is known of it, when images came or went since it was looked at, when
-    it has waited long enough for missing series, or when its report was deleted. Studies that
-    still arrive are left out, and so is what was rejected or given up (`lumbar failures`).
+    The archive of LUMBAR_* is compared with the records of its studies. A study needs grading
+    if it has no record, if images were added or deleted since, if it has waited long enough for
+    missing series, or if its report was deleted. Studies that still arrive are not included, nor
+    are rejected studies and dead letters (`lumbar failures`).
 
-    `lumbar serve` does the same by itself, every LUMBAR_RECONCILE_S, for what changed in the last
-    LUMBAR_RECONCILE_DAYS. By hand it is for what is older, and to see what is owed and why. It
-    may be repeated: a study that waits already is not queued twice.
+    `lumbar serve` does the same every LUMBAR_RECONCILE_S for studies that changed in the last
+    LUMBAR_RECONCILE_DAYS. Use this command for older studies, or to see which need grading and
+    why. It may be repeated: a study in the queue is not queued twice.
     """
-    begin = moment(since)
-    from worker.service.admin import open_desk
-    from worker.service.queue import Order, Priority
+    begin = parse_since(since)
+    from worker.service.admin import open_installation
+    from worker.service.queue import GradeJob, Priority
     from worker.service.reconciling import Reconciler
     from worker.settings import Settings
 
-    with open_desk(Settings.load()) as desk, study_progress(desk.archive) as looked:
-        owed = Reconciler(desk.archive, desk.records).owed(
-            since=begin, one_pass=True, looked=looked, passed_over=print_skipped
+    with (
+        open_installation(Settings.load()) as installation,
+        study_progress(installation.archive) as on_study,
+    ):
+        pending = Reconciler(installation.archive, installation.records).pending(
+            since=begin, one_pass=True, on_study=on_study, on_skipped=print_skipped
         )
-        found = [
-            Found(
+        studies = [
+            QueuedStudy(
                 one.study,
-                one.why,
-                State.RUNS
-                if one.study in desk.leases.running()
-                else _sent(desk, Order(one.study, priority=Priority.BACKLOG), dry_run),
+                one.reason,
+                State.RUNNING
+                if one.study in installation.leases.running()
+                else queue_study(
+                    installation, GradeJob(one.study, priority=Priority.BACKLOG), dry_run
+                ),
                 one.changed,
             )
-            for one in owed
+            for one in pending
         ]
-    _print(found, dry_run=dry_run, as_json=as_json)
+    print_studies(studies, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
     epilog="Examples:\n\n"
-    "lumbar regrade --all --bundle NEW_BUNDLE --dry-run    # how many would it be?\n\n"
+    "lumbar regrade --all --bundle NEW_BUNDLE --dry-run    # how many studies?\n\n"
     "LUMBAR_BUNDLE=NEW_BUNDLE lumbar serve                 # all workers, restarted\n\n"
     "lumbar regrade --all --bundle NEW_BUNDLE\n\n"
     "lumbar regrade 1.2.840.1 --urgent\n\n"
     "lumbar regrade --all --rules                          # after a change of LUMBAR_SITE_RULES"
 )
 def regrade(
-    studies: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="STUDY", help="Studies by their Orthanc id or Study Instance UID."),
-    ] = None,
+    studies: Studies = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The bundle that is to have graded them; that of LUMBAR_BUNDLE, or else the "
-            "packaged one, if not given.",
+            help="The new bundle; that of LUMBAR_BUNDLE, or else the packaged one, if not given.",
         ),
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="WHEN", help=_WHEN_HELP)] = None,
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help=_SINCE_HELP)] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every study that other models graded.")
     ] = False,
-    rules: Annotated[
-        bool,
-        typer.Option(
-            "--rules",
-            help="Also what these models graded: after a change of the site's rules or of "
-            "LUMBAR_MIN_AGE. Where routing comes out as before, the report stays.",
-        ),
-    ] = False,
-    urgent: Annotated[
-        bool, typer.Option("--urgent", help="Before all others, and not behind them.")
-    ] = False,
+    rules: Rules = False,
+    urgent: Urgent = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have studies graded again that other models graded.
+    """Queue studies that other models graded, to be graded again.
 
-    A new bundle alone regrades nothing: reports stay until this asks for new ones. The new
-    report names the old one as revised, and both stay in the archive. A study that these very
-    models graded is left as it is: the same images and models give the same report, unless
-    the rules of routing were changed (--rules).
+    A new bundle alone regrades nothing: reports stay until this command requests new ones. The
+    new report names the old one as its predecessor, and both stay in the archive. A study that
+    the same models graded is not included: the same images and models give the same report,
+    unless the routing rules were changed (--rules).
 
-    Workers grade with the bundle of their own LUMBAR_BUNDLE, whatever is named here. So set that
-    first and restart them; while a running worker uses other models, nothing is sent. Without
-    a study's name, only studies are meant that have a report of other models; what was never
-    looked at is found by `lumbar reconcile`, and what was given up by `lumbar failures replay`.
+    Workers use the bundle of their own LUMBAR_BUNDLE, whatever is named here. Set it first and
+    restart them; while a worker uses other models, nothing is sent. Without names of studies,
+    only studies with a report of other models are queued; use `lumbar reconcile` for studies
+    without a report, and `lumbar failures replay` for dead letters.
     """
     names = studies or []
     if sum([bool(names), since is not None, everything]) != 1:
-        raise BadSettings("name studies, or give --since, or --all: one of the three")
-    begin = moment(since or _ALL)
+        raise BadSettings("use exactly one of: names of studies, --since, --all")
+    begin = parse_since(since or _ALL)
     from worker.approaches import read_identity
-    from worker.service.admin import open_desk
-    from worker.service.queue import Order, Priority
-    from worker.service.reconciling import Reconciler, Why
+    from worker.service.admin import open_installation
+    from worker.service.queue import GradeJob, Priority
     from worker.settings import Settings
 
     settings = Settings.load()
@@ -171,35 +152,21 @@ def regrade(
     models = read_identity(bundle or configured)
     priority = Priority.URGENT if urgent else Priority.BACKLOG
 
-    asked = _ASKED if rules else str(Why.OTHER_MODELS)
-
     def send(study: str) -> State:
-        return _sent(desk, Order(study, regrade=True, priority=priority), dry_run)
+        return queue_study(installation, GradeJob(study, regrade=True, priority=priority), dry_run)
 
-    with open_desk(settings) as desk:
+    with open_installation(settings) as installation:
         if not dry_run:
-            _check_models(desk, models)
+            _check_models(installation, models)
         if names:
-            found = _named(desk, names, None if rules else models, send)
+            queued = _regrade_named(installation, names, None if rules else models, send)
         else:
-            with study_progress(desk.archive) as looked:
-                owed = Reconciler(desk.archive, desk.records).owed(
-                    since=begin,
-                    bundle=_NO_MODELS if rules else models.sha256,
-                    one_pass=True,
-                    looked=looked,
-                    passed_over=print_skipped,
-                )
-                found = [
-                    Found(one.study, asked, send(one.study), one.changed)
-                    for one in owed
-                    if one.why is Why.OTHER_MODELS
-                ]
-    _print(found, dry_run=dry_run, as_json=as_json)
+            queued = _regrade_since(installation, begin, None if rules else models, send)
+    print_studies(queued, dry_run=dry_run, as_json=as_json)
 
 
-def moment(text: str) -> datetime | None:
-    """What --since names, None for all; a date without a time zone is that of this machine.
+def parse_since(text: str) -> datetime | None:
+    """The time that --since names, None for all; a date without a time zone is local.
 
     Raises `BadSettings`.
     """
@@ -211,95 +178,83 @@ def moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise BadSettings(
-            f"--since {text}: write some time ago (12h, 7d, 4w), a date (2026-11-01), or all"
+            f"--since {text}: use a time ago (12h, 7d, 4w), a date (2026-11-01), or all"
         ) from None
 
 
-def _sent(desk: Desk, order: Order, dry_run: bool) -> State:
-    """Queue a study, but not twice, unless it is to go before what waits already."""
-    from worker.service.queue import Priority
-
-    if dry_run:
-        return State.DRY_RUN
-    if order.priority == Priority.URGENT:
-        desk.queue.send(order)
-        return State.QUEUED
-    return State.QUEUED if desk.queue.send_once(order) else State.WAITS
-
-
-def _check_models(desk: Desk, models: BundleIdentity) -> None:
-    """Refuse where a worker would take these orders and leave the reports as they are."""
-    in_use = desk.models.heard()
+def _check_models(installation: Installation, models: BundleIdentity) -> None:
+    """Refuse if a worker with other models would take the studies and change nothing."""
+    in_use = installation.models.current()
     if others := sorted(in_use - {models.sha256}):
         raise BadSettings(
-            f"a worker grades with other models (sha256 {others[0][:12]}) than {models.name} "
+            f"a worker uses other models (sha256 {others[0][:12]}) than {models.name} "
             f"{models.version} ({models.sha256[:12]}): set its LUMBAR_BUNDLE, restart it, and "
             "run this again half a minute later"
         )
     if not in_use:
         stderr().print(
-            f"no worker runs: the studies wait for one, which must grade with {models.name} "
-            f"{models.version}, or they are left as they are",
+            f"no worker is running: the studies stay in the queue until a worker with "
+            f"{models.name} {models.version} starts; one with other models skips them",
             style="yellow",
         )
 
 
-def _named(
-    desk: Desk, names: Sequence[str], models: BundleIdentity | None, send: Callable[[str], State]
-) -> list[Found]:
-    """Send the studies of these names, all of them or, where one is not there, none.
+def _regrade_since(
+    installation: Installation,
+    begin: datetime | None,
+    models: BundleIdentity | None,
+    send: Callable[[str], State],
+) -> list[QueuedStudy]:
+    """Send the studies whose report is of other models than these; without `models`, all."""
+    from worker.service.reconciling import PendingReason, Reconciler
 
-    With `models` what they graded already is left as it is.
+    reason = PendingReason.OTHER_MODELS
+    with study_progress(installation.archive) as on_study:
+        pending = Reconciler(installation.archive, installation.records).pending(
+            since=begin,
+            bundle=models.sha256 if models else _NO_MODELS,
+            one_pass=True,
+            on_study=on_study,
+            on_skipped=print_skipped,
+        )
+        return [
+            QueuedStudy(one.study, reason if models else _REQUESTED, send(one.study), one.changed)
+            for one in pending
+            if one.reason is reason
+        ]
+
+
+def _regrade_named(
+    installation: Installation,
+    names: Sequence[str],
+    models: BundleIdentity | None,
+    send: Callable[[str], State],
+) -> list[QueuedStudy]:
+    """Send the studies with these names; if one does not exist, send none.
+
+    With `models`, studies that they graded are not sent.
     """
     from worker.service.records import Kind, sources_of
 
-    held = {}
+    inventories = {}
     for name in names:
-        study = desk.archive.study_id(name)
-        held[study] = desk.archive.inventory(study)
-        if not held[study]:
+        study = installation.archive.study_id(name)
+        inventories[study] = installation.archive.inventory(study)
+        if not inventories[study]:
             raise StudyGone(f"the archive holds no MR images of the study {name}")
-    found = []
-    for study, inventory in held.items():
-        record = desk.records.read(study)
-        known = record is not None and record.about(
+    queued = []
+    for study, inventory in inventories.items():
+        record = installation.records.read(study)
+        is_current = record is not None and record.is_about(
             sources_of(inventory), models.sha256 if models else None
         )
-        if record is None or not known or (models is None and record.kind is Kind.GRADED):
-            found.append(Found(study, _ASKED, send(study)))
+        if record is None or not is_current or (models is None and record.kind is Kind.GRADED):
+            queued.append(QueuedStudy(study, _REQUESTED, send(study)))
         elif record.kind is not Kind.GRADED:
-            why = f"{record.kind} with these models: see `lumbar failures show`"
-            found.append(Found(study, why, State.LEFT))
-        elif record.report_is_in(desk.archive, study):
-            found.append(Found(study, "graded with these models", State.LEFT))
+            reason = f"{record.kind} with these models: see `lumbar failures show`"
+            queued.append(QueuedStudy(study, reason, State.UNCHANGED))
+        elif record.report_exists(installation.archive, study):
+            queued.append(QueuedStudy(study, "graded with these models", State.UNCHANGED))
         else:
-            found.append(Found(study, "its report was deleted", send(study)))
-    return found
-
-
-def _print(found: Sequence[Found], *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        rows = [
-            {
-                "study": one.study,
-                "why": one.why,
-                "changed": one.changed.isoformat() if one.changed else None,
-                "state": one.state,
-            }
-            for one in found
-        ]
-        print_json({"dry_run": dry_run, "studies": rows})
-        return
-    if found:
-        table = Table(box=None)
-        table.add_column("Study", no_wrap=True)
-        for name in ("Changed", "Why", "What became of it"):
-            table.add_column(name)
-        for one in found[:_ROWS]:
-            changed = f"{one.changed.astimezone():%Y-%m-%d %H:%M}" if one.changed else ""
-            table.add_row(Text(one.study), changed, one.why, one.state)
-        stdout().print(table)
-        if len(found) > _ROWS:
-            typer.echo(f"... and {len(found) - _ROWS} more; --json has them all")
-    queued = sum(one.state is State.QUEUED for one in found)
-    typer.echo(f"found {len(found)}, queued {queued}")
+            queued.append(QueuedStudy(study, "its report was deleted", send(study)))
+    return queued

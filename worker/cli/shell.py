@@ -16,7 +16,7 @@ from rich.text import Text
 from worker.errors import BadSettings, LumbarError
 
 if TYPE_CHECKING:
-    from worker.archive import HeldStudy, Hospital
+    from worker.archive import SearchableArchive, StudyEntry
     from worker.intake.site import SiteRule
 
 app = typer.Typer(
@@ -63,6 +63,14 @@ MinAge = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+Studies = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY", help="Studies by their Orthanc id or Study Instance UID."),
+]
+Urgent = Annotated[bool, typer.Option("--urgent", help="Grade them before all other studies.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")]
 
 
 def existing(path: Path) -> None:
@@ -112,7 +120,7 @@ def print_skipped(study: str, error: LumbarError) -> None:
 
 
 @contextmanager
-def study_progress(archive: Hospital) -> Iterator[Callable[[HeldStudy], None]]:
+def study_progress(archive: SearchableArchive) -> Iterator[Callable[[StudyEntry], None]]:
     """A progress bar over the studies of an archive: call the function with each of them."""
     console = stderr()
     if not console.is_terminal:

@@ -95,16 +95,16 @@ def serve(
 
 
 @app.command(hidden=True)
-def keep(
-    news: Annotated[
-        int | None, typer.Option(help="File descriptor of the children's news.")
+def supervise(
+    metrics_fd: Annotated[
+        int | None, typer.Option(help="File descriptor of the children's metric events.")
     ] = None,
 ) -> None:
-    """Run the supervisor process of `lumbar serve`: retries, leases, reconciliation."""
-    from worker.service.supervisor import keep as run
+    """Supervise a worker; `lumbar serve` starts it: retries, reconciliation, forwarding."""
+    from worker.service.supervisor_process import supervise as run
     from worker.settings import Settings
 
-    run(Settings.load(), news)
+    run(Settings.load(), metrics_fd)
 
 
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")

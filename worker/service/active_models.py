@@ -1,6 +1,6 @@
-"""Which models the workers of a queue grade with, as their keepers say it.
+"""Which models the workers of a queue use, as their supervisors announce it.
 
-`lumbar regrade` asks: an order to regrade does nothing where other models take it.
+`lumbar regrade` reads it: a job to regrade has no effect on a worker with other models.
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from typing import Final
 
 import redis
 
-HEARD_S: Final = 15.0
-"""How long a word counts; a keeper repeats its own every second."""
+from worker.service.redis_keys import RedisKeys
+from worker.service.schedule import redis_time
+
+EXPIRY_S: Final = 15.0
+"""How long an announcement is valid; a supervisor repeats its own every second."""
 
 
-class Announcements:
+class ActiveModels:
     """The models in use at one queue; both methods may raise `redis.RedisError`."""
 
     def __init__(self, client: redis.Redis[bytes], queue: str) -> None:
         self._redis = client
-        self._key = f"{queue}:bundles"
+        self._key = RedisKeys(queue).active_models
 
-    def say(self, bundle: str) -> None:
-        """A worker grades with the models of this SHA-256."""
-        self._redis.zadd(self._key, {bundle: self._now()})
+    def announce(self, bundle: str) -> None:
+        """Announce that a worker uses the bundle with this SHA-256."""
+        self._redis.zadd(self._key, {bundle: redis_time(self._redis)})
 
-    def heard(self) -> set[str]:
-        """The models in use, by SHA-256; empty where no worker runs."""
-        since = self._now() - HEARD_S
-        return {one.decode() for one in self._redis.zrangebyscore(self._key, since, "+inf")}
-
-    def _now(self) -> float:
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1e6)
+    def current(self) -> set[str]:
+        """The SHA-256 of every bundle in use; empty if no worker runs."""
+        since = redis_time(self._redis) - EXPIRY_S
+        return {sha256.decode() for sha256 in self._redis.zrangebyscore(self._key, since, "+inf")}

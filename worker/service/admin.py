@@ -1,4 +1,4 @@
-"""What an administrator's commands work with: the archive, its records and the queue."""
+"""What the administrator's commands work with: the archive, its records and the queue."""
 
 from __future__ import annotations
 
@@ -9,57 +9,60 @@ from urllib.parse import urlsplit
 
 import redis
 
-from worker.archive.dicomweb import DicomwebArchive
-from worker.archive.orthanc import OrthancArchive
+from worker.archive import SearchableArchive
 from worker.errors import QueueUnavailable
-from worker.service.active_models import Announcements
+from worker.service.active_models import ActiveModels
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
 from worker.service.leases import Leases
-from worker.service.queue import Order, Priority, Queue
-from worker.service.records import Record, Records
+from worker.service.queue import GradeJob, Priority, Queue
+from worker.service.record_store import RecordStore
+from worker.service.records import Record
 from worker.service.runtime import open_records
 from worker.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Desk:
-    """The service of one installation, from outside its workers."""
+class Installation:
+    """The service of one installation, seen from outside its workers."""
 
-    archive: OrthancArchive | DicomwebArchive
-    records: Records
+    archive: SearchableArchive
+    records: RecordStore
     queue: Queue
     leases: Leases
-    models: Announcements
+    models: ActiveModels
 
     def replay(self, study: str, record: Record, priority: Priority) -> None:
-        """Forget why a study was not graded and send it again, both or neither."""
-        # In this order: a worker that found the record would leave the study alone.
-        self.records.forget(study)
+        """Delete the record of a study that was not graded and send the study again.
+
+        If it cannot be sent, the record is restored.
+        """
+        # In this order: a worker that found the record would skip the study.
+        self.records.delete(study)
         try:
-            self.queue.send(Order(study, priority=priority))
+            self.queue.send(GradeJob(study, priority=priority))
         except redis.RedisError:
             self.records.write(study, record)
             raise
 
 
 @contextmanager
-def open_desk(settings: Settings) -> Iterator[Desk]:
-    """Open what the settings name; within the body Redis's errors become QueueUnavailable."""
+def open_installation(settings: Settings) -> Iterator[Installation]:
+    """Open the installation; within the body Redis's errors become QueueUnavailable."""
     client = open_redis(settings)
     with client, open_archive(settings) as archive:
         try:
-            yield Desk(
+            yield Installation(
                 archive=archive,
                 records=open_records(archive, client, settings),
                 queue=Queue(make_app(settings), client, settings.queue),
                 leases=Leases(client, settings.queue),
-                models=Announcements(client, settings.queue),
+                models=ActiveModels(client, settings.queue),
             )
         except redis.RedisError as error:
-            # Without the user and password that the address may hold.
+            # Without the user and password that the URL may hold.
             address = urlsplit(settings.redis_url).netloc.rpartition("@")[2]
             raise QueueUnavailable(
-                f"Redis at {address} does not answer ({type(error).__name__}); look at "
+                f"Redis at {address} is not available ({type(error).__name__}); check "
                 "LUMBAR_REDIS_URL"
             ) from error

@@ -1,4 +1,4 @@
-"""The worker: a parent that consumes the queue, its children that grade, and its keeper."""
+"""The worker: a parent that consumes the queue, its children that grade, and its supervisor."""
 
 from __future__ import annotations
 
@@ -15,61 +15,62 @@ from celery.signals import setup_logging, worker_process_init, worker_shutting_d
 from worker.errors import Misconfigured
 from worker.service import tasks
 from worker.service.broker import make_app, open_redis
-from worker.service.events import Wire
+from worker.service.events import MetricChannel
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
-from worker.service.runtime import Runtime, StopNote, open_deliveries, start_runtime
-from worker.service.supervisor import watch
+from worker.service.runtime import Runtime, StopRequest, open_attempts, start_runtime
+from worker.service.supervisor_process import run_supervisor
 from worker.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Child:
-    """The runtime of this process, empty in the parent and until a child has started it."""
+class ChildRuntime:
+    """The runtime of this process; a child loads it once, the parent never does."""
 
-    def __init__(self, settings: Settings, note: StopNote, wire: Wire) -> None:
+    def __init__(
+        self, settings: Settings, stop_request: StopRequest, channel: MetricChannel
+    ) -> None:
         self._settings = settings
-        self._note = note
-        self._wire = wire
+        self._stop_request = stop_request
+        self._channel = channel
         self._runtime: Runtime | None = None
 
     def start(self, **_: object) -> None:
-        """Load everything once; a wrong installation stops the whole worker."""
+        """Load everything; a wrong installation stops the whole worker."""
         try:
-            self._runtime = start_runtime(self._settings, make_app(self._settings), self._wire)
+            self._runtime = start_runtime(self._settings, make_app(self._settings), self._channel)
         except Misconfigured as error:
             _log.critical("the worker cannot start", reason=str(error), code=type(error).__name__)
-            self._note.stop(error)
-        except Exception as error:
-            # Celery would go on without a word; the first study stops the worker.
-            _log.critical("the worker cannot start", code=type(error).__name__, exc_info=error)
-            raise
+            self._stop_request.send(error)
+        # Celery logs any other error, and the first study stops the worker: see `get`.
 
-    def runtime(self) -> Runtime:
-        """What was loaded; raise Misconfigured where it could not be."""
+    def get(self) -> Runtime:
+        """What was loaded; raise Misconfigured if it could not be."""
         if self._runtime is None:
-            raise Misconfigured(self._note.read() or "the worker did not start; see its log")
+            raise Misconfigured(
+                self._stop_request.reason() or "the worker did not start; see its log"
+            )
         return self._runtime
 
 
 def serve(settings: Settings) -> int:
-    """Run the worker until it is told to stop; return its exit code.
+    """Run the worker until it receives SIGTERM; return its exit code.
 
-    SIGTERM finishes the running study first, or hands it back after LUMBAR_STOP_S. Raises
-    Misconfigured, saying what to do, when the installation cannot work.
+    SIGTERM finishes the running study, or returns it to the queue after LUMBAR_STOP_S. Raises
+    Misconfigured, which says what to do, if the installation cannot work.
     """
     configure_logging(settings)
-    note, wire = StopNote(), Wire()
-    child = Child(settings, note, wire)
+    stop_request, channel = StopRequest(), MetricChannel()
+    child = ChildRuntime(settings, stop_request, channel)
     app = make_app(settings)
     client = open_redis(settings)
-    deliveries = open_deliveries(settings, client)
-    tasks.register(app, child.runtime, note, deliveries, Leases(client, settings.queue))
-    # A receiver, whatever it does, keeps Celery from setting up logging on its own.
-    setup_logging.connect(_logging_is_set_up)
+    attempts = open_attempts(settings, client)
+    tasks.register(app, child.get, stop_request, attempts, Leases(client, settings.queue))
+    # Any receiver keeps Celery from configuring logging itself.
+    setup_logging.connect(_logging_is_configured)
     worker_process_init.connect(child.start)
-    worker_shutting_down.connect(partial(_hand_back_after, settings.stop_s), weak=False)
+    worker_shutting_down.connect(partial(_kill_children_after, settings.stop_s), weak=False)
     worker = app.Worker(
         hostname=f"lumbar-{os.getpid()}@{platform.node()}",
         pool="prefork",
@@ -81,33 +82,33 @@ def serve(settings: Settings) -> int:
     )
     _log.info("worker starts", queue=settings.queue, processes=settings.concurrency)
     stopped = threading.Event()
-    keeper = threading.Thread(target=watch, args=(stopped, wire), name="keeper")
-    keeper.start()
+    supervisor = threading.Thread(target=run_supervisor, args=(stopped, channel), name="supervisor")
+    supervisor.start()
     try:
         worker.start()
     finally:
         stopped.set()
-        keeper.join()
-    if reason := note.read():
+        supervisor.join()
+    if reason := stop_request.reason():
         raise Misconfigured(reason)
     return int(worker.exitcode or 0)
 
 
-def _hand_back_after(wait_s: float, **_: object) -> None:
-    """End what still runs a while after the worker was told to stop.
+def _kill_children_after(wait_s: float, **_: object) -> None:
+    """Kill the children that are still running a while after SIGTERM.
 
-    The studies go back to the queue as those of any child that was killed.
+    Their studies return to the queue like those of any child that was killed.
     """
 
-    def hand_back() -> None:
+    def kill_children() -> None:
         for child in billiard.active_children():
-            _log.warning("not done in time, handed back", seconds=wait_s)
+            _log.warning("stop timeout reached, study returned to the queue", seconds=wait_s)
             os.kill(child.pid, signal.SIGKILL)
 
-    timer = threading.Timer(wait_s, hand_back)
+    timer = threading.Timer(wait_s, kill_children)
     timer.daemon = True
     timer.start()
 
 
-def _logging_is_set_up(**_: object) -> None:
+def _logging_is_configured(**_: object) -> None:
     pass

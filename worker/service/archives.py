@@ -1,4 +1,4 @@
-"""The archive that the settings name."""
+"""The archive of the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.settings import ArchiveKind, Settings
 def open_archive(
     settings: Settings, *, timeout_s: float | None = None
 ) -> OrthancArchive | DicomwebArchive:
-    """An adapter of the archive; sends nothing yet. `timeout_s` replaces that of the settings."""
+    """An adapter of the archive; does not connect yet. `timeout_s` overrides the settings."""
     if settings.archive is ArchiveKind.DICOMWEB:
         return DicomwebArchive.connect(
             str(settings.dicomweb_url),
@@ -32,7 +32,7 @@ def open_archive(
 
 
 def open_orthanc(settings: Settings, *, timeout_s: float | None = None) -> OrthancArchive:
-    """An adapter of Orthanc, whichever archive the settings choose."""
+    """An adapter of Orthanc, whatever LUMBAR_ARCHIVE is."""
     return OrthancArchive.connect(
         settings.orthanc_url,
         settings.orthanc_username,

@@ -1,7 +1,7 @@
-"""A cap on how often a study may take its process down with it.
+"""A limit on how often a study may kill the process that grades it.
 
-A study whose worker was killed comes back, by Celery or by its lease, for ever. A count in
-Redis of tries that began and did not end tells a study that kills from one that waits.
+A study whose process was killed is sent again, by Celery or when its lease expires. A count in
+Redis of attempts that began and did not end separates a study that kills from one that waits.
 """
 
 from __future__ import annotations
@@ -12,119 +12,117 @@ import redis
 import structlog
 
 from worker.errors import Rejected
+from worker.service.redis_keys import RedisKeys
 
-_KEPT_S: Final = 7 * 24 * 3600
-_OVERDUE: Final = 1_000_000
-"""Added to the count of a study that ran into the time limit: more than any cap."""
+_EXPIRY_S: Final = 7 * 24 * 3600
+_TIMED_OUT: Final = 1_000_000
+"""Added to the count of a study that exceeded the time limit: more than any limit."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class GivenUp(Rejected):
-    """The study is a dead letter: another try would do harm.
+class DeadLetter(Rejected):
+    """The study is not tried again: another attempt would kill its process, too.
 
-    `tries` counts those that did not end, `step` is where the last of them was.
+    `attempts` counts those that did not end, `step` is the last step of the last one.
     """
 
-    def __init__(self, reason: str, *, tries: int = 1, step: str = "") -> None:
+    def __init__(self, reason: str, *, attempts: int = 1, step: str = "") -> None:
         super().__init__(reason)
-        self.tries = tries
+        self.attempts = attempts
         self.step = step
 
 
-class TooManyDeliveries(GivenUp):
-    """The study ended its process every time it was tried."""
+class TooManyAttempts(DeadLetter):
+    """The study's process was killed in every attempt."""
 
 
-class TimeLimit(GivenUp):
-    """The study took longer than the time limit, and its process was killed."""
+class TimeLimit(DeadLetter):
+    """The study exceeded the time limit, and its process was killed."""
 
 
-class Counters(Protocol):
+class CounterStore(Protocol):
     """The commands of Redis that counting needs."""
 
     def incrby(self, name: str, amount: int, /) -> object:
-        """Add to the count and return the new one."""
+        """Add to a count and return the new one."""
 
     def expire(self, name: str, time: int, /) -> object:
-        """Forget the count after this many seconds."""
+        """Delete a key after so many seconds."""
 
     def set(self, name: str, value: str, /, *, ex: int) -> object:
-        """Keep a text for this many seconds."""
+        """Set a text that expires after so many seconds."""
 
     def get(self, name: str, /) -> object:
         """The text as bytes, or None."""
 
     def delete(self, *names: str) -> object:
-        """Forget these now."""
+        """Delete keys."""
 
 
-class Deliveries:
-    """Counts the unfinished tries of each study; Redis being away stops no grading."""
+class Attempts:
+    """Counts the unfinished attempts of each study; without Redis grading goes on."""
 
-    def __init__(self, client: Counters, queue: str, *, most: int) -> None:
-        self._redis = client
-        self._queue = queue
-        self._most = most
-        self._unheard: set[str] = set()
+    def __init__(self, store: CounterStore, queue: str, *, limit: int) -> None:
+        self._redis = store
+        self._keys = RedisKeys(queue)
+        self._limit = limit
+        self._ends_to_record: set[str] = set()
 
     def begin(self, study: str) -> None:
-        """Count one more; raise TooManyDeliveries past the cap, TimeLimit after `overdue`."""
-        for ended in tuple(self._unheard):
+        """Count one more; raise TooManyAttempts past the limit, TimeLimit after `timed_out`."""
+        for ended in tuple(self._ends_to_record):
             self.end(ended)
         count = self._add(study, 1)
-        if count > _OVERDUE:
+        if count > _TIMED_OUT:
             raise TimeLimit(
-                "it took longer than LUMBAR_TIME_LIMIT_S allows; raise that if need be",
-                tries=count - 1 - _OVERDUE,
+                "grading exceeded the time limit; raise LUMBAR_TIME_LIMIT_S if the study is large",
+                attempts=count - 1 - _TIMED_OUT,
                 step=self._step(study),
             )
-        if count > self._most:
-            raise TooManyDeliveries(
-                f"the study ended its process {count - 1} times (out of memory?); give the "
+        if count > self._limit:
+            raise TooManyAttempts(
+                f"the grading process was killed {count - 1} times (out of memory?); give the "
                 "worker more memory and run `lumbar failures replay STUDY`",
-                tries=count - 1,
+                attempts=count - 1,
                 step=self._step(study),
             )
 
-    def at(self, study: str, step: str) -> None:
-        """Note how far this try has come, for the case that it does not end."""
+    def set_step(self, study: str, step: str) -> None:
+        """Record the current step, for the case that the attempt does not end."""
         try:
-            self._redis.set(self._key(study, "step"), step, ex=_KEPT_S)
+            self._redis.set(self._keys.step(study), step, ex=_EXPIRY_S)
         except redis.RedisError as error:
-            _log.warning("step not noted", error=type(error).__name__)
+            _log.warning("step not recorded", error=type(error).__name__)
 
     def end(self, study: str) -> None:
-        """Forget a try that came to an orderly end, good or bad.
+        """Reset the count: the attempt ended without killing its process.
 
-        A Redis that is away is told with the next study: it must not count as a killed process.
+        If Redis is unavailable, the next `begin` does it: the attempt must not count as killed.
         """
         try:
-            self._redis.delete(self._key(study), self._key(study, "step"))
-            self._unheard.discard(study)
+            self._redis.delete(self._keys.attempts(study), self._keys.step(study))
+            self._ends_to_record.discard(study)
         except redis.RedisError as error:
-            self._unheard.add(study)
-            _log.warning("tries not counted", error=type(error).__name__)
+            self._ends_to_record.add(study)
+            _log.warning("attempts not counted", error=type(error).__name__)
 
-    def overdue(self, study: str) -> None:
-        """The study was killed by the time limit: it will not be tried again."""
-        self._add(study, _OVERDUE)
+    def timed_out(self, study: str) -> None:
+        """Record that the time limit killed the study's process: it is not tried again."""
+        self._add(study, _TIMED_OUT)
 
     def _add(self, study: str, amount: int) -> int:
         try:
-            count = int(str(self._redis.incrby(self._key(study), amount)))
-            self._redis.expire(self._key(study), _KEPT_S)
+            count = int(str(self._redis.incrby(self._keys.attempts(study), amount)))
+            self._redis.expire(self._keys.attempts(study), _EXPIRY_S)
         except redis.RedisError as error:
-            _log.warning("tries not counted", error=type(error).__name__)
+            _log.warning("attempts not counted", error=type(error).__name__)
             return 0
         return count
 
     def _step(self, study: str) -> str:
         try:
-            found = self._redis.get(self._key(study, "step"))
+            step = self._redis.get(self._keys.step(study))
         except redis.RedisError:
             return ""
-        return found.decode() if isinstance(found, bytes) else ""
-
-    def _key(self, study: str, what: str = "tries") -> str:
-        return f"{self._queue}:{what}:{study}"
+        return step.decode() if isinstance(step, bytes) else ""

@@ -1,8 +1,8 @@
-"""What the children tell the keeper of their studies, for its metrics: one datagram a try.
+"""Metric events that child processes send to the supervisor: one datagram per attempt.
 
-Not prometheus_client's files for several processes: those outlive dead children, decide by an
-environment variable at import, and a full disk would kill the child that writes them. A
-datagram that nobody takes is lost, and grading goes on.
+Not prometheus_client's multiprocess files: those outlive dead children, depend on an environment
+variable at import, and a full disk would kill the child that writes them. A datagram that does
+not fit into the socket's buffer is lost, and grading goes on.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from worker.domain.study import RoutedStudy
     from worker.models.bundle import Bundle
 
-LONGEST_BYTES: Final = 65_536
-LONGEST_MODEL: Final = 32
+MAX_EVENT_BYTES: Final = 65_536
+MAX_MODEL_LENGTH: Final = 32
 RETRIED: Final = "retried"
-"""What is told of a try that is followed by another."""
+"""The outcome of an attempt that another one follows."""
 UNKNOWN, WITHHELD = "unknown", "withheld"
 
 _PERSON: Final = (
@@ -39,15 +39,15 @@ _PERSON: Final = (
     *("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber"),
     *("ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName"),
 )
-_TELLING: Final = 3
-"""Shorter parts of a name or an id are found in the name of every scanner."""
+_MIN_PART_LENGTH: Final = 3
+"""Shorter parts of a name or an id occur in the name of every scanner."""
 
 
-class News(BaseModel):
-    """What one child tells: of itself, and of the try that ended where `outcome` is not empty.
+class MetricEvent(BaseModel):
+    """One child process, and the attempt that ended if `outcome` is not empty.
 
-    `steps_s` is in seconds, `gpu_bytes` holds what is allocated and the most that ever was,
-    `graded` counts by (condition, severity), `not_assessed` by (condition, reason).
+    `gpu_bytes` is the allocated memory and its peak, `graded` counts by (condition, severity),
+    `not_assessed` by (condition, reason).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,57 +66,57 @@ class News(BaseModel):
     not_assessed: list[tuple[str, str, int]] = []
 
 
-class Wire:
-    """A pair of datagram sockets, made before any fork: the children's end, the keeper's end."""
+class MetricChannel:
+    """A pair of datagram sockets, made before any fork: children send, the supervisor receives."""
 
     def __init__(self) -> None:
-        self._listening, self._telling = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._telling.setblocking(False)
+        self._receiver, self._sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
 
-    def tell(self, news: News) -> None:
-        """Send, or let it be where nobody listens."""
+    def send(self, event: MetricEvent) -> None:
+        """Send an event; drop it if the buffer is full."""
         with suppress(OSError):
-            self._telling.send(news.model_dump_json(exclude_defaults=True).encode())
+            self._sender.send(event.model_dump_json(exclude_defaults=True).encode())
 
     @property
-    def keepers_end(self) -> int:
-        """The file descriptor to hand to the keeper; ours stays open for the next keeper."""
-        return self._listening.fileno()
+    def receiver_fd(self) -> int:
+        """The file descriptor for the supervisor; it stays open here for the next supervisor."""
+        return self._receiver.fileno()
 
 
-def hear(listening: socket.socket) -> News | None:
-    """Wait for the next news; None for what is none."""
+def receive(receiver: socket.socket) -> MetricEvent | None:
+    """Wait for the next event; None for a datagram that is none."""
     try:
-        return News.model_validate_json(listening.recv(LONGEST_BYTES))
+        return MetricEvent.model_validate_json(receiver.recv(MAX_EVENT_BYTES))
     except ValidationError:
         return None
 
 
-class Teller:
-    """Follows the one study that its process grades, and tells how it ended."""
+class MetricRecorder:
+    """Times the steps of the study that its process grades, and sends the outcome."""
 
-    def __init__(self, wire: Wire | None = None, bundle: Bundle | None = None) -> None:
-        self._wire = wire
+    def __init__(self, channel: MetricChannel | None = None, bundle: Bundle | None = None) -> None:
+        self._channel = channel
         self._bundle = bundle
         self.begin()
 
     def begin(self) -> None:
-        """A try begins."""
+        """Begin an attempt."""
         self._begun = self._step_begun = time.monotonic()
         self._step = "start"
         self._steps_s: dict[str, float] = {}
-        self._told: dict[str, object] = {}
+        self._findings: dict[str, object] = {}
 
     def step(self, name: str) -> None:
-        """A step begins, and the one before it has ended."""
+        """Begin a step, which ends the one before."""
         now = time.monotonic()
         seconds = now - self._step_begun
         self._steps_s[self._step] = self._steps_s.get(self._step, 0.0) + seconds
         self._step, self._step_begun = name, now
 
     def graded(self, study: GradedStudy) -> None:
-        """The study was graded: what was found, and by which scanner."""
-        self._told = {
+        """Record the findings of the study and the model of its scanner."""
+        self._findings = {
             "model": scanner_model(study.routed),
             "graded": _counted((f.target.condition, f.severity) for f in study.report.graded),
             "not_assessed": _counted(
@@ -125,60 +125,61 @@ class Teller:
         }
 
     def end(self, outcome: str, code: str = "") -> None:
-        """The try has ended, by an error where there is a code: tell of it."""
-        if not code:  # else the last step was cut short
+        """End the attempt, by an error if there is a code, and send its event."""
+        if not code:  # an error interrupts the last step
             self.step("")
-        self._tell(
+        self._send(
             outcome=outcome,
             code=code,
             seconds=time.monotonic() - self._begun,
             steps_s=self._steps_s,
-            **self._told,
+            **self._findings,
         )
 
-    def introduce(self) -> None:
-        """The process is ready to grade."""
-        self._tell()
+    def ready(self) -> None:
+        """Send that the process is ready to grade."""
+        self._send()
 
-    def _tell(self, **told: object) -> None:
-        if self._wire is None or self._bundle is None:
+    def _send(self, **details: object) -> None:
+        if self._channel is None or self._bundle is None:
             return
         identity, device = self._bundle.identity, self._bundle.runner.device
-        self._wire.tell(
-            News.model_validate(
+        self._channel.send(
+            MetricEvent.model_validate(
                 {
                     "process": os.getpid(),
                     "bundle": identity.name,
                     "bundle_version": identity.version,
                     "device": str(device),
                     "gpu_bytes": _gpu_bytes(device),
-                    **told,
+                    **details,
                 }
             )
         )
 
 
 def scanner_model(routed: RoutedStudy) -> str:
-    """Manufacturer's Model Name (0008,1090) of the series that were graded, fit to be shown.
+    """Manufacturer's Model Name (0008,1090) of the graded series, as a metric label.
 
-    Plain characters, 32 of them at most. Withheld where it holds a part of the name, an id or
-    a date of a person: some exporters and some people write those anywhere.
+    At most 32 plain characters. Withheld if it contains a part of a person's name, id or date of
+    birth: some exporters write those into any attribute.
     """
-    series = (one for found in routed.roles.values() for one in found)
+    series = (one for role in routed.roles.values() for one in role)
     models = [name for one in series if (name := one.acquisition.model_name.strip())]
     personal = _personal(routed.study.sources.values()) if models else set()
     for name in models:
-        shown = " ".join(re.sub(r"[^A-Za-z0-9 ._+/-]", " ", name).split())[:LONGEST_MODEL].strip()
-        if shown and not any(part in name.casefold() for part in personal):
-            return shown
+        plain = " ".join(re.sub(r"[^A-Za-z0-9 ._+/-]", " ", name).split())
+        label = plain[:MAX_MODEL_LENGTH].strip()
+        if label and not any(part in name.casefold() for part in personal):
+            return label
     return WITHHELD if models else UNKNOWN
 
 
 def _personal(headers: Iterable[Dataset]) -> set[str]:
-    """The parts of everything in these headers that names a person."""
-    said = {text(header, keyword) for header in headers for keyword in _PERSON}
-    parts = {part for value in said for part in re.findall(r"[^\W_]+", value.casefold())}
-    return {part for part in parts if len(part) >= _TELLING}
+    """The parts of all values in these headers that identify a person."""
+    values = {text(header, keyword) for header in headers for keyword in _PERSON}
+    parts = {part for value in values for part in re.findall(r"[^\W_]+", value.casefold())}
+    return {part for part in parts if len(part) >= _MIN_PART_LENGTH}
 
 
 def _counted(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
@@ -186,9 +187,9 @@ def _counted(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
 
 
 def _gpu_bytes(device: torch.device) -> tuple[int, int] | None:
-    """What this process holds of a GPU's memory, and the most that it held; None without one."""
+    """GPU memory that this process has allocated, and its peak; None without a GPU."""
     if device.type != "cuda":
         return None
-    import torch  # only the child has loaded it
+    import torch  # only child processes load it
 
     return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)

@@ -1,8 +1,8 @@
-"""Reports sent on from the archive, to a modality or a DICOMweb server that Orthanc knows.
+"""Reports forwarded from the archive to a modality or a DICOMweb server that it knows.
 
-Whoever writes a report notes the study here; the keeper sends, so that a destination that is
-away holds up no grading, and tries again without end. The record says which report arrived:
-after Redis was wiped the reconciler finds those that did not.
+The child that stores a report schedules it here; a supervisor forwards it, so that an
+unavailable destination delays no grading, and retries without limit. The record names the report
+that was forwarded: if Redis loses its data, reconciliation schedules those that were not.
 """
 
 from __future__ import annotations
@@ -12,114 +12,95 @@ from typing import Final
 import redis
 import structlog
 
-from worker.archive.orthanc import OrthancArchive
+from worker.archive import Forwards
 from worker.errors import LumbarError, StudyGone
-from worker.service.queue import SETTLE, wait_s
-from worker.service.records import Record, Records
+from worker.service.queue import backoff_s
+from worker.service.record_store import RecordStore
+from worker.service.records import Record
+from worker.service.redis_keys import RedisKeys
+from worker.service.schedule import Schedule, load_script, redis_time
 
-_ANSWERS: Final = 6
-"""So many answers of the archive sending one report takes."""
+_REQUESTS: Final = 6
+"""Requests to the archive that forwarding one report takes at most."""
+_BATCH: Final = 10
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# KEYS: the sorted set of when, the hash of tries. ARGV: study, now, the end of the claim.
-_CLAIM: Final = """
-local due = redis.call('zscore', KEYS[1], ARGV[1])
-if not due or tonumber(due) > tonumber(ARGV[2]) then return false end
-redis.call('zadd', KEYS[1], ARGV[3], ARGV[1])
-return tonumber(redis.call('hget', KEYS[2], ARGV[1]) or '0')
-"""
-# ARGV[4]: when it is due again.
-_PUT_OFF: Final = """
-local due = redis.call('zscore', KEYS[1], ARGV[1])
-if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
-redis.call('zadd', KEYS[1], ARGV[4], ARGV[1])
-return redis.call('hincrby', KEYS[2], ARGV[1], 1)
-"""
-
 
 class Outbox:
-    """The studies whose report waits to be sent on; methods may raise `redis.RedisError`."""
+    """The studies whose report is to be forwarded; methods may raise `redis.RedisError`."""
 
     def __init__(
         self, client: redis.Redis[bytes], queue: str, *, archive_timeout_s: float = 30.0
     ) -> None:
         self._redis = client
-        self._due, self._tries = f"{queue}:onward", f"{queue}:onward:tries"
-        self._sending_s = _ANSWERS * archive_timeout_s
-        self._claim, self._settle, self._put_off = map(
-            client.register_script, (_CLAIM, SETTLE, _PUT_OFF)
-        )
+        keys = RedisKeys(queue)
+        self._due = keys.forward_due
+        self._schedule = Schedule(client, keys.forward_due, keys.forward_retries)
+        self._postpone = load_script(client, "postpone_report")
+        self._claim_s = _REQUESTS * archive_timeout_s
 
     def add(self, study: str, record: Record | None = None) -> None:
-        """Note a study, whose report is a new one where no record is given: it is due at once.
+        """Schedule a study, due at once: without a record, its report is a new one.
 
-        With a record it is noted unless its report has arrived, and what waits already goes on
-        waiting.
+        With a record it is scheduled unless its report was forwarded, and an earlier schedule
+        stays as it is.
         """
         if record is None:
             self._redis.zadd(self._due, {study: 0.0})
-        elif _owed(record):
+        elif _is_unsent(record):
             self._redis.zadd(self._due, {study: 0.0}, nx=True)
 
-    def waiting(self) -> int:
+    def size(self) -> int:
         """How many reports wait."""
         return self._redis.zcard(self._due)
 
-    def send_due(self, archive: OrthancArchive, records: Records, destination: str) -> None:
-        """Send what is due; what does not arrive is put off, longer each time, and never given up.
+    def forward_due(self, archive: Forwards, records: RecordStore, destination: str) -> None:
+        """Forward the reports that are due; retry failures later, without limit.
 
-        Of several callers one sends each report. One that dies meanwhile leaves it to the
-        others for later.
+        Of several callers one forwards each report. One that dies meanwhile leaves it to the
+        others.
         """
-        for study in self._redis.zrangebyscore(self._due, 0, self._now(), start=0, num=10):
-            now = self._now()
-            claim: tuple[bytes | float, ...] = (study, now, now + self._sending_s)
-            tries = self._claim(keys=(self._due, self._tries), args=claim)
-            if not isinstance(tries, int):
-                continue
-            log = _log.bind(study=study.decode(), destination=destination, tries=tries + 1)
-            wait = wait_s(tries)
+        for claim in self._schedule.claim_due(self._claim_s, limit=_BATCH):
+            study, retries = claim.study, int(claim.value or 0)
+            log = _log.bind(study=study, destination=destination, attempts=retries + 1)
+            delay_s = backoff_s(retries)
             try:
-                done = _send(study.decode(), archive, records, destination, log)
+                done = _forward(study, archive, records, destination, log)
             except StudyGone as error:
-                log.warning("not sent on", reason=str(error))
+                log.warning("report not forwarded", reason=str(error))
                 done = True
             except LumbarError as error:
-                log.warning("not sent on yet", reason=str(error), wait_s=round(wait, 1))
+                log.warning("forwarding postponed", reason=str(error), delay_s=round(delay_s, 1))
                 done = False
             if done:
-                self._settle(keys=(self._due, self._tries), args=claim)
+                self._schedule.settle(claim)
             else:
-                words = (*claim, self._now() + wait)
-                self._put_off(keys=(self._due, self._tries), args=words)
-
-    def _now(self) -> float:
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1e6)
+                due = redis_time(self._redis) + delay_s
+                self._postpone(keys=self._schedule.keys, args=(study, claim.expires, due))
 
 
-def _send(
+def _forward(
     study: str,
-    archive: OrthancArchive,
-    records: Records,
+    archive: Forwards,
+    records: RecordStore,
     destination: str,
     log: structlog.stdlib.BoundLogger,
 ) -> bool:
-    """Send a study's report if it is owed; whether there is nothing more to be sent."""
+    """Forward a study's report if that was not done; whether nothing is left to be forwarded."""
     record = records.read(study)
-    if record is None or not _owed(record):
+    if record is None or not _is_unsent(record):
         return True
     archive.forward(study, str(record.report), destination)
-    log.info("sent on", report=record.report)
-    # Read again: a worker may have written another record while this was sent.
+    log.info("report forwarded", report=record.report)
+    # Read again: a worker may have written another record meanwhile.
     newest = records.read(study)
     if newest is not None and newest.report == record.report:
-        newest = newest.model_copy(update={"delivered": record.report})
+        newest = newest.model_copy(update={"forwarded": record.report})
         records.write(study, newest)
-    return newest is None or not _owed(newest)
+    return newest is None or not _is_unsent(newest)
 
 
-def _owed(record: Record) -> bool:
-    """Whether there is a report that has not arrived."""
-    return record.report is not None and record.delivered != record.report
+def _is_unsent(record: Record) -> bool:
+    """Whether there is a report that was not forwarded."""
+    return record.report is not None and record.forwarded != record.report

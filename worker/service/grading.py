@@ -1,4 +1,4 @@
-"""One study from the archive back into the archive: graded at most once, and checked."""
+"""One study from the archive back into the archive: graded at most once, and verified."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from worker.errors import ArchiveUnavailable, BrokenStudy, Rejected
 from worker.intake import completeness
 from worker.pipeline import Observer, Steps, grade_routed, route_study
 from worker.report.structured import expected_sr_uid, fingerprint, structured_report
-from worker.service.records import Kind, Outcome, Record, Records, now, sources_of
+from worker.service.record_store import RecordStore
+from worker.service.records import Kind, Outcome, Record, now, sources_of
 from worker.settings import Incomplete
 
 if TYPE_CHECKING:
     from dicom_sr.findings import Report
-    from worker.archive import Hospital
+    from worker.archive import SearchableArchive
     from worker.domain.graded_study import GradedStudy
     from worker.domain.study import RoutedStudy
     from worker.intake.site import SiteRule
     from worker.models.bundle import Bundle
 
 
-_LEFT: Final = {Kind.GRADED: Outcome.NOTHING_NEW, Kind.WAITING: Outcome.WAITING}
+_OUTCOMES: Final = {Kind.GRADED: Outcome.ALREADY_GRADED, Kind.WAITING: Outcome.WAITING}
+"""The outcome of a study whose record is still valid; of all other kinds, SKIPPED."""
 
 
 class IncompleteStudy(Rejected):
-    """Series are missing, they did not come in time, and the site wants no part of a report."""
+    """Series are missing, the wait is over, and the site wants no partial report."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a site wants: of a study that lacks a series, and of the young.
+    """What a site does with a study that lacks a series, and its minimum age.
 
-    `wait` is how long it waits for a series.
+    `wait` is how long to wait for missing series.
     """
 
     incomplete: Incomplete = Incomplete.GRADE
@@ -48,21 +50,21 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Grading:
-    """How studies of one archive are graded, and how what became of them is kept.
+    """Grades the studies of one archive and records how that ended.
 
-    `told` is called with each study that was graded, after its report was read back.
+    `on_graded` is called with each graded study, after its report was read back.
     """
 
-    archive: Hospital
+    archive: SearchableArchive
     bundle: Bundle
-    records: Records
+    records: RecordStore
     site: Sequence[SiteRule] = ()
     policy: Policy = Policy()
-    told: Callable[[GradedStudy], None] = lambda _: None
+    on_graded: Callable[[GradedStudy], None] = lambda _: None
     clock: Callable[[], datetime] = now
 
     def sources(self, study: str) -> str:
-        """The fingerprint of the study's images as they are now, for the two methods below."""
+        """The fingerprint of the study's images as they are now."""
         return sources_of(self.archive.inventory(study))
 
     def grade(
@@ -73,25 +75,25 @@ class Grading:
         regrade: bool = False,
         observe: Observer = lambda _: None,
     ) -> Outcome:
-        """Grade a study, store its report, and read it back before calling it done.
+        """Grade a study, store its report and read it back.
 
-        The archive is the judge. Nothing is done where a record speaks of these very images
-        and its report, if it names one, is still there; nor where the archive holds a report
-        about the images that routing chooses (the same study was sent again, our own report
-        came back). With `regrade` only a report of the same models counts, and routing is always
-        asked. A report of fewer images stays, and is named as revised.
+        The archive decides. Nothing is done if a record is about these images and its report, if
+        it names one, still exists; nor if the archive holds a report about the images that
+        routing selects (the study was sent again, or its report arrived). With `regrade` only a
+        report of the same models counts, and the study is always routed. A report of fewer
+        images stays, and the new one names it as its predecessor.
 
-        Raises what `route_study` and `grade_routed` raise; `ArchiveUnavailable` when the report is
-        not there after it was stored; `BrokenStudy` when another report, or something that is
-        none, occupies its UID; `IncompleteStudy`.
+        Raises what `route_study` and `grade_routed` raise; `ArchiveUnavailable` if the report is
+        missing after it was stored; `BrokenStudy` if another object has its UID;
+        `IncompleteStudy`.
         """
         known = record = self.records.read(study)
-        if record and not record.about(sources, self._models if regrade else None):
+        if record and not record.is_about(sources, self._models if regrade else None):
             record = None
         if regrade and record and record.kind is Kind.GRADED:
-            record = None  # the site's rules may have changed: routing tells
-        if record and record.stands(self.clock()) and record.report_is_in(self.archive, study):
-            return _LEFT.get(record.kind, Outcome.LEFT)
+            record = None  # the site's rules may have changed: route it again
+        if record and record.is_final(self.clock()) and record.report_exists(self.archive, study):
+            return _OUTCOMES.get(record.kind, Outcome.SKIPPED)
 
         steps = Steps(observe)
         routed = route_study(
@@ -103,12 +105,12 @@ class Grading:
         )
         if (done := self._report_about(study, routed, regrade)) is not None:
             uid, by = done
-            delivered = known.delivered if known and known.report == uid else None
-            self._keep(study, Kind.GRADED, sources, report=uid, bundle=by, delivered=delivered)
-            return Outcome.NOTHING_NEW
+            forwarded = known.forwarded if known and known.report == uid else None
+            self._record(study, Kind.GRADED, sources, report=uid, bundle=by, forwarded=forwarded)
+            return Outcome.ALREADY_GRADED
         if until := self._wait_until(routed, record):
             missing = completeness.in_words(completeness.missing(routed))
-            self._keep(study, Kind.WAITING, sources, reason=missing, until=until)
+            self._record(study, Kind.WAITING, sources, reason=missing, until=until)
             return Outcome.WAITING
 
         graded = grade_routed(routed, self.archive, self.bundle, steps)
@@ -119,30 +121,40 @@ class Grading:
         back = self._stored_report(study, document.SOPInstanceUID)
         if back is None:
             raise ArchiveUnavailable(
-                "the archive took the report but does not hold it: look for a filter or a full disk"
+                "the archive accepted the report but does not hold it: check for a filter or a "
+                "full disk"
             )
         if not back.agrees_with(graded.report):
-            # Another try would only find this report and take it for the result.
+            # Another attempt would take this report for its result.
             raise BrokenStudy(
-                f"the archive holds another report under {document.SOPInstanceUID}: look there"
+                f"the archive holds a different report with the SOP Instance UID "
+                f"{document.SOPInstanceUID}; inspect it there"
             )
-        self.told(graded)
-        self._keep(study, Kind.GRADED, sources, report=document.SOPInstanceUID)
+        self.on_graded(graded)
+        self._record(study, Kind.GRADED, sources, report=document.SOPInstanceUID)
         return Outcome.GRADED
 
-    def give_up(
-        self, study: str, sources: str, kind: Kind, *, code: str, reason: str, step: str, tries: int
+    def record_failure(
+        self,
+        study: str,
+        sources: str,
+        kind: Kind,
+        *,
+        code: str,
+        reason: str,
+        step: str,
+        attempts: int,
     ) -> None:
-        """Keep why there will be no report of these images, unless there is one already.
+        """Record why there will be no report of these images, unless there is one.
 
-        A report of other models stays, and the record goes on to name it.
+        A report of other models stays, and the record still names it.
         """
         record = self.records.read(study)
-        if record and not record.about(sources):
+        if record and not record.is_about(sources):
             record = None
-        if record and record.kind is Kind.GRADED and record.about(sources, self._models):
+        if record and record.kind is Kind.GRADED and record.is_about(sources, self._models):
             return
-        self._keep(
+        self._record(
             study,
             kind,
             sources,
@@ -150,14 +162,14 @@ class Grading:
             code=code,
             reason=reason,
             step=step,
-            tries=tries,
+            attempts=attempts,
         )
 
     @property
     def _models(self) -> str:
         return self.bundle.identity.sha256
 
-    def _keep(self, study: str, kind: Kind, sources: str, **details: object) -> None:
+    def _record(self, study: str, kind: Kind, sources: str, **details: object) -> None:
         record = Record.model_validate(
             {
                 "kind": kind,
@@ -183,10 +195,10 @@ class Grading:
         try:
             report = self._stored_report(study, uid)
         except BrokenStudy:
-            return None  # an older report that cannot be read: a new one revises it
+            return None  # an older report that cannot be read: a new one replaces it
         if report is None:
             return None
-        # The UID depends on the images, whichever models and pipeline version wrote the report.
+        # The UID says which images a report is about, whichever models wrote it.
         by = report.bundle.sha256
         about = (report.study_instance_uid, fingerprint(routed), by)
         versions = range(1, PIPELINE_VERSION + 1)
@@ -194,9 +206,9 @@ class Grading:
         return (uid, by) if is_same else None
 
     def _wait_until(self, routed: RoutedStudy, record: Record | None) -> datetime | None:
-        """How long to wait for missing series, None where there is nothing to wait for.
+        """How long to wait for missing series, None if there is nothing to wait for.
 
-        Raises `IncompleteStudy` when the time is over and the site wants no part of a report.
+        Raises `IncompleteStudy` if the wait is over and the site wants no partial report.
         """
         missing = completeness.missing(routed)
         if not missing or routed.exclusions or self.policy.incomplete is Incomplete.GRADE:
@@ -207,8 +219,8 @@ class Grading:
             return until
         if self.policy.incomplete is Incomplete.REJECT:
             raise IncompleteStudy(
-                f"{completeness.in_words(missing)}, and none came in time; when one comes the "
-                "study is looked at again"
+                f"{completeness.in_words(missing)}, and none arrived in time; the study is graded "
+                "when one arrives"
             )
         return None
 
@@ -220,6 +232,6 @@ class Grading:
             return reader.read(stored)
         except ReportError as error:
             raise BrokenStudy(
-                f"the object {sop_instance_uid} in the archive is not the report it should be; "
+                f"the object {sop_instance_uid} in the archive is not the expected report; "
                 f"delete it there, then run `lumbar failures replay {study}`"
             ) from error

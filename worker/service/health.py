@@ -1,7 +1,7 @@
-"""Whether the worker lives and can work, and its metrics, over HTTP: /live, /ready, /metrics.
+"""Health checks and metrics over HTTP: /live, /ready, /metrics.
 
-What Redis and the archive say is looked up by threads of their own, again and again; a
-request is answered from what they saw last. So an answer never waits for anything.
+Threads probe Redis and the archive repeatedly; a request is answered from the last results, so
+that it never waits.
 """
 
 from __future__ import annotations
@@ -22,125 +22,131 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.core import Metric
 
 from worker.errors import LumbarError
-from worker.service.metrics import Metrics, QueueState, flag, of_queue
+from worker.service.metrics import Metrics, QueueState, boolean_gauge, queue_gauges
 
-LOOK_EVERY_S: Final = 2.0
+PROBE_EVERY_S: Final = 2.0
 STALE_S: Final = 30.0
-"""What was seen longer ago counts as not seen: whoever looks is being kept waiting."""
+"""A result older than this does not count: the probe waits for a response."""
 _REQUEST_S: Final = 5.0
 _log = structlog.stdlib.get_logger(__name__)
-_Seen = TypeVar("_Seen")
+_Result = TypeVar("_Result")
 
 
-class Look(Generic[_Seen]):
-    """Something that a thread looks at again and again, and what it saw last."""
+class Probe(Generic[_Result]):
+    """A check that a thread repeats, and its last result."""
 
-    def __init__(self, name: str, look: Callable[[], _Seen]) -> None:
+    def __init__(self, name: str, check: Callable[[], _Result]) -> None:
         self._name = name
-        self._look = look
+        self._check = check
         self._begun = time.monotonic()
-        self._last: tuple[float, _Seen | None, str] | None = None
-        self._thread = threading.Thread(target=self._for_ever, name=f"look-{name}", daemon=True)
+        self._last: tuple[float, _Result | None, str] | None = None
+        self._thread = threading.Thread(target=self._repeat, name=f"probe-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
-    def lives(self) -> bool:
-        """Whether the thread does."""
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     @property
-    def seen(self) -> _Seen | None:
-        """What was seen, None where it is away."""
-        return None if self._last is None or self.trouble else self._last[1]
+    def result(self) -> _Result | None:
+        """The last result, None if there is a problem."""
+        return None if self._last is None or self.problem else self._last[1]
 
     @property
-    def trouble(self) -> str:
-        """Why it counts as away, in words; empty where it answers."""
-        at, _, why = self._last or (self._begun, None, f"{self._name} was not asked yet")
-        silent_s = time.monotonic() - at
-        return why or (f"{self._name} keeps us waiting" if silent_s > STALE_S else "")
+    def problem(self) -> str:
+        """Why the check fails; empty if it succeeds."""
+        at, _, problem = self._last or (self._begun, None, f"{self._name}: not checked yet")
+        age_s = time.monotonic() - at
+        return problem or (
+            f"{self._name}: no response for {age_s:.0f} s" if age_s > STALE_S else ""
+        )
 
-    def once(self) -> None:
-        """Look now."""
+    def run_once(self) -> None:
+        """Check now."""
+        result: _Result | None = None
+        problem = ""
         try:
-            seen, why = self._look(), ""
+            result = self._check()
         except LumbarError as error:
-            seen, why = None, str(error)
+            problem = str(error)
         except redis.RedisError as error:
-            seen, why = None, f"{self._name} does not answer ({type(error).__name__})"
-        except (ValueError, LookupError, TypeError) as error:  # a message that is not ours
-            seen, why = None, f"{self._name} holds what cannot be read ({type(error).__name__})"
-        self._last = (time.monotonic(), seen, why)
+            problem = f"{self._name}: not available ({type(error).__name__})"
+        except (ValueError, LookupError, TypeError) as error:  # another program's message
+            problem = f"{self._name}: invalid content ({type(error).__name__})"
+        self._last = (time.monotonic(), result, problem)
 
-    def _for_ever(self) -> None:
+    def _repeat(self) -> None:
         while True:
-            self.once()
-            time.sleep(LOOK_EVERY_S)
+            self.run_once()
+            time.sleep(PROBE_EVERY_S)
 
 
 class Health:
-    """What the three addresses answer.
+    """The state behind /live, /ready and /metrics.
 
-    `living` names what must live, and says whether it does; `patience_s` is how long studies
-    may wait without one coming to its end.
+    `parts` says of each part, by name, whether it runs; `stall_timeout_s` is how long studies
+    may wait without one ending.
     """
 
     def __init__(
         self,
-        queue: Look[QueueState],
-        archive: Look[str],
-        living: Mapping[str, Callable[[], bool]],
-        patience_s: float,
+        queue: Probe[QueueState],
+        archive: Probe[str],
+        parts: Mapping[str, Callable[[], bool]],
+        stall_timeout_s: float,
     ) -> None:
         self._queue = queue
         self._archive = archive
-        self._living = living
-        self._patience_s = patience_s
+        self._parts = parts
+        self._stall_timeout_s = stall_timeout_s
         self.metrics = Metrics(self._gauges)
 
     def start(self) -> None:
-        """Begin to look at Redis and the archive."""
+        """Start the probes."""
         self._queue.start()
         self._archive.start()
 
-    def live(self) -> list[str]:
-        """What does not live any more; nothing where all is well."""
-        living = {**self._living, "Redis' look": self._queue.lives}
-        living["the archive's look"] = self._archive.lives
-        return [f"{name} has ended" for name, lives in living.items() if not lives()]
+    def dead_parts(self) -> list[str]:
+        """The parts that have stopped; empty if all run."""
+        parts = {**self._parts, "probe of Redis": self._queue.is_alive}
+        parts["probe of the archive"] = self._archive.is_alive
+        return [f"{name} has stopped" for name, is_alive in parts.items() if not is_alive()]
 
-    def ready(self) -> list[str]:
-        """Why the worker cannot work, in words; nothing where it can."""
-        away = [look.trouble for look in (self._queue, self._archive)]
-        return [why for why in (*away, self._stalled(), *self.live()) if why]
+    def problems(self) -> list[str]:
+        """Why the worker cannot work; empty if it can."""
+        problems = (self._queue.problem, self._archive.problem, self._stall(), *self.dead_parts())
+        return [problem for problem in problems if problem]
 
-    def _stalled(self) -> str:
-        state = self._queue.seen
+    def _stall(self) -> str:
+        state = self._queue.result
         if state is None:
             return ""
-        waits_s = min(state.busy_s, math.inf if state.ended_s is None else state.ended_s)
-        if waits_s <= self._patience_s:
+        idle_s = min(state.busy_s, math.inf if state.ended_s is None else state.ended_s)
+        if idle_s <= self._stall_timeout_s:
             return ""
-        return f"studies wait and none has come to its end for {waits_s:.0f} s"
+        return f"queue is not draining: no study has ended for {idle_s:.0f} s"
 
     def _gauges(self) -> Iterator[Metric]:
-        if (state := self._queue.seen) is not None:
-            yield from of_queue(state)
-        yield flag("redis_up", "Whether Redis answers.", not self._queue.trouble)
-        yield flag("archive_up", "Whether the archive answers.", not self._archive.trouble)
-        yield flag("ready", "Whether the worker is ready.", not self.ready())
+        if (state := self._queue.result) is not None:
+            yield from queue_gauges(state)
+        yield boolean_gauge("redis_up", "Whether Redis responds.", not self._queue.problem)
+        yield boolean_gauge(
+            "archive_up", "Whether the archive responds.", not self._archive.problem
+        )
+        yield boolean_gauge("ready", "Whether the worker is ready.", not self.problems())
 
 
 def serve_health(health: Health, host: str, port: int) -> None:
-    """Answer from a thread; say so where the address cannot be had, and go on without."""
+    """Serve from a thread; log if the address cannot be bound, and go on without."""
     try:
         server = _Server((host, port), _Handler)
     except OSError as error:
         _log.error(
-            "no health and no metrics: set LUMBAR_HEALTH_HOST and LUMBAR_HEALTH_PORT to an "
-            "address of this machine that nobody listens on",
+            "health and metrics are not served: set LUMBAR_HEALTH_HOST and LUMBAR_HEALTH_PORT to "
+            "a free address of this machine",
             host=host,
             port=port,
             error=error.strerror or type(error).__name__,
@@ -148,7 +154,7 @@ def serve_health(health: Health, host: str, port: int) -> None:
         return
     server.health = health
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
-    _log.info("health is told", host=host, port=port)
+    _log.info("serving health and metrics", host=host, port=port)
 
 
 class _Server(ThreadingHTTPServer):
@@ -156,8 +162,8 @@ class _Server(ThreadingHTTPServer):
     health: Health
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Whoever asked has gone away, or sent no HTTP: nobody else needs to know."""
-        _log.debug("a request for health broke off", error=type(sys.exc_info()[1]).__name__)
+        """Log a client that disconnected or sent no HTTP, at debug level only."""
+        _log.debug("health request aborted", error=type(sys.exc_info()[1]).__name__)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -169,27 +175,27 @@ class _Handler(BaseHTTPRequestHandler):
         health = cast("_Server", self.server).health
         match self.path.partition("?")[0]:
             case "/metrics":
-                self._answer(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, health.metrics.page())
+                self._send(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, health.metrics.page())
             case "/live":
-                self._judge("live", health.live())
+                self._send_check("live", health.dead_parts())
             case "/ready":
-                self._judge("ready", health.ready())
+                self._send_check("ready", health.problems())
             case _:
-                self._json(HTTPStatus.NOT_FOUND, {"there is": ["/live", "/ready", "/metrics"]})
+                self._send_json(HTTPStatus.NOT_FOUND, {"paths": ["/live", "/ready", "/metrics"]})
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def log_message(self, *_: object) -> None:
-        """Nothing: it is asked every few seconds."""
+        """Log no requests: there is one every few seconds."""
 
-    def _judge(self, word: str, reasons: list[str]) -> None:
+    def _send_check(self, name: str, reasons: list[str]) -> None:
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        self._json(status, {word: not reasons, "reasons": reasons})
+        self._send_json(status, {name: not reasons, "reasons": reasons})
 
-    def _json(self, status: HTTPStatus, content: dict[str, object]) -> None:
-        self._answer(status, "application/json", json.dumps(content).encode() + b"\n")
+    def _send_json(self, status: HTTPStatus, content: dict[str, object]) -> None:
+        self._send(status, "application/json", json.dumps(content).encode() + b"\n")
 
-    def _answer(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
+    def _send(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))

@@ -1,7 +1,7 @@
-"""Structured logs of the service, ours and Celery's alike, without patient data.
+"""Structured logs of the service and of Celery, without patient data.
 
-Exceptions are logged by type and place, never by message: messages of parsers quote the
-values they stumbled over, and those may be a patient's name.
+Exceptions are logged by type and location, never by message: parsers quote the values that they
+cannot parse, and those may be a patient's name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from worker.settings import LogFormat, Settings
 
 _QUIET: Final = {
-    "celery.app.trace": logging.WARNING,  # says once more what the task says itself
+    "celery.app.trace": logging.WARNING,  # repeats what the task logs
     "httpx": logging.WARNING,  # one line for every request
     "httpcore": logging.WARNING,
     "matplotlib": logging.WARNING,
@@ -29,7 +29,7 @@ _QUIET: Final = {
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send everything that this process logs to standard error, in one format."""
+    """Send all logs of this process to standard error, in one format."""
     warnings.filterwarnings("ignore", module="pydicom")
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -71,7 +71,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 def exception_without_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Replace `exc_info` by the exception's type and the places it came through."""
+    """Replace `exc_info` by the exception's type and the locations of its traceback."""
     info = event.pop("exc_info", None)
     error = sys.exc_info() if info is True else info
     if isinstance(error, BaseException):

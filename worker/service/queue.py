@@ -1,8 +1,8 @@
-"""The queue from the sender's side: studies to grade now, and studies to grade later.
+"""The queue as senders see it: studies to grade now, and studies to grade later.
 
-Waiting for a next try happens here, in a sorted set, and not as a message with an ETA in a
-worker's memory: Redis's own clock decides, a worker that ends has nothing to hand back, and
-no message stays unacknowledged longer than one study takes.
+A study that waits for its next attempt is in a sorted set, not in a message with an ETA in a
+worker's memory: Redis's clock decides, a worker that exits has nothing to return, and no
+message stays unacknowledged longer than one study takes.
 """
 
 from __future__ import annotations
@@ -22,80 +22,56 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from worker.service.redis_keys import RedisKeys
+from worker.service.schedule import Schedule, load_script, redis_time
+
 TASK_NAME: Final = "lumbar.grade_study"
-FIRST_WAIT_S: Final = 2.0
-LONGEST_WAIT_S: Final = 600.0
-_SEPARATOR: Final = "\x06\x16"  # kombu's, between a queue's name and its priority
-_STANDING_S: Final = 10.0
-"""For so long a look at all that waits holds; a study sent twice is found done."""
-_CLAIMED_S: Final = 30
-
-# KEYS: the sorted set of when, the hash of what. ARGV: study, now, the end of the claim.
-_CLAIM: Final = """
-local due = redis.call('zscore', KEYS[1], ARGV[1])
-if not due or tonumber(due) > tonumber(ARGV[2]) then return false end
-redis.call('zadd', KEYS[1], ARGV[3], ARGV[1])
-return redis.call('hget', KEYS[2], ARGV[1])
-"""
-SETTLE: Final = """
-local due = redis.call('zscore', KEYS[1], ARGV[1])
-if not due or tonumber(due) ~= tonumber(ARGV[3]) then return 0 end
-redis.call('zrem', KEYS[1], ARGV[1])
-return redis.call('hdel', KEYS[2], ARGV[1])
-"""
-"""Ends a claim, of an order or of a report to send on, unless it was noted anew meanwhile."""
-
-# ARGV: study, when, the order.
-_PUT_OFF: Final = """
-local order, before = cjson.decode(ARGV[3]), redis.call('hget', KEYS[2], ARGV[1])
-if before then
-  before = cjson.decode(before)
-  order.regrade = order.regrade or before.regrade
-  order.priority = math.min(order.priority, before.priority)
-end
-redis.call('hset', KEYS[2], ARGV[1], cjson.encode(order))
-redis.call('zadd', KEYS[1], ARGV[2], ARGV[1])
-"""
+MIN_BACKOFF_S: Final = 2.0
+MAX_BACKOFF_S: Final = 600.0
+_SNAPSHOT_S: Final = 10.0
+"""How long `send_if_absent` relies on one listing of the queue; a study sent twice is skipped."""
+_CLAIM_S: Final = 30
 
 
 class Priority(IntEnum):
-    """Which studies go first; the smaller number, in the steps that kombu has for Redis."""
+    """Which studies are graded first: smaller numbers, in the steps that kombu has for Redis."""
 
     URGENT = 0
     NEW = 3
-    AGAIN = 6
+    RECENT = 6
+    """Found by reconciliation, changed within the last day."""
     BACKLOG = 9
 
 
 @dataclass(frozen=True)
-class Order:
+class GradeJob:
     """One study to grade.
 
-    `tries` counts those that failed for a reason that may pass. With `regrade` a report of
+    `retries` counts attempts that ended with a transient error. With `regrade` a report of
     other models does not count as done.
     """
 
     study: str
-    tries: int = 0
+    retries: int = 0
     regrade: bool = False
     priority: int = Priority.NEW
 
-    def text(self) -> str:
-        """The order as JSON."""
+    def to_json(self) -> str:
+        """The job as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Order:
-        """Read back what `text` wrote."""
+    def from_json(cls, text: str | bytes) -> GradeJob:
+        """Read what `to_json` wrote."""
         return cls(**json.loads(text))
 
 
-def wait_s(tries: int, draw: Callable[[], float] = random.random) -> float:
-    """Seconds before the next try: doubled each time up to ten minutes, then halved by chance.
+def backoff_s(retries: int, draw: Callable[[], float] = random.random) -> float:
+    """Seconds until the next attempt: doubled each time up to ten minutes, with jitter.
 
-    `draw` gives numbers in 0..1; the wait lies between half of the full one and all of it.
+    `draw` returns numbers in 0..1; the result is between half of the full delay and all of it.
     """
-    full = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(tries, 30))
+    full = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(retries, 30))
     return full * (0.5 + 0.5 * draw())
 
 
@@ -106,20 +82,20 @@ class Queue:
         self._app = app
         self._redis = client
         self._name = name
-        self._claim = client.register_script(_CLAIM)
-        self._settle = client.register_script(SETTLE)
-        self._put_off = client.register_script(_PUT_OFF)
-        self._standing: set[tuple[str, bool]] = set()
-        self._stood_at = -math.inf
+        self._keys = RedisKeys(name)
+        self._retries = Schedule(client, self._keys.retry_due, self._keys.retry_jobs)
+        self._schedule_job = load_script(client, "schedule_job")
+        self._snapshot: set[tuple[str, bool]] = set()
+        self._snapshot_at = -math.inf
 
-    def send(self, order: Order) -> str:
-        """Put a study into the queue; the id of its message."""
-        words: dict[str, Any] = asdict(order)
-        priority = words.pop("priority")
+    def send(self, job: GradeJob) -> str:
+        """Put a study into the queue; return the id of its message."""
+        kwargs: dict[str, Any] = asdict(job)
+        priority = kwargs.pop("priority")
         try:
             sent = self._app.send_task(
                 TASK_NAME,
-                kwargs=words,
+                kwargs=kwargs,
                 queue=self._name,
                 priority=priority,
                 headers={"sent": time.time()},
@@ -129,106 +105,83 @@ class Queue:
             raise redis.ConnectionError(str(error)) from error
         return str(sent.id)
 
-    def send_once(self, order: Order) -> str | None:
-        """Put a study into the queue unless it waits there already; the id of its message.
+    def send_if_absent(self, job: GradeJob) -> str | None:
+        """Put a study into the queue unless it is there; return the id of its message.
 
-        Nor is it sent while it waits for its next try: that would start to count anew. An order
-        to regrade is another order: one without would leave the report of other models. None
-        where nothing was sent.
+        A study that waits for its next attempt counts as there: a second job would reset its
+        retries. A job to regrade and one without are different jobs. None if nothing was sent.
         """
-        if time.monotonic() - self._stood_at > _STANDING_S:
-            self._standing = self._all_standing()
-            self._stood_at = time.monotonic()
-        if (order.study, order.regrade) in self._standing:
+        if time.monotonic() - self._snapshot_at > _SNAPSHOT_S:
+            self._snapshot = self._all_jobs()
+            self._snapshot_at = time.monotonic()
+        if (job.study, job.regrade) in self._snapshot:
             return None
-        message = self.send(order)
-        self._standing.add((order.study, order.regrade))
+        message = self.send(job)
+        self._snapshot.add((job.study, job.regrade))
         return message
 
-    def _all_standing(self) -> set[tuple[str, bool]]:
-        """Study and `regrade` of all that waits, as messages or for a next try."""
-        found = {(order.study, order.regrade) for order in self.waiting()}
+    def _all_jobs(self) -> set[tuple[str, bool]]:
+        """Study and `regrade` of every job, as a message or waiting for its next attempt."""
+        jobs = {(job.study, job.regrade) for job in self.scheduled()}
         for priority in Priority:
-            for text in self._redis.lrange(self._key(priority), 0, -1):
-                with suppress(ValueError, KeyError, TypeError):  # somebody else's message
-                    _, words, _ = json.loads(base64.b64decode(json.loads(text)["body"]))
-                    found.add((words["study"], words.get("regrade", False)))
-        return found
+            for text in self._redis.lrange(self._keys.messages(priority), 0, -1):
+                with suppress(ValueError, KeyError, TypeError):  # a message of another program
+                    _, kwargs, _ = json.loads(base64.b64decode(json.loads(text)["body"]))
+                    jobs.add((kwargs["study"], kwargs.get("regrade", False)))
+        return jobs
 
-    def later(self, order: Order, wait_s: float) -> None:
-        """Put a study into the queue after a while, by Redis's clock.
+    def schedule(self, job: GradeJob, delay_s: float) -> None:
+        """Put a study into the queue after a delay, by Redis's clock.
 
-        It takes the place of whatever of the same study waited: each has one next try, which
-        keeps an order to regrade and the higher priority.
+        A study has one scheduled job: this one replaces an earlier one, but keeps its request
+        to regrade and its priority if that is higher.
         """
-        words = (order.study, self._now() + wait_s, order.text())
-        self._put_off(keys=(self._later, self._orders), args=words)
+        due = redis_time(self._redis) + delay_s
+        self._schedule_job(keys=self._retries.keys, args=(job.study, due, job.to_json()))
 
-    def waiting(self) -> list[Order]:
-        """The studies that wait for their next try, the soonest first."""
-        studies = self._redis.zrange(self._later, 0, -1)
-        texts = self._redis.hmget(self._orders, studies) if studies else []
-        return [Order.parse(text) for text in texts if text is not None]
+    def scheduled(self) -> list[GradeJob]:
+        """The jobs that wait for their next attempt, the earliest first."""
+        studies = self._redis.zrange(self._keys.retry_due, 0, -1)
+        texts = self._redis.hmget(self._keys.retry_jobs, studies) if studies else []
+        return [GradeJob.from_json(text) for text in texts if text is not None]
 
-    def send_due(self) -> Iterator[tuple[Order, str]]:
-        """Put what has waited long enough into the queue; `waiting` keeps it until it is there.
+    def send_due(self) -> Iterator[tuple[GradeJob, str]]:
+        """Put the jobs that are due into the queue; each with the id of its message.
 
-        Each with the id of its message. Of several callers one sends each study. One that dies
-        before it has sent leaves the study to the others, half a minute later.
+        Of several callers one sends each job. One that dies before it has sent a job leaves it
+        to the others, half a minute later.
         """
-        for study in self._redis.zrangebyscore(self._later, 0, self._now()):
-            now = self._now()
-            words: tuple[bytes | float, ...] = (study, now, now + _CLAIMED_S)
-            text = self._claim(keys=(self._later, self._orders), args=words)
-            if not isinstance(text, bytes):
+        for claim in self._retries.claim_due(_CLAIM_S):
+            if not claim.value:
                 continue
-            order = Order.parse(text)
-            message = self.send(order)
-            self._settle(keys=(self._later, self._orders), args=words)
-            yield order, message
+            job = GradeJob.from_json(claim.value)
+            message = self.send(job)
+            self._retries.settle(claim)
+            yield job, message
 
     def depth(self) -> dict[Priority, int]:
         """How many messages wait at each priority."""
-        return {p: self._redis.llen(self._key(p)) for p in Priority}
+        return {p: self._redis.llen(self._keys.messages(p)) for p in Priority}
 
-    def oldest_s(self) -> float:
-        """The age in seconds of the message that waits longest, 0 where none does."""
+    def oldest_age_s(self) -> float:
+        """The age in seconds of the oldest message, 0 if there is none."""
         ages = [0.0]
         for priority in Priority:
-            text = self._redis.lindex(self._key(priority), -1)
+            text = self._redis.lindex(self._keys.messages(priority), -1)
             if text is not None:
                 sent = json.loads(text)["headers"].get("sent")
                 ages.append(max(0.0, time.time() - sent) if sent else 0.0)
         return max(ages)
 
-    def ended(self, *, well: bool) -> None:
-        """A study came to its end just now; `well` if it is graded or was found graded."""
-        now = self._now()
-        self._redis.hset(self._ended, mapping={"any": now, **({"well": now} if well else {})})
+    def record_end(self, *, success: bool) -> None:
+        """Note that a study ended just now; `success` if it has a report."""
+        now = redis_time(self._redis)
+        for field in ("any", "success") if success else ("any",):
+            self._redis.hset(self._keys.last_end, field, now)
 
-    def ended_s(self) -> tuple[float | None, float | None]:
-        """Seconds since a study ended in any way, and since one ended well, None for never."""
-        now, (last, well) = self._now(), self._redis.hmget(self._ended, "any", "well")
-        return (
-            None if last is None else max(0.0, now - float(last)),
-            None if well is None else max(0.0, now - float(well)),
-        )
-
-    @property
-    def _ended(self) -> str:
-        return f"{self._name}:ended"
-
-    @property
-    def _later(self) -> str:
-        return f"{self._name}:later"
-
-    @property
-    def _orders(self) -> str:
-        return f"{self._name}:later:orders"
-
-    def _key(self, priority: Priority) -> str:
-        return f"{self._name}{_SEPARATOR}{priority.value}" if priority else self._name
-
-    def _now(self) -> float:
-        seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1e6)
+    def seconds_since_end(self) -> tuple[float | None, float | None]:
+        """Seconds since a study ended in any way and since one succeeded, None for never."""
+        now = redis_time(self._redis)
+        times = self._redis.hmget(self._keys.last_end, "any", "success")
+        last, success = (None if t is None else max(0.0, now - float(t)) for t in times)
+        return last, success

@@ -1,7 +1,7 @@
-"""What one child process holds: the bundle, the archive, and a way to stop the worker.
+"""What one child process needs: the models, the archive, and a way to stop the worker.
 
-The parent imports this module and must stay without torch: torch loaded before a fork can
-hang the child. So whatever needs torch is imported where a child starts.
+The parent imports this module and must not import torch: torch loaded before a fork can hang the
+child. Modules that need torch are imported when a child starts.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import redis
 import structlog
 from billiard import current_process
 
-from worker.archive.dicomweb import DicomwebArchive
-from worker.archive.orthanc import OrthancArchive
+from worker.archive import SearchableArchive, StoresMetadata
 from worker.errors import ArchiveUnavailable, Misconfigured
 from worker.service.archives import open_archive
-from worker.service.attempts import Deliveries
+from worker.service.attempts import Attempts
 from worker.service.broker import open_redis
-from worker.service.events import Teller, Wire
+from worker.service.events import MetricChannel, MetricRecorder
 from worker.service.forwarding import Outbox
 from worker.service.leases import Leases
 from worker.service.queue import Queue
-from worker.service.records import Notes, Records, RedisNotes
+from worker.service.record_store import RecordStore, RedisMetadata
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,28 +35,28 @@ if TYPE_CHECKING:
 
     from worker.service.grading import Grading
 
-_NOTE_BYTES: Final = 2048
+_REASON_BYTES: Final = 2048
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Runtime:
-    """What a task needs, made once in each child."""
+    """What the task needs, made once in each child."""
 
     grading: Grading
-    deliveries: Deliveries
+    attempts: Attempts
     leases: Leases
     queue: Queue
     max_retries: int
     time_limit_s: float
     outbox: Outbox | None = None
-    teller: Teller = field(default_factory=Teller)
+    recorder: MetricRecorder = field(default_factory=MetricRecorder)
 
 
-def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
-    """Load rules and models, look at the archive; raise Misconfigured where one cannot work.
+def start_runtime(settings: Settings, app: Celery, channel: MetricChannel) -> Runtime:
+    """Load rules and models and check the archive; raise Misconfigured if one cannot work.
 
-    An archive that is away is no reason to stop: studies wait for it.
+    An unavailable archive does not stop the worker: studies wait for it.
     """
     from worker.approaches import load_bundle
     from worker.intake.site import load_site_rules
@@ -65,21 +64,21 @@ def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
     from worker.recognise.recogniser import packaged
     from worker.service.grading import Grading, Policy
 
-    packaged()  # now, not at the first series that it is asked about
+    packaged()  # loads it now, not with the first series that needs it
     site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
     device = device_of(settings.device, getattr(current_process(), "index", 0))
     bundle = load_bundle(Path(settings.bundle) if settings.bundle else None, device)
     archive = open_archive(settings)
     try:
-        found = archive.check()
+        server = archive.check()
     except ArchiveUnavailable as error:
-        _log.warning("archive away", reason=str(error))
+        _log.warning("archive unavailable", reason=str(error))
     else:
-        _log.info("archive found", archive=found)
+        _log.info("archive available", archive=server)
     client = open_redis(settings)
     _log.info("bundle loaded", bundle=bundle.identity.name, version=bundle.identity.version)
-    teller = Teller(wire, bundle)
-    teller.introduce()
+    recorder = MetricRecorder(channel, bundle)
+    recorder.ready()
     return Runtime(
         grading=Grading(
             archive=archive,
@@ -91,49 +90,49 @@ def start_runtime(settings: Settings, app: Celery, wire: Wire) -> Runtime:
                 timedelta(seconds=settings.incomplete_wait_s),
                 settings.min_age,
             ),
-            told=teller.graded,
+            on_graded=recorder.graded,
         ),
-        deliveries=open_deliveries(settings, client),
+        attempts=open_attempts(settings, client),
         leases=Leases(client, settings.queue),
         queue=Queue(app, client, settings.queue),
         max_retries=settings.max_retries,
         time_limit_s=settings.time_limit_s,
         outbox=Outbox(client, settings.queue) if settings.forward else None,
-        teller=teller,
+        recorder=recorder,
     )
 
 
-def open_deliveries(settings: Settings, client: redis.Redis[bytes]) -> Deliveries:
-    """The counts of tries that ended their process."""
-    return Deliveries(client, settings.queue, most=settings.max_deliveries)
+def open_attempts(settings: Settings, client: redis.Redis[bytes]) -> Attempts:
+    """The counts of attempts that killed their process."""
+    return Attempts(client, settings.queue, limit=settings.max_attempts)
 
 
 def open_records(
-    archive: OrthancArchive | DicomwebArchive, client: redis.Redis[bytes], settings: Settings
-) -> Records:
-    """The records, beside the studies where the archive has a place for them, else in Redis."""
-    notes: Notes = RedisNotes(client, settings.queue)
-    if isinstance(archive, OrthancArchive):
-        notes = archive
-    return Records(notes, client, settings.queue)
+    archive: SearchableArchive, client: redis.Redis[bytes], settings: Settings
+) -> RecordStore:
+    """The records: metadata of the studies if the archive stores them, else in Redis."""
+    metadata: StoresMetadata = RedisMetadata(client, settings.queue)
+    if isinstance(archive, StoresMetadata):
+        metadata = archive
+    return RecordStore(metadata, client, settings.queue)
 
 
-class StopNote:
-    """A note that a child leaves to its parent: stop, and say why.
+class StopRequest:
+    """A child's request that its parent stops the worker, with the reason.
 
     Made before the fork; the memory is shared.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _NOTE_BYTES)
+        self._memory = mmap.mmap(-1, _REASON_BYTES)
         self._parent = os.getpid()
 
-    def stop(self, error: Misconfigured) -> None:
-        """Leave the note and ask the parent to finish what runs and stop."""
-        text = f"{type(error).__name__}: {error}".encode()[: _NOTE_BYTES - 1]
+    def send(self, error: Misconfigured) -> None:
+        """Write the reason and send the parent SIGTERM: it finishes running studies and stops."""
+        text = f"{type(error).__name__}: {error}".encode()[: _REASON_BYTES - 1]
         self._memory[: len(text) + 1] = text + b"\0"
         os.kill(self._parent, signal.SIGTERM)
 
-    def read(self) -> str:
-        """What was noted; empty where nothing was."""
+    def reason(self) -> str:
+        """The reason; empty if no child requested a stop."""
         return self._memory[:].split(b"\0", 1)[0].decode(errors="ignore")

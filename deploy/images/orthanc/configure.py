@@ -1,10 +1,10 @@
-"""Fills the users of this installation into Orthanc's configuration.
+"""Writes the users of this installation into Orthanc's configuration.
 
     configure.py TEMPLATE CONFIGURATION
 
 TEMPLATE is orthanc/orthanc.json; LUMBAR_USERNAME and LUMBAR_PASSWORD are for people,
-LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD for the worker. The template is filled in
-rather than complemented by a second file: Orthanc refuses an option that stands in two.
+LUMBAR_ORTHANC_USERNAME and LUMBAR_ORTHANC_PASSWORD for the worker. The template is changed, not
+complemented by a second file, because Orthanc refuses an option that is in two files.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ ACCOUNTS = (
 )
 
 
-class Refused(Exception):
+class ConfigurationError(Exception):
     """Orthanc cannot be configured; the message says what to change."""
 
 
 def main(template: str, configuration: str) -> int:
-    """Write the configuration, which only its owner can read; 2 where it cannot be made."""
+    """Write the configuration, readable only by its owner; return 2 if that fails."""
     try:
         text = filled(Path(template).read_text(encoding="utf-8"), users(os.environ))
-    except Refused as error:
+    except ConfigurationError as error:
         print(f"lumbar: {error}", file=sys.stderr)
         return 2
     written = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -40,31 +40,31 @@ def main(template: str, configuration: str) -> int:
 
 
 def users(environment: Mapping[str, str]) -> dict[str, str]:
-    """The password of every user; raises Refused naming the variable that is wrong."""
+    """The password of every user; raise ConfigurationError, which names the wrong variable."""
     found: dict[str, str] = {}
     for name_variable, password_variable in ACCOUNTS:
         name, password = environment.get(name_variable), environment.get(password_variable)
         if not name or not password:
-            raise Refused(f"set {name_variable} and {password_variable}")
+            raise ConfigurationError(f"set {name_variable} and {password_variable}")
         if ":" in name or name in found:
-            raise Refused(f"{name_variable} must be a name of its own, without a colon")
+            raise ConfigurationError(f"{name_variable} must be unique and contain no colon")
         found[name] = password
     return found
 
 
 def filled(template: str, found: Mapping[str, str]) -> str:
-    """The template with these users, and open to the other containers.
+    """The template with these users, and with access from other containers.
 
-    Raises Refused where the template does not hold what is to be replaced, once.
+    Raises ConfigurationError if the template does not contain each replaced line exactly once.
     """
-    # Orthanc puts environment variables wherever it reads ${NAME}, in passwords too.
+    # Orthanc replaces ${NAME} by an environment variable everywhere, also in passwords.
     named = json.dumps(found).replace("$", r"\u0024")
     for old, new in (
         ('"RegisteredUsers": {}', f'"RegisteredUsers": {named}'),
         ('"RemoteAccessAllowed": false', '"RemoteAccessAllowed": true'),
     ):
         if template.count(old) != 1:
-            raise Refused(f"the configuration must hold {old} once; leave that line as it was")
+            raise ConfigurationError(f"the configuration must contain {old} exactly once")
         template = template.replace(old, new)
     return template
 

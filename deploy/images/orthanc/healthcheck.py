@@ -1,4 +1,4 @@
-"""Whether Orthanc lets the worker's user in: healthcheck.py URL; the exit code is 0 if so."""
+"""Whether Orthanc accepts the worker's credentials: healthcheck.py URL; exit code 0 if so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT_S = 5
 
 
 def main(url: str) -> int:
-    """Ask Orthanc for its version; 1, with the reason, where it does not give it."""
+    """Request Orthanc's version; return 1, and print the reason, if that fails."""
     user = f"{os.environ['LUMBAR_ORTHANC_USERNAME']}:{os.environ['LUMBAR_ORTHANC_PASSWORD']}"
     credentials = base64.b64encode(user.encode()).decode()
     request = urllib.request.Request(
@@ -21,7 +21,7 @@ def main(url: str) -> int:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
             return 0
     except OSError as error:
-        print(f"Orthanc does not answer: {error}", file=sys.stderr)
+        print(f"Orthanc is not available: {error}", file=sys.stderr)
         return 1
 
 

@@ -1,4 +1,4 @@
-"""What became of a study, as the archive alone tells it."""
+"""The state of a study, from the archive alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTE = "/studies/{}/metadata/4931"
 
 @dataclass(frozen=True)
 class Count:
-    """How many studies were sent, and what became of them."""
+    """How many studies were sent, graded, recorded, lost and duplicated."""
 
     sent: int = 0
     graded: int = 0
@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Fate:
+class StudyState:
     """The reports that the archive holds of a study, and the record that it keeps of it."""
 
     study: Study
@@ -78,23 +78,23 @@ def evidence(report: Dataset) -> frozenset[str]:
     )
 
 
-def fate(client: httpx.Client, study: Study) -> Fate:
-    """What the archive holds of a study."""
+def state_of(client: httpx.Client, study: Study) -> StudyState:
+    """The state of a study in the archive."""
     note = client.get(NOTE.format(arrival.orthanc_study(client, study.uid)))
-    return Fate(
+    return StudyState(
         study,
         arrival.reports(client, study.uid),
         json.loads(note.text) if note.is_success else None,
     )
 
 
-def count(fates: Iterable[Fate]) -> Count:
+def count(states: Iterable[StudyState]) -> Count:
     """Count them."""
-    fates = list(fates)
+    states = list(states)
     return Count(
-        sent=len(fates),
-        graded=sum(fate.graded and not fate.duplicates for fate in fates),
-        recorded=sum(fate.recorded and not fate.reports for fate in fates),
-        lost=sum(not fate.graded and not fate.recorded for fate in fates),
-        duplicated=sum(fate.duplicates for fate in fates),
+        sent=len(states),
+        graded=sum(state.graded and not state.duplicates for state in states),
+        recorded=sum(state.recorded and not state.reports for state in states),
+        lost=sum(not state.graded and not state.recorded for state in states),
+        duplicated=sum(state.duplicates for state in states),
     )

@@ -1,4 +1,4 @@
-"""A hospital to hurt: Redis, Orthanc behind a proxy and a worker, and the ways to harm them."""
+"""Servers for faults: Redis, Orthanc behind a proxy and a worker, and ways to break them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from tests.support.faults import census, proxy
 from tests.support.faults.studies import Study
 from tests.support.faults.table import Row
 from worker.service.broker import make_app
-from worker.service.queue import Order, Queue
+from worker.service.queue import GradeJob, Queue
 from worker.settings import Settings
 
 STEPS = ("headers", "route", "pixels", "localise", "grade", "store", "read back")
 PATIENCE_S = 300.0
-"""Shorter than anybody waits; long for a machine that does other things as well."""
+"""Long enough for a machine that does other work, too."""
 QUEUE = "lumbar"
 SETTINGS = {
     "LUMBAR_QUEUE": QUEUE,
     "LUMBAR_RECONCILE_S": "2",
     "LUMBAR_ORTHANC_TIMEOUT_S": "6",
     "LUMBAR_MAX_RETRIES": "2",
-    # Redis gives back what was taken and not finished after this and two minutes: in time for
-    # the last count.
+    # Redis redelivers an unacknowledged message after this and two minutes: before the last count.
     "LUMBAR_TIME_LIMIT_S": "30",
     "LUMBAR_STOP_S": "2",
     "LUMBAR_DEVICE": "cpu",
@@ -46,7 +45,7 @@ SETTINGS = {
 
 @dataclass
 class Trial:
-    """One fault under way: what was sent, and when the fault was over."""
+    """One fault: what was sent, and when the fault was over."""
 
     fault: str
     sent: list[Study] = field(default_factory=list)
@@ -54,13 +53,13 @@ class Trial:
     seconds: float = 0.0
 
     def ends(self) -> None:
-        """The fault is over now: recovery begins."""
+        """Note that the fault is over: recovery begins."""
         self.over = time.monotonic()
 
 
 @dataclass(eq=False)
-class Hospital:
-    """The servers of a test, what may be done to them, and all that they were sent."""
+class Servers:
+    """The servers of a test, actions on them, and all studies that they were sent."""
 
     redis: stack.RedisServer
     orthanc: stack.OrthancServer
@@ -70,13 +69,13 @@ class Hospital:
     new_study: Callable[[], Study]
     trials: list[Trial] = field(default_factory=list)
 
-    # What happens to it.
+    # Actions.
 
     @contextmanager
     def trial(self, fault: str, *, heal: bool = True) -> Iterator[Trial]:
-        """A fault in the body; after it every study that was sent has its outcome once.
+        """Run the body as a fault, then wait until every study that was sent has an outcome.
 
-        Before it all that has ended is started, unless `heal` is false.
+        Stopped servers are started before, unless `heal` is false.
         """
         if heal:
             self.heal()
@@ -94,13 +93,13 @@ class Hospital:
         return study.send(self.client)
 
     def wait_until_quiet(self, for_s: float = 2.0) -> None:
-        """Wait until no study is in hand for a while, not even for the arrival of its report."""
+        """Wait until no study was queued or running for a while, nor its report arriving."""
         queue = queue_of(self)
         busy = [0.0]
 
         def quiet() -> bool:
             names = (QUEUE, *(f"{QUEUE}\x06\x16{n}" for n in (3, 6, 9)))
-            if any(map(queue.exists, (*names, "lumbar:later", "lumbar:running"))):
+            if any(map(queue.exists, (*names, "lumbar:retry", "lumbar:running"))):
                 busy[0] = time.monotonic()
             return time.monotonic() - busy[0] > for_s
 
@@ -108,14 +107,14 @@ class Hospital:
         self.wait(quiet, "quiet")
 
     def heal(self) -> None:
-        """Start what is not running; the proxy passes everything on."""
+        """Start servers that are not running; reset the proxy."""
         self.proxy.fault = proxy.WELL
         for process in (self.redis.process, self.orthanc.process, self.worker):
             if process.popen.poll() is not None:
                 process.restart()
 
     def wipe_redis(self) -> None:
-        """Kill Redis and start it with nothing."""
+        """Kill Redis and start it without its data."""
         self.redis.process.kill()
         shutil.rmtree(self.redis.process.log.parent / "appendonlydir")
         self.redis.process.restart()
@@ -124,17 +123,17 @@ class Hospital:
         """The process id of the child that grades, of the first worker or another."""
         parent = (worker or self.worker).popen.pid
         return next(
-            pid for pid in children(parent) if b"keep" not in command_line(pid).split(b"\0")
+            pid for pid in children(parent) if b"supervise" not in command_line(pid).split(b"\0")
         )
 
     def delete(self, sop_instance_uid: str) -> None:
-        """Take an image out of the archive."""
+        """Delete an image from the archive."""
         (match,) = self.client.post("/tools/lookup", content=sop_instance_uid).json()
         self.client.delete(match["Path"]).raise_for_status()
 
     @contextmanager
     def second_worker(self, variables: Mapping[str, str] | None = None) -> Iterator[stack.Process]:
-        """Another worker with the settings of the first, but for some variables."""
+        """Another worker with the settings of the first, except for some variables."""
         log = self.worker.log.with_name("second.log")
         with running(
             "The second worker",
@@ -147,20 +146,20 @@ class Hospital:
             yield process
 
     def kill_child(self) -> None:
-        """SIGKILL, as the kernel does it where memory runs out."""
+        """Send SIGKILL, as the kernel does when memory runs out."""
         os.kill(self.child(), signal.SIGKILL)
 
-    # What it says.
+    # Observation.
 
     def events(self, study: str, since: int = 0) -> list[dict[str, Any]]:
-        """What the worker logged about a study from this place of its log on, oldest first."""
+        """The worker's log events about a study after this offset, oldest first."""
         with self.worker.log.open("rb") as log:
             log.seek(since)
             lines = log.read().splitlines()
         return [event for event in map(_event, lines) if event.get("study") == study]
 
     def place(self) -> int:
-        """The end of the worker's log as it is now."""
+        """The current size of the worker's log."""
         return self.worker.log.stat().st_size
 
     def steps(self, study: str, since: int = 0) -> list[str]:
@@ -183,20 +182,20 @@ class Hospital:
         return found[0]
 
     def wait(self, until: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-        """Wait for something; where it does not come, say what the worker said last."""
+        """Wait for a condition; on a timeout, show the end of the worker's log."""
         deadline = time.monotonic() + patience_s
         while not until():
-            assert time.monotonic() < deadline, f"{what} does not come\n{self.worker.tail(60)}"
-            self.start_anew()
+            assert time.monotonic() < deadline, f"timeout: {what}\n{self.worker.tail(60)}"
+            self.restart_if_stuck()
             time.sleep(0.02)
 
-    def start_anew(self) -> None:
-        """Do what a service manager does with a worker that ended because it took no studies."""
-        if self.worker.popen.poll() and "nobody takes them" in self.worker.said():
-            warnings.warn("a worker took no studies, ended and was started anew", stacklevel=1)
+    def restart_if_stuck(self) -> None:
+        """Restart a worker that exited because its queue was not draining."""
+        if self.worker.popen.poll() and "queue is not draining" in self.worker.log_text():
+            warnings.warn("a worker did not drain the queue and was restarted", stacklevel=1)
             self.worker.restart()
 
-    # What became of it.
+    # Results.
 
     def wait_for_outcomes(self, trial: Trial) -> None:
         """Wait until each study of a trial is graded or has a record; note how long it took."""
@@ -204,8 +203,8 @@ class Hospital:
 
         def settled() -> bool:
             while waiting:
-                fate = census.fate(self.client, waiting[0])
-                if not (fate.graded or fate.recorded):
+                state = census.state_of(self.client, waiting[0])
+                if not (state.graded or state.recorded):
                     time.sleep(0.3)
                     return False
                 waiting.pop(0)
@@ -215,25 +214,25 @@ class Hospital:
         trial.seconds = time.monotonic() - trial.over
 
     def record(self, study: str) -> dict[str, Any]:
-        """The record that the archive keeps of a study, by Orthanc's id."""
+        """The record of a study in the archive, by Orthanc's id."""
         found: dict[str, Any] = json.loads(self.client.get(census.NOTE.format(study)).text)
         return found
 
     def row(self, trial: Trial) -> Row:
-        """What the archive holds now of a trial's studies."""
-        fates = [census.fate(self.client, study) for study in trial.sent]
-        return Row(trial.fault, census.count(fates), trial.seconds)
+        """The current state of a trial's studies in the archive."""
+        states = [census.state_of(self.client, study) for study in trial.sent]
+        return Row(trial.fault, census.count(states), trial.seconds)
 
 
 @contextmanager
-def hospital(
+def running_servers(
     folder: Path,
     bundle: Path,
     new_study: Callable[[], Study],
     *,
     variables: Mapping[str, str] | None = None,
-) -> Iterator[Hospital]:
-    """Servers of its own, all ready; `variables` are for Orthanc and the worker."""
+) -> Iterator[Servers]:
+    """New servers, all ready; `variables` are for Orthanc and the worker."""
     with ExitStack() as started:
         queue = started.enter_context(stack.redis_server(folder))
         orthanc = started.enter_context(
@@ -253,7 +252,7 @@ def hospital(
         client = started.enter_context(orthanc.client())
         # Orthanc lets go of connections after a second, just when the next request comes.
         client.headers["Connection"] = "close"
-        yield Hospital(queue, orthanc, between, worker, client, new_study)
+        yield Servers(queue, orthanc, between, worker, client, new_study)
 
 
 def children(parent: int) -> Sequence[int]:
@@ -263,7 +262,7 @@ def children(parent: int) -> Sequence[int]:
 
 
 def command_line(pid: int) -> bytes:
-    """How a process was called."""
+    """The command line of a process."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
@@ -271,17 +270,17 @@ def _event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError:
-        return {}  # another library's, or a line that is being written
+        return {}  # of another library, or a line that is being written
     return event if isinstance(event, dict) else {}
 
 
-def order(hospital: Hospital, study: str) -> None:
+def announce(servers: Servers, study: str) -> None:
     """Announce a study once more."""
-    settings = Settings(redis_url=hospital.redis.url, queue=QUEUE)
-    with queue_of(hospital) as client:
-        Queue(make_app(settings), client, QUEUE).send(Order(study))
+    settings = Settings(redis_url=servers.redis.url, queue=QUEUE)
+    with queue_of(servers) as client:
+        Queue(make_app(settings), client, QUEUE).send(GradeJob(study))
 
 
-def queue_of(hospital: Hospital) -> redis.Redis[bytes]:
-    """A client of the hospital's Redis."""
-    return redis.Redis.from_url(hospital.redis.url)
+def queue_of(servers: Servers) -> redis.Redis[bytes]:
+    """A client of their Redis."""
+    return redis.Redis.from_url(servers.redis.url)

@@ -1,4 +1,4 @@
-"""An archive that misbehaves: a proxy in front of Orthanc that does to requests what it is told."""
+"""An archive that misbehaves: a proxy in front of Orthanc that injects faults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _DROPPED = ("connection", "transfer-encoding", "content-length", "keep-alive")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the requests (`METHOD /path`) that a pattern is found in.
+    """What happens to requests (`METHOD /path`) that match a pattern.
 
-    They wait for `delay_s`; then they are answered with `status` and `body` and not passed on,
-    or, where `half` is set, with the first half of Orthanc's answer.
+    They wait for `delay_s`; then they get `status` and `body` without Orthanc, or, with `half`,
+    the first half of Orthanc's response.
     """
 
     only: str = ""
@@ -35,7 +35,7 @@ class Fault:
 WELL = Fault(only=r"^$")
 SLOW = Fault(delay_s=0.4)
 UNAVAILABLE = Fault(status=503)
-NO_ENTRY = Fault(status=401)
+UNAUTHORIZED = Fault(status=401)
 HANGING = Fault(delay_s=8.0, status=504)
 HALF_A_BODY = Fault(half=True)
 STORES_NOTHING = Fault(only=STORE, status=200, body=b'{"Status": "Success"}')
@@ -50,7 +50,7 @@ class Proxy:
 
     @contextmanager
     def doing(self, fault: Fault) -> Iterator[None]:
-        """Misbehave while the body runs."""
+        """Inject a fault while the body runs."""
         self.fault = fault
         try:
             yield
@@ -82,7 +82,7 @@ class _QuietServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, *_: object) -> None:
-        pass  # a client that is killed hangs up
+        pass  # a client that is killed disconnects
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, HTTPException):
-            self.close_connection = True  # Orthanc is away, and so are we
+            self.close_connection = True  # Orthanc is down
             return
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""Many small studies out of one phantom: the same images under other UIDs."""
+"""Many small studies from one phantom: the same images with other UIDs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Study:
 
 
 def studies(folder: Path) -> Callable[[], Study]:
-    """A maker of studies that are all new to the archive; draws the phantom once."""
+    """Returns a function that makes studies with new UIDs; makes the phantom once."""
     write_phantom(make_phantom(SEED, slices=SMALL), folder)
     images = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
     renaming = threading.Lock()

@@ -29,9 +29,9 @@ class Row:
         return (self.fault, *map(str, asdict(self.count).values()), f"{self.seconds:.0f}")
 
 
-def row_of(words: dict[str, Any]) -> Row:
-    """A row from what `asdict` made of it."""
-    return Row(words["fault"], Count(**words["count"]), words["seconds"])
+def row_of(content: dict[str, Any]) -> Row:
+    """A row from its `asdict`."""
+    return Row(content["fault"], Count(**content["count"]), content["seconds"])
 
 
 def show(rows: list[Row], console: Console) -> None:

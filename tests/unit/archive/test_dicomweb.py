@@ -146,8 +146,8 @@ def test_a_slow_server_is_unavailable(script, server, call):
 @every_call
 def test_half_a_body_is_unavailable(script, archive, call):
     """Whatever is asked, a connection that ends too early is ArchiveUnavailable."""
-    script.gives(Answer(200, b"[{", JSON, promised=1000))
-    with pytest.raises(ArchiveUnavailable, match="cannot be reached"):
+    script.gives(Answer(200, b"[{", JSON, content_length=1000))
+    with pytest.raises(ArchiveUnavailable, match="connection failed"):
         CALLS[call](archive)
 
 
@@ -166,7 +166,7 @@ def test_nobody_there_is_unavailable(call):
         url = gone.url
     with (
         DicomwebArchive.connect(url) as archive,
-        pytest.raises(ArchiveUnavailable, match="cannot be reached"),
+        pytest.raises(ArchiveUnavailable, match="connection failed"),
     ):
         CALLS[call](archive)
 
@@ -195,7 +195,7 @@ def test_something_else_than_dicomweb_names_the_variable(script, archive, odd):
 def test_an_odd_answer_about_one_study_does_not_stop_the_worker(script, archive, call, odd):
     """The server may be well otherwise: the study is tried again, and then a dead letter."""
     script.gives(ODD[odd])
-    with pytest.raises(ArchiveUnavailable, match="of no use"):
+    with pytest.raises(ArchiveUnavailable, match="unexpected response"):
         CALLS[call](archive)
 
 
@@ -203,7 +203,7 @@ def test_an_odd_answer_about_one_study_does_not_stop_the_worker(script, archive,
 def test_a_server_that_stores_nothing_does_not_stop_the_worker(script, archive, answer):
     """Of storing an odd answer is enough; of a web page, only reading back tells."""
     script.gives(answer)
-    with pytest.raises(ArchiveUnavailable, match="of no use"):
+    with pytest.raises(ArchiveUnavailable, match="unexpected response"):
         archive.store(small_object())
 
 
@@ -215,7 +215,7 @@ def test_a_server_that_stores_nothing_does_not_stop_the_worker(script, archive, 
 def test_an_object_without_parts_is_unavailable(script, archive, answer):
     """An answer about one object that holds none is no reason to stop the worker."""
     script.gives(answer)
-    with pytest.raises(ArchiveUnavailable, match="of no use"):
+    with pytest.raises(ArchiveUnavailable, match="unexpected response"):
         list(archive.fetch([KEY]))
 
 
@@ -233,7 +233,7 @@ def test_a_redirect_is_not_followed(script, archive, server, call):
     """Credentials go to no address but the one that was set."""
     with serving(lambda _: Answer()) as elsewhere:
         script.gives(Answer(307, headers={"Location": elsewhere.url}))
-        with pytest.raises(BadSettings, match="another address"):
+        with pytest.raises(BadSettings, match="redirect"):
             CALLS[call](archive)
         assert not elsewhere.asked
 

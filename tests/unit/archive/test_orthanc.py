@@ -16,9 +16,9 @@ CALLS = {
     "stored": lambda archive: archive.stored("study", "1.2"),
     "studies": lambda archive: list(archive.studies()),
     "inventory": lambda archive: archive.inventory("study"),
-    "note": lambda archive: archive.note("study"),
-    "write_note": lambda archive: archive.write_note("study", "text"),
-    "forget_note": lambda archive: archive.write_note("study", None),
+    "read_metadata": lambda archive: archive.read_metadata("study"),
+    "write_metadata": lambda archive: archive.write_metadata("study", "text"),
+    "delete_metadata": lambda archive: archive.write_metadata("study", None),
 }
 
 
@@ -59,13 +59,13 @@ def test_a_broken_connection_is_unavailable(call, error):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_closed_door_names_the_variables(call, status):
-    """Whatever is asked, refused credentials say which variables to set."""
+def test_failed_authentication_names_the_variables(call, status):
+    """For every request, refused credentials name the variables to set."""
     with pytest.raises(BadSettings, match="LUMBAR_ORTHANC_PASSWORD"):
         CALLS[call](archive(lambda _: httpx.Response(status)))
 
 
-ODD = {
+UNEXPECTED = {
     "redirect": httpx.Response(302),
     "refused method": httpx.Response(405),
     "not acceptable": httpx.Response(406),
@@ -76,25 +76,29 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("response", [*ODD.values(), httpx.Response(400), httpx.Response(404)])
+@pytest.mark.parametrize(
+    "response", [*UNEXPECTED.values(), httpx.Response(400), httpx.Response(404)]
+)
 def test_something_else_than_orthanc_names_the_variable(response):
-    """Asked for itself, whatever is not Orthanc says that the address is wrong."""
+    """`check` says of any other server that the URL is wrong."""
     with pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"):
         archive(lambda _: response).check()
 
 
 @pytest.mark.parametrize("call", ["headers", "stored", "studies", "inventory"])
-@pytest.mark.parametrize("odd", ODD)
-def test_an_odd_answer_about_one_study_does_not_stop_the_worker(call, odd):
-    """Orthanc may be well otherwise: the study is tried again, and then a dead letter."""
-    with pytest.raises(ArchiveUnavailable, match="of no use"):
-        CALLS[call](archive(lambda _: ODD[odd]))
+@pytest.mark.parametrize("kind", UNEXPECTED)
+def test_an_unexpected_response_about_one_study_does_not_stop_the_worker(call, kind):
+    """Orthanc may work otherwise: the study is retried, and then a dead letter."""
+    with pytest.raises(ArchiveUnavailable, match="unexpected response"):
+        CALLS[call](archive(lambda _: UNEXPECTED[kind]))
 
 
-@pytest.mark.parametrize("call", ["fetch", "store", "note", "write_note", "forget_note"])
+@pytest.mark.parametrize(
+    "call", ["fetch", "store", "read_metadata", "write_metadata", "delete_metadata"]
+)
 @pytest.mark.parametrize("status", [302, 405, 406, 412])
-def test_an_odd_status_does_not_stop_the_worker(call, status):
-    """Whatever is asked of one study, a status that nobody expects is ArchiveUnavailable."""
+def test_an_unexpected_status_does_not_stop_the_worker(call, status):
+    """An unexpected status about one study is ArchiveUnavailable."""
     with pytest.raises(ArchiveUnavailable, match=str(status)):
         CALLS[call](archive(lambda _: httpx.Response(status)))
 
@@ -105,13 +109,13 @@ def test_an_odd_status_does_not_stop_the_worker(call, status):
     ids=["deep", "long", "not Unicode"],
 )
 def test_json_that_cannot_be_read_does_not_stop_the_worker(content):
-    """Nesting, numbers or bytes that one study brings are no wrong address: ArchiveUnavailable."""
+    """Nesting, numbers or bytes of one study do not mean a wrong URL: ArchiveUnavailable."""
     with pytest.raises(ArchiveUnavailable, match="JSON"):
         archive(lambda _: httpx.Response(200, content=content)).headers("study")
 
 
 def test_an_address_without_scheme_names_the_variable():
-    """An address that is none is no network trouble."""
+    """An invalid URL is not a network error."""
     with (
         OrthancArchive.connect("orthanc:8042") as wrong,
         pytest.raises(BadSettings, match="LUMBAR_ORTHANC_URL"),

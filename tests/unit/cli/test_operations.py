@@ -1,6 +1,6 @@
-"""`lumbar reconcile`, `regrade` and `failures`: what they ask for, say and refuse.
+"""`lumbar reconcile`, `regrade` and `failures`: what they send, print and refuse.
 
-What they do is proven with real servers in tests/service/test_keeping.py.
+Their effect is proven with real servers in tests/service/test_operations.py.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import pytest
 import redis
 
 from worker.approaches import read_identity
-from worker.archive import HeldStudy
+from worker.archive import StudyEntry
 from worker.cli import main
-from worker.cli.operations import moment
+from worker.cli.operations import parse_since
 from worker.errors import BadSettings, BrokenStudy, StudyGone
-from worker.service import admin as desks
-from worker.service.admin import Desk
-from worker.service.queue import Order, Priority
+from worker.service import admin
+from worker.service.admin import Installation
+from worker.service.queue import GradeJob, Priority
 from worker.service.records import Kind, Record, sources_of
 
-VERBS = ("reconcile", "regrade", *(f"failures {v}" for v in ("list", "show", "replay", "forget")))
+VERBS = ("reconcile", "regrade", *(f"failures {v}" for v in ("list", "show", "replay", "dismiss")))
 OURS = read_identity().sha256
 OTHERS = "f" * 64
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -32,18 +32,18 @@ IMAGES = ("1", "2")
 
 @dataclass
 class FakeService:
-    """An archive, its records and a queue, all in one and in memory."""
+    """An archive, its records and a queue in memory."""
 
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: dict[str, Record] = field(default_factory=dict)
-    sent: list[Order] = field(default_factory=list)
+    sent: list[GradeJob] = field(default_factory=list)
     running_: list[str] = field(default_factory=list)
     bundles: set[str] = field(default_factory=lambda: {OURS})
     reports: set[str] = field(default_factory=lambda: {"report"})
     away: bool = False
 
     def studies(self):
-        return (HeldStudy(s, "v", NOW - timedelta(days=2), stable=True) for s in self.held)
+        return (StudyEntry(s, "v", NOW - timedelta(days=2), stable=True) for s in self.held)
 
     def study_id(self, name):
         if name.removeprefix("uid-") not in self.held:
@@ -65,16 +65,16 @@ class FakeService:
     def check(self):
         return "fake"
 
-    def waited(self, now):
+    def wait_is_over(self, now):
         return set()
 
-    def recheck(self, archive, print_skipped):
+    def refresh_indexes(self, archive, on_skipped):
         pass
 
-    def reread(self, studies, archive, print_skipped):
+    def refresh(self, studies, archive, on_skipped):
         pass
 
-    def forget(self, study):
+    def delete(self, study):
         del self.known[study]
 
     def write(self, study, record):
@@ -86,18 +86,18 @@ class FakeService:
     def running(self):
         return self.running_
 
-    def heard(self):
+    def current(self):
         return self.bundles
 
-    def send(self, order):
+    def send(self, job):
         if self.away:
             raise redis.ConnectionError
-        self.sent.append(order)
+        self.sent.append(job)
 
-    def send_once(self, order):
-        if order.study in [sent.study for sent in self.sent]:
+    def send_if_absent(self, job):
+        if job.study in [sent.study for sent in self.sent]:
             return False
-        self.send(order)
+        self.send(job)
         return True
 
     def adds(self, study, kind=None, bundle=OURS, images=IMAGES, **details):
@@ -112,14 +112,14 @@ class FakeService:
 
 @pytest.fixture
 def service(monkeypatch):
-    """What the commands find in place of a service."""
+    """Replaces the service of the commands."""
     service = FakeService()
 
     @contextmanager
-    def open_desk(settings):
-        yield Desk(service, service, service, service, service)
+    def open_installation(settings):
+        yield Installation(service, service, service, service, service)
 
-    monkeypatch.setattr(desks, "open_desk", open_desk)
+    monkeypatch.setattr(admin, "open_installation", open_installation)
     return service
 
 
@@ -142,44 +142,44 @@ def is_one_line(text):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_help_teaches_by_an_example(lumbar, verb):
-    """Each verb's help holds a line that can be typed as it is."""
+def test_the_help_contains_an_example(lumbar, verb):
+    """Each command's help contains an example."""
     code, out, _ = lumbar(*verb.split(), "--help")
     assert code == 0
     assert f"lumbar {verb}" in out.partition("Example")[2]
 
 
 def test_without_a_verb_it_lists_its_verbs(lumbar):
-    """`lumbar failures` alone is a question, not an error."""
+    """`lumbar failures` alone prints its help."""
     code, out, err = lumbar("failures")
     assert (code, err) == (0, "")
-    assert all(verb in out for verb in ("list", "show", "replay", "forget"))
+    assert all(verb in out for verb in ("list", "show", "replay", "dismiss"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("reconcile", "--since", "yesterday"), "--since yesterday"),
-        (("regrade",), "one of the three"),
-        (("regrade", "s", "--all"), "one of the three"),
-        (("regrade", "--since", "7d", "--all"), "one of the three"),
+        (("regrade",), "exactly one of"),
+        (("regrade", "s", "--all"), "exactly one of"),
+        (("regrade", "--since", "7d", "--all"), "exactly one of"),
         (("regrade", "--since", "soon"), "--since soon"),
         (("regrade", "--all", "--bundle", "/none"), "no model bundle"),
         (("regrade", "nobody"), "no study nobody"),
-        (("failures", "replay"), "or give --all"),
-        (("failures", "forget", "s", "--all"), "or give --all"),
+        (("failures", "replay"), "or use --all"),
+        (("failures", "dismiss", "s", "--all"), "or use --all"),
         (("failures", "replay", "s", "--code", "X"), "--code"),
-        (("failures", "show", "new"), "nothing is recorded"),
-        (("failures", "replay", "new"), "nothing is recorded"),
-        (("failures", "forget", "graded"), "is graded"),
-        (("failures", "forget", "rejected"), "is rejected"),
+        (("failures", "show", "new"), "has no record"),
+        (("failures", "replay", "new"), "has no record"),
+        (("failures", "dismiss", "graded"), "is graded"),
+        (("failures", "dismiss", "rejected"), "is rejected"),
         (("failures", "replay", "graded"), "is graded"),
         (("failures", "list", "s"), "unexpected extra argument"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_wrong_usage_is_one_line_and_sends_nothing(lumbar, service, arguments, told):
-    """Whatever is wrong, it is said before anything is done."""
+def test_wrong_usage_is_one_line_and_sends_nothing(lumbar, service, arguments, message):
+    """Wrong usage is reported before anything is sent."""
     service.adds("s", Kind.FAILED)
     service.adds("new")
     service.adds("graded", Kind.GRADED)
@@ -188,12 +188,12 @@ def test_wrong_usage_is_one_line_and_sends_nothing(lumbar, service, arguments, t
     code, out, err = lumbar(*arguments)
     assert (code, out) == (2, "")
     assert is_one_line(err)
-    assert told in err
+    assert message in err
     assert (service.sent, service.known) == ([], before)
 
 
 def test_one_wrong_name_stops_all(lumbar, service):
-    """Several studies are sent together or, where one is not there, not at all."""
+    """Several studies are sent together; if one does not exist, none is."""
     service.adds("s", Kind.GRADED, OTHERS)
     service.held["empty"] = ()
     for wrong in ("nobody", "empty"):
@@ -207,7 +207,7 @@ def test_one_wrong_name_stops_all(lumbar, service):
 @pytest.mark.parametrize(
     ("verb", "images"), [("reconcile --since all", ("1",)), ("regrade --all", IMAGES)]
 )
-def test_a_study_that_cannot_be_looked_at_is_named_and_the_others_found(
+def test_a_study_that_cannot_be_read_is_reported_and_the_others_found(
     lumbar, service, monkeypatch, verb, images
 ):
     """The reason is on stderr, and stdout is JSON alone."""
@@ -237,33 +237,33 @@ def test_a_study_that_cannot_be_looked_at_is_named_and_the_others_found(
 )
 def test_a_time_ago(text, ago):
     """Hours, days and weeks count back from now."""
-    assert abs(datetime.now(UTC) - ago - moment(text)) < timedelta(minutes=1)
+    assert abs(datetime.now(UTC) - ago - parse_since(text)) < timedelta(minutes=1)
 
 
 def test_a_date_is_the_machines_and_all_is_no_bound():
     """A date begins at midnight where the command runs; a time zone that is given counts."""
-    assert moment("all") is None
-    assert moment("2026-11-01") == datetime(2026, 11, 1).astimezone()
-    assert moment("2026-11-01T18:30+00:00") == datetime(2026, 11, 1, 18, 30, tzinfo=UTC)
+    assert parse_since("all") is None
+    assert parse_since("2026-11-01") == datetime(2026, 11, 1).astimezone()
+    assert parse_since("2026-11-01T18:30+00:00") == datetime(2026, 11, 1, 18, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7m", "7d ", "2026-13-01", "100000w", "٧d"])
-def test_no_time_is_told(text):
+def test_an_invalid_time_is_refused(text):
     """What is neither a time ago nor a date is refused with examples."""
     with pytest.raises(BadSettings, match="12h, 7d, 4w"):
-        moment(text)
+        parse_since(text)
 
 
-def test_reconcile_says_what_it_found_and_sends_it_last(lumbar, service):
-    """A table for people and JSON for machines; what runs or waits is not sent beside it."""
+def test_reconcile_prints_what_it_found_and_sends_it_last(lumbar, service):
+    """A table for people and JSON for machines; running and queued studies are not sent again."""
     for study in ("new", "runs", "waits"):
         service.adds(study)
     service.adds("done", Kind.GRADED)
     service.adds("changed", Kind.REJECTED, images=("1",))
-    service.running_, service.sent = ["runs"], [Order("waits")]
+    service.running_, service.sent = ["runs"], [GradeJob("waits")]
     code, out, err = lumbar("reconcile", "--dry-run")
     assert (code, err, len(service.sent)) == (0, "", 1)
-    assert "nothing is known of it" in out
+    assert "has no report yet" in out
     assert "found 4, queued 0" in out
     code, out, err = lumbar("reconcile", "--json")
     assert (code, err) == (0, "")
@@ -272,15 +272,15 @@ def test_reconcile_says_what_it_found_and_sends_it_last(lumbar, service):
         "new": "queued",
         "changed": "queued",
         "runs": "is being graded",
-        "waits": "waits in the queue already",
+        "waits": "already in the queue",
     }
     assert datetime.fromisoformat(found[0]["changed"]) == NOW - timedelta(days=2)
-    assert service.sent[1:] == [Order(s, priority=Priority.BACKLOG) for s in ("new", "changed")]
+    assert service.sent[1:] == [GradeJob(s, priority=Priority.BACKLOG) for s in ("new", "changed")]
     assert "found 0, queued 0" in lumbar("reconcile", "--since", "1d")[1]
 
 
-def test_a_long_table_is_cut(lumbar, service):
-    """Thousands of studies do not scroll everything else away; JSON has them all."""
+def test_a_long_table_is_truncated(lumbar, service):
+    """A table has at most 50 rows; JSON contains all studies."""
     for number in range(60):
         service.adds(f"study-{number}")
     out = lumbar("reconcile", "--dry-run")[1]
@@ -290,7 +290,7 @@ def test_a_long_table_is_cut(lumbar, service):
 
 
 def test_regrade_sends_what_other_models_graded(lumbar, service):
-    """Only reports of others: what is new, rejected, given up or put aside is left alone."""
+    """Only reports of other models: new, rejected, failed and dismissed studies are not sent."""
     service.adds("new")
     service.adds("ours", Kind.GRADED)
     service.adds("theirs", Kind.GRADED, OTHERS)
@@ -301,27 +301,27 @@ def test_regrade_sends_what_other_models_graded(lumbar, service):
     code, out, _ = lumbar("regrade", "--all")
     assert code == 0
     assert "found 1, queued 1" in out
-    assert service.sent == [Order("theirs", regrade=True, priority=Priority.BACKLOG)]
+    assert service.sent == [GradeJob("theirs", regrade=True, priority=Priority.BACKLOG)]
     assert lumbar("regrade", "--since", "3d", "--urgent")[0] == 0
-    assert service.sent[1:] == [Order("theirs", regrade=True, priority=Priority.URGENT)]
+    assert service.sent[1:] == [GradeJob("theirs", regrade=True, priority=Priority.URGENT)]
 
 
-def test_regrade_after_a_change_of_rules_asks_for_all(lumbar, service):
-    """With --rules what these models graded is sent too; what was given up is not."""
+def test_regrade_after_a_change_of_rules_sends_all(lumbar, service):
+    """With --rules studies of the same models are sent too; dead letters are not."""
     service.adds("ours", Kind.GRADED)
     service.adds("theirs", Kind.GRADED, OTHERS)
     service.adds("failed", Kind.FAILED)
     assert "found 2, queued 2" in lumbar("regrade", "--all", "--rules")[1]
-    assert {order.study for order in service.sent} == {"ours", "theirs"}
+    assert {job.study for job in service.sent} == {"ours", "theirs"}
     found = json.loads(lumbar("regrade", "ours", "failed", "--rules", "--json")[1])["studies"]
-    assert [(one["study"], one["why"]) for one in found] == [
-        ("ours", "asked for"),
+    assert [(one["study"], one["reason"]) for one in found] == [
+        ("ours", "requested"),
         ("failed", "failed with these models: see `lumbar failures show`"),
     ]
 
 
-def test_regrade_by_name_says_what_is_left(lumbar, service):
-    """What these models have decided already is told, and what to do about it."""
+def test_regrade_by_name_lists_unchanged_studies(lumbar, service):
+    """Studies that these models graded or rejected are listed with what to do about them."""
     service.adds("ours", Kind.GRADED)
     service.adds("deleted", Kind.GRADED)
     service.known["deleted"] = service.known["deleted"].model_copy(update={"report": "none"})
@@ -329,17 +329,17 @@ def test_regrade_by_name_says_what_is_left(lumbar, service):
     service.adds("failed", Kind.FAILED)
     names = ("uid-ours", "ours", "deleted", "theirs", "failed")
     found = json.loads(lumbar("regrade", *names, "--json")[1])["studies"]
-    left = {one["study"]: one["why"] for one in found if one["state"] == "left as it is"}
+    left = {one["study"]: one["reason"] for one in found if one["state"] == "unchanged"}
     assert left == {
         "ours": "graded with these models",
         "failed": "failed with these models: see `lumbar failures show`",
     }
-    assert [order.study for order in service.sent] == ["deleted", "theirs"]
-    assert all(order.regrade for order in service.sent)
+    assert [job.study for job in service.sent] == ["deleted", "theirs"]
+    assert all(job.regrade for job in service.sent)
 
 
-def test_regrade_asks_whether_the_workers_have_the_models(lumbar, service):
-    """Refused while one worker has others; a dry run is not; without a worker it is told."""
+def test_regrade_checks_the_models_of_the_workers(lumbar, service):
+    """Refused while a worker uses others; a dry run is not; without a worker it is reported."""
     service.adds("theirs", Kind.GRADED, OTHERS)
     service.bundles = {OURS, OTHERS}
     assert lumbar("regrade", "--all", "--dry-run")[0] == 0
@@ -350,50 +350,50 @@ def test_regrade_asks_whether_the_workers_have_the_models(lumbar, service):
     service.bundles = set()
     code, _, err = lumbar("regrade", "--all")
     assert (code, len(service.sent)) == (0, 1)
-    assert "no worker runs" in err
+    assert "no worker is running" in err
 
 
 def test_failures_are_listed_newest_first(lumbar, service):
-    """Each with its code, step, tries and reason."""
+    """Each with its code, step, attempts and reason."""
     for study, code, hours in (("old", "DeviceBusy", 5), ("new", "TimeLimit", 1)):
-        service.adds(study, Kind.FAILED, step="grade", tries=7)
+        service.adds(study, Kind.FAILED, step="grade", attempts=7)
         update = {"code": code, "time": NOW - timedelta(hours=hours)}
         service.known[study] = service.known[study].model_copy(update=update)
     out = lumbar("failures", "list")[1]
     assert out.index("TimeLimit") < out.index("DeviceBusy")
-    for word in ("grade", "7", "y", "given up: 2"):
+    for word in ("grade", "7", "y", "dead letters: 2"):
         assert word in out
     (one,) = json.loads(lumbar("failures", "list", "--code", "TimeLimit", "--json")[1])["failures"]
-    assert (one["study"], one["step"], one["tries"]) == ("new", "grade", 7)
+    assert (one["study"], one["step"], one["attempts"]) == ("new", "grade", 7)
     assert json.loads(lumbar("failures", "show", "uid-new", "--json")[1]) == one
 
 
-def test_replay_takes_the_record_away_and_sends(lumbar, service):
-    """By code, or by name what was rejected or put aside too; as new studies, or urgent."""
+def test_replay_deletes_the_record_and_sends(lumbar, service):
+    """By code, or by name also rejected and dismissed studies; as new studies, or urgent."""
     for study, kind in (("f", Kind.FAILED), ("d", Kind.DISMISSED), ("r", Kind.REJECTED)):
         service.adds(study, kind)
-    assert lumbar("failures", "replay", "--all", "--code", "Y")[1] == "no study was given up\n"
+    assert lumbar("failures", "replay", "--all", "--code", "Y")[1] == "no dead letters\n"
     out = lumbar("failures", "replay", "--all", "--code", "X", "--json")[1]
     assert json.loads(out) == {"replayed": ["f"]}
     assert lumbar("failures", "replay", "d", "r", "--urgent")[0] == 0
     assert service.known == {}
-    urgent = [Order(study, priority=Priority.URGENT) for study in ("d", "r")]
-    assert service.sent == [Order("f", priority=Priority.NEW), *urgent]
+    urgent = [GradeJob(study, priority=Priority.URGENT) for study in ("d", "r")]
+    assert service.sent == [GradeJob("f", priority=Priority.NEW), *urgent]
 
 
-def test_forget_puts_aside(lumbar, service):
+def test_dismiss_keeps_the_record(lumbar, service):
     """The record stays and says so; nothing is sent."""
     service.adds("f", Kind.FAILED)
-    assert lumbar("failures", "forget", "--all")[1] == "forgotten  f\n"
+    assert lumbar("failures", "dismiss", "--all")[1] == "dismissed  f\n"
     assert service.known["f"].kind is Kind.DISMISSED
     assert service.sent == []
-    assert lumbar("failures", "forget", "f")[0] == 0
+    assert lumbar("failures", "dismiss", "f")[0] == 0
 
 
-def test_a_replay_that_cannot_be_sent_forgets_nothing(service):
-    """Redis away between the two: the study stays listed."""
+def test_a_replay_that_cannot_be_sent_restores_the_record(service):
+    """Redis unavailable between the two: the study stays listed."""
     service.adds("f", Kind.FAILED)
     record, service.away = service.known["f"], True
     with pytest.raises(redis.RedisError):
-        Desk(service, service, service, service, service).replay("f", record, Priority.NEW)
+        Installation(service, service, service, service, service).replay("f", record, Priority.NEW)
     assert service.known == {"f": record}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -37,15 +35,13 @@ class Plugin:
         """As Orthanc stops."""
         self.on_change(ChangeType.ORTHANC_STOPPED, None, "")
         assert not self.script.sender.is_alive()
-        assert not self.script.keeper.is_alive()
 
 
 @pytest.fixture
-def load_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], Plugin]]:
-    """Loads the script as Orthanc does, its database in `tmp_path`; nothing leaves the process."""
+def load_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Plugin]]:
+    """Loads the script as Orthanc does; nothing leaves the process."""
     loaded: list[Plugin] = []
     monkeypatch.syspath_prepend(str(stack.PLUGIN.parent))
-    monkeypatch.delenv("LUMBAR_SPOOL", raising=False)
     monkeypatch.setenv("LUMBAR_REDIS_URL", f"redis://{stack.LOOPBACK}:1/0")
 
     def load() -> Plugin:
@@ -55,14 +51,11 @@ def load_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cal
         orthanc.RegisterOnChangeCallback = lambda callback: setattr(plugin, "on_change", callback)
         orthanc.RegisterRestCallback = plugin.rest.__setitem__
         orthanc.ExtendOrthancExplorer = lambda _: None
-        orthanc.GetConfiguration = lambda: json.dumps({"IndexDirectory": "database"})
-        orthanc.GetConfigurationPath = lambda: str(tmp_path / "orthanc.json")
-        orthanc.LogInfo = orthanc.LogWarning = orthanc.LogError = plugin.logged.append
+        orthanc.LogWarning = orthanc.LogError = plugin.logged.append
         monkeypatch.setitem(sys.modules, "orthanc", orthanc)
         spec = importlib.util.spec_from_file_location("lumbar_plugin", stack.PLUGIN)
         plugin.script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(plugin.script)
-        monkeypatch.setattr(plugin.script, "FIRST_WAIT_S", 0.01)
         loaded.append(plugin)
         return plugin
 

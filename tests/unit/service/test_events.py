@@ -1,4 +1,4 @@
-"""What the children tell, and what becomes of it on the page of metrics."""
+"""Metric events of the children, and the metrics page made of them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from worker.errors import (
     NoUsableSeries,
     StudyGone,
 )
-from worker.service.attempts import TimeLimit, TooManyDeliveries
+from worker.service.attempts import TimeLimit, TooManyAttempts
 from worker.service.events import (
     RETRIED,
     UNKNOWN,
     WITHHELD,
-    News,
-    Teller,
-    Wire,
-    hear,
+    MetricChannel,
+    MetricEvent,
+    MetricRecorder,
+    receive,
     scanner_model,
 )
 from worker.service.grading import IncompleteStudy
-from worker.service.metrics import FROM_THE_START, MOST_MODELS, OTHER, PASSING, Metrics
+from worker.service.metrics import INITIAL_SERIES, MAX_MODELS, OTHER, TRANSIENT, Metrics
 from worker.service.records import Outcome
 
 STUDIES, RETRIES = "lumbar_studies_total", "lumbar_retries_total"
@@ -61,38 +61,38 @@ def routed(*models: str, **patient: str) -> RoutedStudy:
         (("Aera",), {"PatientName": "A^E"}, "Aera"),
     ],
 )
-def test_a_scanner_is_named_and_no_person(models, patient, shown):
-    """The first model that names nobody, in plain characters; withheld where each does."""
+def test_the_scanner_model_contains_no_name(models, patient, shown):
+    """The first model without personal data, in plain characters; withheld if all have some."""
     assert scanner_model(routed(*models, **patient)) == shown
 
 
-def test_what_is_told_is_heard(untrained):
-    """One datagram holds one try: its steps in order, cut where an error cut it short."""
-    wire = Wire()
-    teller = Teller(wire, untrained)
-    teller.begin()
-    teller.step("headers")
-    teller.step("pixels")
-    teller.end("rejected", "NotLumbar")
-    news = hear(socket.socket(fileno=os.dup(wire.keepers_end)))
-    assert (news.process, news.outcome, news.code) == (os.getpid(), "rejected", "NotLumbar")
-    assert list(news.steps_s) == ["start", "headers"]
-    assert news.seconds >= sum(news.steps_s.values())
-    assert news.bundle == untrained.identity.name
+def test_an_event_is_received(untrained):
+    """One datagram holds one attempt: its steps in order, until an error ended it."""
+    channel = MetricChannel()
+    recorder = MetricRecorder(channel, untrained)
+    recorder.begin()
+    recorder.step("headers")
+    recorder.step("pixels")
+    recorder.end("rejected", "NotLumbar")
+    event = receive(socket.socket(fileno=os.dup(channel.receiver_fd)))
+    assert (event.process, event.outcome, event.code) == (os.getpid(), "rejected", "NotLumbar")
+    assert list(event.steps_s) == ["start", "headers"]
+    assert event.seconds >= sum(event.steps_s.values())
+    assert event.bundle == untrained.identity.name
 
 
-def test_a_keeper_that_does_not_listen_keeps_nobody_waiting():
-    """A full socket drops what does not fit, and the child goes on."""
-    wire = Wire()
+def test_a_full_buffer_does_not_block():
+    """Events that do not fit into the socket's buffer are dropped, and the child goes on."""
+    channel = MetricChannel()
     for _ in range(2000):
-        wire.tell(News(process=1, model="x" * 1000))
+        channel.send(MetricEvent(process=1, model="x" * 1000))
 
 
-def test_what_is_no_news_is_dropped():
-    """Garbage on the wire ends no keeper."""
+def test_an_invalid_event_is_dropped():
+    """Invalid data do not end the supervisor."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     theirs.send(b"{")
-    assert hear(ours) is None
+    assert receive(ours) is None
 
 
 def page(metrics: Metrics) -> dict[tuple[str, str], float]:
@@ -106,13 +106,13 @@ def page(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 
 def test_every_known_reason_is_counted_from_zero():
-    """Each is there before its first study, so that `increase()` sees it; its first makes 1."""
+    """Each series exists before its first study, so that `increase()` sees it."""
     metrics = Metrics(lambda: ())
     begun = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
     assert set(begun.values()) == {0}
-    metrics.take(News(process=1, outcome="rejected", code="BrokenStudy"))
-    metrics.take(News(process=1, outcome="failed", code="TimeLimit"))
-    metrics.take(News(process=1, outcome=RETRIED, code="DeviceBusy"))
+    metrics.record(MetricEvent(process=1, outcome="rejected", code="BrokenStudy"))
+    metrics.record(MetricEvent(process=1, outcome="failed", code="TimeLimit"))
+    metrics.record(MetricEvent(process=1, outcome=RETRIED, code="DeviceBusy"))
     counted = {k: v for k, v in page(metrics).items() if k[0] in (STUDIES, RETRIES)}
     assert counted.keys() == begun.keys()
     assert {k for k in counted if counted[k]} == {
@@ -122,43 +122,43 @@ def test_every_known_reason_is_counted_from_zero():
     }
 
 
-def test_the_reasons_counted_from_zero_are_errors_of_ours():
-    """Each code is the name of an error that ends a try in that way."""
-    transient, rejected, given_up = (
+def test_the_reasons_counted_from_zero_are_errors():
+    """Each code is the name of an error that ends an attempt in that way."""
+    transient, rejected, dead_letters = (
         {error.__name__ for error in known}
         for known in (
             (ArchiveUnavailable, DeviceBusy),
             (NotLumbar, NoUsableSeries, BrokenStudy, IncompleteStudy, StudyGone),
-            (TooManyDeliveries, TimeLimit),
+            (TooManyAttempts, TimeLimit),
         )
     )
     codes = {
-        outcome: {code for named, code in FROM_THE_START if named == outcome}
+        outcome: {code for named, code in INITIAL_SERIES if named == outcome}
         for outcome in ("rejected", "failed")
     }
-    assert set(PASSING) == transient
-    assert {named for named, code in FROM_THE_START if not code} == set(Outcome)
-    assert codes == {"rejected": rejected, "failed": given_up | transient}
+    assert set(TRANSIENT) == transient
+    assert {named for named, code in INITIAL_SERIES if not code} == set(Outcome)
+    assert codes == {"rejected": rejected, "failed": dead_letters | transient}
 
 
 def test_scanner_models_are_bounded():
-    """However many models come along, the page tells so many apart and one for the rest."""
+    """A limited number of models have labels of their own, the others share one."""
     metrics = Metrics(lambda: ())
-    for number in range(MOST_MODELS + 20):
+    for number in range(MAX_MODELS + 20):
         found = [("c", "severe", 2)]
-        metrics.take(News(process=1, outcome="graded", model=f"m{number}", graded=found))
+        metrics.record(MetricEvent(process=1, outcome="graded", model=f"m{number}", graded=found))
     counts = {k[1]: v for k, v in page(metrics).items() if k[0] == "lumbar_findings_total"}
-    assert len(counts) == MOST_MODELS + 1
+    assert len(counts) == MAX_MODELS + 1
     assert counts[f"c,{OTHER},severe"] == 40
 
 
-def test_gpu_memory_is_summed_over_the_children_that_live():
-    """Two processes on one GPU add up; what a dead one held is given back."""
+def test_gpu_memory_is_summed_over_running_children():
+    """Two processes on one GPU add up; a dead one is not counted."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     metrics = Metrics(lambda: ())
     for process, held in ((os.getpid(), 3), (os.getppid(), 4), (gone.pid, 50)):
-        metrics.take(News(process=process, device="cuda:0", gpu_bytes=(held, 10 * held)))
+        metrics.record(MetricEvent(process=process, device="cuda:0", gpu_bytes=(held, 10 * held)))
     found = page(metrics)
     assert found["lumbar_gpu_memory_allocated_bytes", "cuda:0"] == 7
     assert found["lumbar_gpu_memory_peak_bytes", "cuda:0"] == 70

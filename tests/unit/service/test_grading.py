@@ -22,7 +22,8 @@ from worker.intake.site import SiteRule
 from worker.models.bundle import Bundle
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.grading import Grading, IncompleteStudy, Policy
-from worker.service.records import Kind, Outcome, Record, Records, sources_of
+from worker.service.record_store import RecordStore
+from worker.service.records import Kind, Outcome, Record, sources_of
 from worker.settings import Incomplete
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,10 +53,10 @@ class Kept(FolderArchive):
     def stored(self, study: str, sop_instance_uid: str) -> Dataset | None:
         return self.reports.get(sop_instance_uid)
 
-    def note(self, study: str) -> str | None:
+    def read_metadata(self, study: str) -> str | None:
         return self.notes.get(study)
 
-    def write_note(self, study: str, text: str | None) -> None:
+    def write_metadata(self, study: str, text: str | None) -> None:
         self.notes[study] = text or ""
 
 
@@ -119,7 +120,7 @@ def clock() -> Clock:
 def grading(untrained: Bundle, clock: Clock) -> Grading:
     """Grading by small networks beside an archive that keeps everything in memory."""
     archive = Kept()
-    return Grading(archive, untrained, Records(archive, NoIndex(), "q"), clock=clock)
+    return Grading(archive, untrained, RecordStore(archive, NoIndex(), "q"), clock=clock)
 
 
 def run(grading: Grading, study: str, **how: object) -> Outcome:
@@ -144,7 +145,7 @@ def test_the_same_images_again_are_not_even_looked_at(grading, study):
     """A record about these very images, whose report is there, needs no header."""
     run(grading, study)
     looked = grading.archive.looked
-    assert run(grading, study) is Outcome.NOTHING_NEW
+    assert run(grading, study) is Outcome.ALREADY_GRADED
     assert grading.archive.looked == looked
 
 
@@ -152,7 +153,7 @@ def test_without_its_record_the_archive_is_the_judge(grading, study):
     """A worker that died between report and record leaves a report that is found, once."""
     run(grading, study)
     grading.archive.notes.clear()
-    assert run(grading, study) is Outcome.NOTHING_NEW
+    assert run(grading, study) is Outcome.ALREADY_GRADED
     assert len(grading.archive.reports) == 1
     assert grading.records.read(study).kind is Kind.GRADED
 
@@ -172,9 +173,9 @@ def test_other_models_alone_regrade_nothing(grading, study, recorded):
     if not recorded:
         grading.archive.notes.clear()
     updated = replace(grading, bundle=other_models(grading.bundle))
-    assert run(updated, study) is Outcome.NOTHING_NEW
+    assert run(updated, study) is Outcome.ALREADY_GRADED
     assert run(updated, study, regrade=True) is Outcome.GRADED
-    assert run(updated, study, regrade=True) is Outcome.NOTHING_NEW
+    assert run(updated, study, regrade=True) is Outcome.ALREADY_GRADED
     first, second = grading.archive.reports.values()
     (replaced,) = second.PredecessorDocumentsSequence
     (series,) = replaced.ReferencedSeriesSequence
@@ -190,9 +191,9 @@ def test_other_rules_make_another_report_where_it_is_asked_for(grading, study):
 
     rules = taken_for(Role.SAGITTAL_T2, "^t1_tse_sag"), taken_for(Role.SAGITTAL_T1, "^t2_tse_sag")
     swapped = replace(grading, site=rules)
-    assert run(swapped, study) is Outcome.NOTHING_NEW
+    assert run(swapped, study) is Outcome.ALREADY_GRADED
     assert run(swapped, study, regrade=True) is Outcome.GRADED
-    assert run(swapped, study, regrade=True) is Outcome.NOTHING_NEW
+    assert run(swapped, study, regrade=True) is Outcome.ALREADY_GRADED
     first, second = grading.archive.reports.values()
     assert predecessors(second) == [first.SOPInstanceUID]
 
@@ -200,19 +201,19 @@ def test_other_rules_make_another_report_where_it_is_asked_for(grading, study):
 def test_a_rejection_stands_while_the_images_do(grading, study):
     """What was rejected or given up is not tried again by a message about the same images."""
     sources = grading.sources(study)
-    grading.give_up(
-        study, sources, Kind.FAILED, code="DeviceBusy", reason="x", step="grade", tries=3
+    grading.record_failure(
+        study, sources, Kind.FAILED, code="DeviceBusy", reason="x", step="grade", attempts=3
     )
-    assert run(grading, study) is Outcome.LEFT
-    grading.records.forget(study)
+    assert run(grading, study) is Outcome.SKIPPED
+    grading.records.delete(study)
     assert run(grading, study) is Outcome.GRADED
 
 
 def test_a_report_is_not_forgotten_for_a_later_failure(grading, study):
     """Where the images have their report, an error on looking again is no dead letter."""
     run(grading, study)
-    grading.give_up(
-        study, grading.sources(study), Kind.FAILED, code="x", reason="x", step="x", tries=3
+    grading.record_failure(
+        study, grading.sources(study), Kind.FAILED, code="x", reason="x", step="x", attempts=3
     )
     assert grading.records.read(study).kind is Kind.GRADED
 
@@ -222,12 +223,12 @@ def test_a_regrade_that_fails_is_a_dead_letter_and_the_report_stays(grading, stu
     run(grading, study)
     (report,) = grading.archive.reports
     updated = replace(grading, bundle=other_models(grading.bundle))
-    updated.give_up(
-        study, updated.sources(study), Kind.FAILED, code="x", reason="x", step="x", tries=3
+    updated.record_failure(
+        study, updated.sources(study), Kind.FAILED, code="x", reason="x", step="x", attempts=3
     )
     record = updated.records.read(study)
     assert (record.kind, record.report) == (Kind.FAILED, report)
-    assert run(updated, study, regrade=True) is Outcome.LEFT
+    assert run(updated, study, regrade=True) is Outcome.SKIPPED
 
 
 def test_an_older_report_that_cannot_be_read_is_revised(grading, study):
@@ -243,10 +244,10 @@ def test_what_was_sent_on_is_remembered_when_other_images_come(grading, study):
     """The same report is not sent on twice because the list of images was another one."""
     run(grading, study)
     record = grading.records.read(study)
-    other = record.model_copy(update={"sources": "before", "delivered": record.report})
+    other = record.model_copy(update={"sources": "before", "forwarded": record.report})
     grading.records.write(study, other)
-    assert run(grading, study) is Outcome.NOTHING_NEW
-    assert grading.records.read(study).delivered == record.report
+    assert run(grading, study) is Outcome.ALREADY_GRADED
+    assert grading.records.read(study).forwarded == record.report
 
 
 def test_stored_without_a_trace_is_tried_again(grading, study):
@@ -268,14 +269,14 @@ def test_another_report_under_its_uid_is_no_success(grading, study):
         grading.archive.reports[str(dataset.SOPInstanceUID)] = other
 
     grading.archive.store = swapped
-    with pytest.raises(BrokenStudy, match="another report"):
+    with pytest.raises(BrokenStudy, match="different report"):
         run(grading, study)
 
 
 @pytest.mark.parametrize(
     ("policy", "at_once", "in_time", "too_late"),
     [
-        (Incomplete.GRADE, Outcome.GRADED, Outcome.GRADED, Outcome.NOTHING_NEW),
+        (Incomplete.GRADE, Outcome.GRADED, Outcome.GRADED, Outcome.ALREADY_GRADED),
         (Incomplete.WAIT, Outcome.WAITING, Outcome.GRADED, Outcome.GRADED),
         (Incomplete.REJECT, Outcome.WAITING, Outcome.GRADED, IncompleteStudy),
     ],
@@ -296,7 +297,7 @@ def test_a_study_that_lacks_a_series(grading, clock, part, policy, at_once, in_t
     if isinstance(too_late, Outcome):
         assert run(grading, study) is too_late
     else:
-        with pytest.raises(too_late, match="none came in time"):
+        with pytest.raises(too_late, match="none arrived in time"):
             run(grading, study)
 
     (part.parent / "late").rename(part / "late")
@@ -324,7 +325,7 @@ def test_a_study_that_is_none_of_ours_is_rejected(grading, tmp_path):
 
 def test_a_record_survives_being_written(grading):
     """What is read back is what was written, and what is not ours is no record."""
-    record = Record(kind=Kind.WAITING, sources="s", bundle="b", time=START, until=START, tries=4)
+    record = Record(kind=Kind.WAITING, sources="s", bundle="b", time=START, until=START, attempts=4)
     grading.records.write("study", record)
     assert grading.records.read("study") == record
     grading.archive.notes["study"] = "not ours"

@@ -1,4 +1,4 @@
-"""When the worker is ready and when it lives, decided from what was seen last."""
+"""When the worker is ready and live, from the last results of the probes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import redis
 
 from worker.errors import ArchiveUnavailable
 from worker.service import health
-from worker.service.health import Health, Look
+from worker.service.health import Health, Probe
 from worker.service.metrics import QueueState
 
-PATIENCE_S = 60
+STALL_TIMEOUT_S = 60
 
 
 def state(busy_s: float, ended_s: float | None) -> QueueState:
     return QueueState({}, 0.0, 0, 0, 0, busy_s, ended_s, ended_s)
 
 
-def judge(seen: QueueState) -> Health:
-    """Health after Redis and the archive were looked at once."""
-    looks = Look("Redis", lambda: seen), Look("the archive", lambda: "Orthanc")
-    for look in looks:
-        look.once()
-        look.lives = lambda: True
-    return Health(*looks, {}, PATIENCE_S)
+def health_of(state: QueueState) -> Health:
+    """Health after one probe of Redis and of the archive."""
+    probes = Probe("Redis", lambda: state), Probe("the archive", lambda: "Orthanc")
+    for probe in probes:
+        probe.run_once()
+        probe.is_alive = lambda: True
+    return Health(*probes, {}, STALL_TIMEOUT_S)
 
 
 @pytest.mark.parametrize(
@@ -41,47 +41,47 @@ def judge(seen: QueueState) -> Health:
     ],
 )
 def test_it_is_stalled_only_when_work_waits_and_none_ends(busy_s, ended_s, ready):
-    """Idle is ready however long; work that came just now and a long queue are given time."""
-    assert (judge(state(busy_s, ended_s)).ready() == []) is ready
+    """An idle worker is ready; studies that just arrived and a long queue are given time."""
+    assert (health_of(state(busy_s, ended_s)).problems() == []) is ready
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "problem"),
     [
         (ArchiveUnavailable("Orthanc is away"), "Orthanc is away"),
-        (redis.ConnectionError("10.0.0.1"), "X does not answer (ConnectionError)"),
-        (KeyError("DOE^JANE"), "X holds what cannot be read (KeyError)"),
+        (redis.ConnectionError("10.0.0.1"), "X: not available (ConnectionError)"),
+        (KeyError("DOE^JANE"), "X: invalid content (KeyError)"),
     ],
 )
-def test_a_look_that_fails_says_why_and_looks_again(error, said):
-    """Nothing that is found ends the looking; messages that are not ours are not quoted."""
-    answers = iter([error, "there"])
+def test_a_failed_probe_reports_why_and_is_repeated(error, problem):
+    """No error ends the probe; messages of other programs are not quoted."""
+    results = iter([error, "there"])
 
-    def look() -> str:
-        found = next(answers)
-        if isinstance(found, Exception):
-            raise found
-        return found
+    def check() -> str:
+        result = next(results)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    looked = Look("X", look)
-    assert looked.trouble == "X was not asked yet"
-    looked.once()
-    assert (looked.seen, looked.trouble) == (None, said)
-    looked.once()
-    assert (looked.seen, looked.trouble) == ("there", "")
+    probe = Probe("X", check)
+    assert probe.problem == "X: not checked yet"
+    probe.run_once()
+    assert (probe.result, probe.problem) == (None, problem)
+    probe.run_once()
+    assert (probe.result, probe.problem) == ("there", "")
 
 
-def test_what_was_seen_long_ago_is_not_seen(monkeypatch):
-    """Whoever hangs while it is asked counts as away, though it answered before."""
-    looked = Look("X", lambda: "there")
-    looked.once()
+def test_an_old_result_does_not_count(monkeypatch):
+    """A server that stops responding counts as unavailable, although it responded before."""
+    probe = Probe("X", lambda: "there")
+    probe.run_once()
     later = time.monotonic() + health.STALE_S + 1
     monkeypatch.setattr(health.time, "monotonic", lambda: later)
-    assert (looked.seen, looked.trouble) == (None, "X keeps us waiting")
+    assert (probe.result, probe.problem) == (None, "X: no response for 31 s")
 
 
-def test_what_has_ended_is_named():
-    """A part that does not live makes it neither live nor ready."""
-    judged = judge(state(0, None))
-    judged._living = {"the reconciler": lambda: False}
-    assert judged.live() == judged.ready() == ["the reconciler has ended"]
+def test_a_stopped_part_is_named():
+    """A thread that has stopped makes the worker neither live nor ready."""
+    health = health_of(state(0, None))
+    health._parts = {"reconciler": lambda: False}
+    assert health.dead_parts() == health.problems() == ["reconciler has stopped"]

@@ -1,4 +1,4 @@
-"""The error tree's policy, decided in the task, with fakes in place of archive and pipeline."""
+"""The retry policy of the error tree, with fakes in place of archive and pipeline."""
 
 import contextlib
 
@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from worker import errors
 from worker.service import queue, tasks
-from worker.service.attempts import Deliveries, GivenUp
+from worker.service.attempts import Attempts, DeadLetter
 from worker.service.broker import make_app
-from worker.service.leases import Lease, StudyTaken
+from worker.service.leases import Lease, StudyLeased
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime
 from worker.settings import Settings
@@ -50,13 +50,13 @@ class FakeArchive:
 
 
 class FakeGrading:
-    """Ends as it is told; keeps what was given up."""
+    """Ends as a test sets it; keeps the recorded failures."""
 
     def __init__(self):
         self.archive = FakeArchive()
         self.ending = Outcome.GRADED
-        self.kept = []
-        self.keeps = True
+        self.failures = []
+        self.records_failures = True
 
     def sources(self, study):
         return "sources"
@@ -67,74 +67,74 @@ class FakeGrading:
             raise self.ending
         return self.ending
 
-    def give_up(self, study, sources, kind, **details):
-        if not self.keeps:
+    def record_failure(self, study, sources, kind, **details):
+        if not self.records_failures:
             raise errors.ArchiveUnavailable("away")
-        self.kept.append((study, kind, details))
+        self.failures.append((study, kind, details))
 
 
 class FakeQueue:
     def __init__(self):
-        self.sent, self.put_off = [], []
+        self.sent, self.scheduled = [], []
 
-    def send(self, order):
-        self.sent.append(order)
+    def send(self, job):
+        self.sent.append(job)
 
-    def later(self, order, wait_s):
-        self.put_off.append((order, wait_s))
+    def schedule(self, job, delay_s):
+        self.scheduled.append((job, delay_s))
 
 
 class FakeLeases:
-    taken = False
-    again = False
+    leased = False
+    requested_again = False
 
     @contextlib.contextmanager
-    def hold(self, study, words, most_s):
-        if self.taken:
-            raise StudyTaken
+    def hold(self, study, job, max_s):
+        if self.leased:
+            raise StudyLeased
         lease = Lease()
         yield lease
-        lease.again = self.again
+        lease.requested_again = self.requested_again
 
 
-class FakeNote:
+class FakeStopRequest:
     def __init__(self):
-        self.noted = []
+        self.errors = []
 
-    def stop(self, error):
-        self.noted.append(error)
+    def send(self, error):
+        self.errors.append(error)
 
 
 class Killed(BaseException):
-    """What no code sees: the process has gone."""
+    """Ends an attempt as SIGKILL does: no handler sees it."""
 
 
 @pytest.fixture
 def worker(monkeypatch):
-    """A task to call, what it left behind, and how to make the grading end."""
-    monkeypatch.setattr(tasks, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(tasks, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(queue, "FIRST_WAIT_S", 0.01)
+    """A task to call, with fakes of all that it uses."""
+    monkeypatch.setattr(tasks, "ARCHIVE_WAIT_S", 0.02)
+    monkeypatch.setattr(tasks, "MIN_BACKOFF_S", 0.01)
+    monkeypatch.setattr(queue, "MIN_BACKOFF_S", 0.01)
 
     class Worker:
         def __init__(self):
             self.grading, self.queue, self.leases = FakeGrading(), FakeQueue(), FakeLeases()
-            self.redis, self.note = FakeRedis(), FakeNote()
-            deliveries = Deliveries(self.redis, "q", most=3)
-            self.here = Runtime(self.grading, deliveries, self.leases, self.queue, 2, 60.0)
+            self.redis, self.stop_request = FakeRedis(), FakeStopRequest()
+            attempts = Attempts(self.redis, "q", limit=3)
+            self.loaded = Runtime(self.grading, attempts, self.leases, self.queue, 2, 60.0)
             app = make_app(Settings(_env_file=None))
-            self.task = tasks.register(app, self.runtime, self.note, deliveries, self.leases)
+            self.task = tasks.register(app, self.runtime, self.stop_request, attempts, self.leases)
 
         def runtime(self):
-            if self.here is None:
+            if self.loaded is None:
                 raise errors.BundleMissing("no bundle")
-            return self.here
+            return self.loaded
 
-        def __call__(self, **order):
+        def __call__(self, **job):
             self.task.push_request(id="m", called_directly=False, args=(), kwargs={})
             with capture_logs() as logs:
                 try:
-                    self.task.run(study="s", **order)
+                    self.task.run(study="s", **job)
                 finally:
                     self.logs = [line for line in logs if line["event"] != "step"]
 
@@ -150,104 +150,104 @@ def leaves(kind):
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Transient))
-def test_transient_is_tried_again_and_then_a_dead_letter(worker, kind):
-    """Every transient error waits longer each time; when the tries are used up it is kept."""
+def test_a_transient_error_is_retried_and_then_a_dead_letter(worker, kind):
+    """The delay grows with each retry; after the last one the failure is recorded."""
     worker.grading.ending = kind("away")
     worker()
-    worker(tries=1, regrade=True)
-    (first, soon), (second, late) = worker.queue.put_off
-    assert (first.tries, second.tries, second.regrade) == (1, 2, True)
+    worker(retries=1, regrade=True)
+    (first, soon), (second, late) = worker.queue.scheduled
+    assert (first.retries, second.retries, second.regrade) == (1, 2, True)
     assert 0.005 <= soon <= 0.01 <= late <= 0.02
-    assert not worker.grading.kept
-    worker(tries=2)
-    ((study, kept, details),) = worker.grading.kept
+    assert not worker.grading.failures
+    worker(retries=2)
+    ((study, kept, details),) = worker.grading.failures
     assert (study, kept) == ("s", Kind.FAILED)
-    assert (details["code"], details["step"], details["tries"]) == (kind.__name__, "localise", 3)
+    assert (details["code"], details["step"], details["attempts"]) == (kind.__name__, "localise", 3)
 
 
-def test_an_archive_that_is_away_for_all_costs_no_study_a_try(worker):
-    """However long it is away, the study waits for it and is never given up."""
+def test_an_archive_that_is_down_costs_no_retry(worker):
+    """However long it is down, the study waits for it and does not become a dead letter."""
     worker.grading.ending = errors.ArchiveUnavailable("away")
     worker.grading.archive.away = True
-    worker(tries=2)
-    ((order, _),) = worker.queue.put_off
-    assert order.tries == 2
-    assert not worker.grading.kept
+    worker(retries=2)
+    ((job, _),) = worker.queue.scheduled
+    assert job.retries == 2
+    assert not worker.grading.failures
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Rejected))
-def test_rejected_is_acknowledged_with_its_reason(worker, kind):
-    """Every rejection ends the message; log and record keep why."""
+def test_a_rejected_study_is_acknowledged_with_its_reason(worker, kind):
+    """Log and record contain the reason."""
     worker.grading.ending = kind("no lumbar series")
     worker()
     assert worker.logs[-1]["event"] == "not graded"
     assert worker.logs[-1]["reason"] == "no lumbar series"
-    ((_, kept, details),) = worker.grading.kept
-    assert kept is (Kind.FAILED if issubclass(kind, GivenUp) else Kind.REJECTED)
+    ((_, kept, details),) = worker.grading.failures
+    assert kept is (Kind.FAILED if issubclass(kind, DeadLetter) else Kind.REJECTED)
     assert details["reason"] == "no lumbar series"
-    assert not worker.note.noted
+    assert not worker.stop_request.errors
 
 
-def test_a_reason_that_cannot_be_kept_is_not_lost(worker):
-    """Where the archive cannot take the record, the study is looked at again."""
+def test_a_reason_that_cannot_be_recorded_is_not_lost(worker):
+    """If the archive does not store the record, the study is tried again."""
     worker.grading.ending = errors.NotLumbar("x")
-    worker.grading.keeps = False
+    worker.grading.records_failures = False
     worker()
-    ((order, wait_s),) = worker.queue.put_off
-    assert (order.study, wait_s) == ("s", queue.LONGEST_WAIT_S)
+    ((job, delay_s),) = worker.queue.scheduled
+    assert (job.study, delay_s) == ("s", queue.MAX_BACKOFF_S)
 
 
-def test_a_verdict_on_a_killer_that_cannot_be_kept_is_not_forgotten(worker):
-    """Otherwise it would kill as many processes again."""
-    worker.redis.counts["q:tries:s"] = 3
-    worker.grading.keeps = False
+def test_the_count_stays_if_its_dead_letter_cannot_be_recorded(worker):
+    """Otherwise the study would kill as many processes again."""
+    worker.redis.counts["q:attempts:s"] = 3
+    worker.grading.records_failures = False
     worker()
     worker()
-    assert [line["code"] for line in worker.logs if "code" in line] == ["TooManyDeliveries"]
+    assert [line["code"] for line in worker.logs if "code" in line] == ["TooManyAttempts"]
 
 
 @pytest.mark.parametrize("kind", leaves(errors.Misconfigured))
 def test_misconfigured_stops_the_worker_and_keeps_the_study(worker, kind):
-    """A wrong installation stops the worker, and the study waits in the queue for the next one."""
+    """The message returns to the queue for the next worker."""
     worker.grading.ending = kind("set LUMBAR_X")
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
-    assert [str(e) for e in worker.note.noted] == ["set LUMBAR_X"]
+    assert [str(e) for e in worker.stop_request.errors] == ["set LUMBAR_X"]
 
 
-def test_a_child_that_could_not_start_keeps_the_study(worker):
+def test_a_child_that_could_not_start_requeues_the_study(worker):
     """Without a runtime no message is consumed."""
-    worker.here = None
+    worker.loaded = None
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
 
 
-def test_redis_away_keeps_the_message(worker, monkeypatch):
-    """Where a next try cannot be put into Redis, the message itself goes back."""
+def test_without_redis_the_message_is_requeued(worker, monkeypatch):
+    """If a retry cannot be scheduled in Redis, the message itself returns to the queue."""
 
-    def away(order, wait_s):
+    def away(job, delay_s):
         raise redis.ConnectionError("away")
 
     worker.grading.ending = errors.DeviceBusy("full")
-    monkeypatch.setattr(worker.queue, "later", away)
+    monkeypatch.setattr(worker.queue, "schedule", away)
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
 
 
-def test_redis_away_in_the_midst_is_no_failure_of_the_study(worker):
-    """With DICOMweb the records lie in Redis: its absence gives the message back, no verdict."""
+def test_a_redis_error_during_grading_is_no_failure_of_the_study(worker):
+    """With DICOMweb the records are in Redis: an outage requeues the message."""
     worker.grading.ending = redis.ConnectionError("away")
     with pytest.raises(Reject) as raised:
         worker()
     assert raised.value.requeue
-    assert not worker.grading.kept
+    assert not worker.grading.failures
 
 
-def test_an_end_that_redis_did_not_hear_is_told_later(worker, monkeypatch):
-    """A Redis that is away again and again makes no killer of the study."""
+def test_an_end_that_redis_did_not_receive_is_sent_later(worker, monkeypatch):
+    """Repeated outages of Redis do not count as killed processes."""
     worker.grading.ending = errors.DeviceBusy("full")
     delete = worker.redis.delete
 
@@ -264,70 +264,70 @@ def test_an_end_that_redis_did_not_hear_is_told_later(worker, monkeypatch):
     assert worker.redis.counts == {}
 
 
-def test_our_own_mistake_is_a_dead_letter_without_its_message(worker):
-    """An unknown error ends the study; its message, which may quote a header, is kept nowhere."""
+def test_a_defect_is_a_dead_letter_without_its_message(worker):
+    """The message of an unknown error, which may quote a header, is neither logged nor recorded."""
     worker.grading.ending = KeyError("DOE^JANE")
     worker()
     assert "not graded" in worker.events()
-    ((_, kept, details),) = worker.grading.kept
+    ((_, kept, details),) = worker.grading.failures
     assert (kept, details["code"]) == (Kind.FAILED, "KeyError")
     logged = [{k: v for k, v in event.items() if k != "exc_info"} for event in worker.logs]
     assert "DOE" not in f"{logged}{details}"
 
 
-def test_a_study_that_another_worker_grades_is_left_to_it(worker):
-    """The second message about a study starts nothing and fails nothing."""
-    worker.leases.taken = True
+def test_a_study_that_another_worker_grades_is_not_graded(worker):
+    """The second message about a study ends without an error."""
+    worker.leases.leased = True
     worker()
-    assert worker.events() == ["put off"]
+    assert worker.events() == ["another worker grades this study and sends it again afterwards"]
 
 
-def test_an_order_to_regrade_waits_for_the_other_worker(worker):
-    """What the other worker sends again is no such order, so this one is not dropped."""
-    worker.leases.taken = True
+def test_a_job_to_regrade_waits_for_the_other_worker(worker):
+    """The other worker sends a job without `regrade`, so this one is scheduled."""
+    worker.leases.leased = True
     worker(regrade=True)
-    assert [order.regrade for order, _ in worker.queue.put_off] == [True]
+    assert [job.regrade for job, _ in worker.queue.scheduled] == [True]
 
 
-def test_a_study_asked_for_while_it_was_graded_is_sent_again(worker):
-    """What came while a study was being graded is looked at after that, from its first try."""
-    worker.leases.again = True
-    worker(tries=1)
-    assert [(order.study, order.tries) for order in worker.queue.sent] == [("s", 0)]
+def test_a_study_requested_during_grading_is_sent_again(worker):
+    """Images that arrive during grading are graded afterwards, with all retries."""
+    worker.leases.requested_again = True
+    worker(retries=1)
+    assert [(job.study, job.retries) for job in worker.queue.sent] == [("s", 0)]
 
 
-def test_a_study_that_kills_its_process_is_given_up(worker):
-    """A try that never ended counts; past the cap the study is a dead letter that says where."""
+def test_a_study_that_kills_its_process_becomes_a_dead_letter(worker):
+    """Attempts that did not end are counted; past the limit the record names the last step."""
     worker.grading.ending = Killed()
     for _ in range(3):
         with pytest.raises(Killed):
             worker()
     worker()
-    assert worker.logs[-1]["code"] == "TooManyDeliveries"
-    ((_, kept, details),) = worker.grading.kept
-    assert (kept, details["tries"], details["step"]) == (Kind.FAILED, 3, "localise")
+    assert worker.logs[-1]["code"] == "TooManyAttempts"
+    ((_, kept, details),) = worker.grading.failures
+    assert (kept, details["attempts"], details["step"]) == (Kind.FAILED, 3, "localise")
     worker.grading.ending = Outcome.GRADED
     worker()
     assert worker.events() == ["done"]
 
 
-def test_a_study_that_ran_into_the_time_limit_is_given_up(worker):
-    """The parent, which kills it, leaves word; the next try does not begin."""
+def test_a_study_that_exceeds_the_time_limit_becomes_a_dead_letter(worker):
+    """The parent, which kills it, records that; the next attempt does not begin."""
     worker.grading.ending = Killed()
     with pytest.raises(Killed):
         worker()
-    worker.here.deliveries.overdue("s")
+    worker.loaded.attempts.timed_out("s")
     worker()
     assert worker.logs[-1]["code"] == "TimeLimit"
-    ((_, _, details),) = worker.grading.kept
-    assert (details["tries"], details["step"]) == (1, "localise")
+    ((_, _, details),) = worker.grading.failures
+    assert (details["attempts"], details["step"]) == (1, "localise")
 
 
 @pytest.mark.parametrize(
     "ending", [Outcome.GRADED, errors.NotLumbar("x"), errors.BadSettings("x"), KeyError("x")]
 )
-def test_an_orderly_end_is_not_counted(worker, ending):
-    """However a try ends, short of a killed process, no count stays behind."""
+def test_an_attempt_that_ends_is_not_counted(worker, ending):
+    """However an attempt ends, short of a killed process, its count is reset."""
     worker.grading.ending = ending
     with contextlib.suppress(Reject):
         worker()
@@ -335,8 +335,8 @@ def test_an_orderly_end_is_not_counted(worker, ending):
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_waits_grow_within_bounds(retries, chance):
-    """A wait is between half and all of the doubled one, and never over ten minutes."""
-    wait = queue.wait_s(retries, lambda: chance)
-    full = min(queue.LONGEST_WAIT_S, queue.FIRST_WAIT_S * 2 ** min(retries, 20))
-    assert full / 2 <= wait <= full
+def test_delays_grow_within_bounds(retries, chance):
+    """A delay is between half and all of the doubled one, and never over ten minutes."""
+    delay = queue.backoff_s(retries, lambda: chance)
+    full = min(queue.MAX_BACKOFF_S, queue.MIN_BACKOFF_S * 2 ** min(retries, 20))
+    assert full / 2 <= delay <= full

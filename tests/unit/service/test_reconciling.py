@@ -1,4 +1,4 @@
-"""What the reconciler finds owed, and what it leaves in peace; a table is its archive."""
+"""Which studies the reconciler finds pending and which it skips; the archive is a table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from worker.archive import HeldStudy
+from worker.archive import StudyEntry
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
-from worker.service.reconciling import Reconciler, Why
+from worker.service.reconciling import PendingReason, Reconciler
 from worker.service.records import Kind, Record, sources_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -19,25 +19,25 @@ IMAGES = ("1", "2")
 
 
 class FakeArchive:
-    """Studies with their images, and the reports that are there; counts who is looked at."""
+    """Studies with their images and reports; notes which inventories are read."""
 
     def __init__(self):
-        self.held = [HeldStudy("s", "v1", NOON - timedelta(hours=1), stable=True)]
+        self.held = [StudyEntry("s", "v1", NOON - timedelta(hours=1), stable=True)]
         self.images = {"s": IMAGES}
         self.reports = {"report"}
-        self.looked = []
-        self.trouble = None
+        self.read_inventories = []
+        self.problem = None
 
     def check(self):
-        if self.trouble:
-            raise self.trouble
+        if self.problem:
+            raise self.problem
         return "fake"
 
     def studies(self):
         return iter(self.held)
 
     def inventory(self, study):
-        self.looked.append(study)
+        self.read_inventories.append(study)
         return self.images.get(study, ())
 
     def stored(self, study, uid):
@@ -50,9 +50,9 @@ class FakeArchive:
 class FakeRecords(dict):
     read = dict.get
 
-    def waited(self, now):
+    def wait_is_over(self, now):
         waiting = {s: r for s, r in self.items() if r.kind is Kind.WAITING}
-        return {study for study, record in waiting.items() if not record.stands(now)}
+        return {study for study, record in waiting.items() if not record.is_final(now)}
 
 
 class Clock:
@@ -89,62 +89,62 @@ def record(kind=Kind.GRADED, images=IMAGES, **details) -> Record:
 
 
 def reasons(reconciler, **how):
-    return [one.why for one in reconciler.owed(**how)]
+    return [one.reason for one in reconciler.pending(**how)]
 
 
 WAITING = {"kind": Kind.WAITING, "until": NOON + timedelta(minutes=10)}
 
 
 @pytest.mark.parametrize(
-    ("known", "why"),
+    ("known", "reason"),
     [
-        (None, Why.UNKNOWN),
+        (None, PendingReason.NO_REPORT),
         (record(), None),
-        (record(images=("1",)), Why.CHANGED),
-        (record(images=("1", "2", "3")), Why.CHANGED),
-        (record(report="deleted"), Why.REPORT_DELETED),
+        (record(images=("1",)), PendingReason.CHANGED),
+        (record(images=("1", "2", "3")), PendingReason.CHANGED),
+        (record(report="deleted"), PendingReason.REPORT_DELETED),
         (record(bundle=OTHERS), None),
         (record(Kind.REJECTED), None),
         (record(Kind.FAILED), None),
         (record(Kind.DISMISSED), None),
-        (record(Kind.DISMISSED, images=("1",)), Why.CHANGED),
+        (record(Kind.DISMISSED, images=("1",)), PendingReason.CHANGED),
         (record(**WAITING), None),
-        (record(**{**WAITING, "until": NOON}), Why.WAITED),
-        (record(**{**WAITING, "until": None}), Why.WAITED),
+        (record(**{**WAITING, "until": NOON}), PendingReason.WAIT_OVER),
+        (record(**{**WAITING, "until": None}), PendingReason.WAIT_OVER),
     ],
 )
-def test_why_a_study_is_owed_a_grading(reconciler, records, known, why):
-    """Each record, about the images that are there or about others, with its consequence."""
+def test_why_a_study_is_pending(reconciler, records, known, reason):
+    """Each kind of record, about the current images or about others, with its consequence."""
     if known is not None:
         records["s"] = known
-    assert reasons(reconciler) == ([why] if why else [])
+    assert reasons(reconciler) == ([reason] if reason else [])
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_only_reports_of_other_models_are_made_anew(reconciler, records, kind):
-    """Asked for a bundle, what its own models graded, and what has no report, stays."""
+def test_only_reports_of_other_models_are_regraded(reconciler, records, kind):
+    """With a bundle, studies that its models graded or that have no report are not pending."""
     until = {"until": NOON + timedelta(hours=1)} if kind is Kind.WAITING else {}
     records["s"] = record(kind, bundle=OTHERS, **until)
-    wanted = [Why.OTHER_MODELS] if kind is Kind.GRADED else []
+    wanted = [PendingReason.OTHER_MODELS] if kind is Kind.GRADED else []
     assert reasons(reconciler, bundle=OURS) == wanted
     assert reasons(reconciler, bundle=OTHERS) == []
     assert reasons(reconciler) == []
 
 
-def test_what_was_settled_is_asked_again_for_a_bundle(reconciler, records):
-    """That a study needed nothing yesterday does not say which models graded it."""
+def test_a_settled_study_is_compared_again_with_a_bundle(reconciler, records):
+    """A study that is settled may have been graded by other models."""
     records["s"] = record(bundle=OTHERS)
     assert reasons(reconciler) == []
-    assert reasons(reconciler, bundle=OURS) == [Why.OTHER_MODELS]
+    assert reasons(reconciler, bundle=OURS) == [PendingReason.OTHER_MODELS]
 
 
-def test_a_study_without_mr_is_owed_nothing(reconciler, archive):
-    """A CT, or a study that was deleted a moment ago, has no images of ours."""
+def test_a_study_without_mr_is_not_pending(reconciler, archive):
+    """A CT study, or one that was just deleted, has no MR images."""
     archive.images = {}
     assert reasons(reconciler) == []
 
 
-def test_a_study_that_goes_while_it_is_looked_at_stops_nothing(reconciler, archive, records):
+def test_a_study_that_is_deleted_meanwhile_does_not_block_others(reconciler, archive, records):
     """The others are found."""
     archive.held = [replace(archive.held[0], study=name) for name in ("gone", "s")]
 
@@ -154,22 +154,22 @@ def test_a_study_that_goes_while_it_is_looked_at_stops_nothing(reconciler, archi
         return IMAGES
 
     archive.inventory = inventory
-    assert [one.study for one in reconciler.owed()] == ["s"]
+    assert [one.study for one in reconciler.pending()] == ["s"]
 
 
 @pytest.fixture
-def odd(archive, records):
-    """Gives a study named `odd` an error at one of the three things that are asked of it."""
-    archive.held = [replace(archive.held[0], study=name) for name in ("odd", "s")]
+def broken(archive, records):
+    """Makes one of the three methods fail for a study named `broken`."""
+    archive.held = [replace(archive.held[0], study=name) for name in ("broken", "s")]
 
     def with_error(where, error):
-        records["odd"] = record()
-        archive.images["odd"] = IMAGES
+        records["broken"] = record()
+        archive.images["broken"] = IMAGES
         holder = records if where == "read" else archive
         whole = getattr(holder, where)
 
         def ask(study, *more):
-            if study == "odd":
+            if study == "broken":
                 raise error
             return whole(study, *more)
 
@@ -180,44 +180,44 @@ def odd(archive, records):
 
 @pytest.mark.parametrize("where", ["read", "inventory", "stored"])
 @pytest.mark.parametrize("error", [ArchiveUnavailable("500"), BrokenStudy("400")])
-def test_a_study_that_cannot_be_looked_at_holds_up_no_other(reconciler, odd, where, error):
-    """While the archive is well it is named with the reason, in each pass, and nothing is kept."""
-    odd(where, error)
+def test_a_study_that_cannot_be_read_does_not_block_others(reconciler, broken, where, error):
+    """While the archive works otherwise, each pass logs the study and the reason, and goes on."""
+    broken(where, error)
     for _ in range(2):
         with capture_logs() as logged:
-            assert [one.study for one in reconciler.owed()] == ["s"]
+            assert [one.study for one in reconciler.pending()] == ["s"]
         (line,) = logged
-        assert (line["study"], line["reason"]) == ("odd", str(error))
+        assert (line["study"], line["reason"]) == ("broken", str(error))
     told, settled = [], []
     list(
-        reconciler.owed(
+        reconciler.pending(
             bundle=OURS,
-            passed_over=lambda *what: told.append(what),
-            settled=lambda study, _: settled.append(study),
+            on_skipped=lambda *what: told.append(what),
+            on_settled=lambda study, _: settled.append(study),
         )
     )
-    assert told == [("odd", error)]
+    assert told == [("broken", error)]
     assert settled == []
 
 
-@pytest.mark.parametrize("trouble", [ArchiveUnavailable("away"), BadSettings("wrong")])
-def test_an_archive_in_trouble_ends_the_pass(reconciler, archive, odd, trouble):
-    """What the archive says of itself is raised: the next pass begins anew."""
-    odd("inventory", ArchiveUnavailable("500"))
-    archive.trouble = trouble
-    with pytest.raises(type(trouble), match=str(trouble)):
-        list(reconciler.owed())
+@pytest.mark.parametrize("problem", [ArchiveUnavailable("away"), BadSettings("wrong")])
+def test_an_archive_that_does_not_work_ends_the_pass(reconciler, archive, broken, problem):
+    """The error of `check` is raised: the next pass starts again."""
+    broken("inventory", ArchiveUnavailable("500"))
+    archive.problem = problem
+    with pytest.raises(type(problem), match=str(problem)):
+        list(reconciler.pending())
 
 
-def test_refused_credentials_end_the_pass(reconciler, odd):
-    """What a person has to mend is said and not passed over."""
-    odd("inventory", BadSettings("no entry"))
+def test_refused_credentials_end_the_pass(reconciler, broken):
+    """An error that needs an administrator is raised, not skipped."""
+    broken("inventory", BadSettings("no entry"))
     with pytest.raises(BadSettings, match="no entry"):
-        list(reconciler.owed())
+        list(reconciler.pending())
 
 
 @pytest.mark.parametrize(
-    ("age_s", "quiet_s", "since_s", "owed"),
+    ("age_s", "quiet_s", "since_s", "pending"),
     [
         (0, 60, None, False),
         (59, 60, None, False),
@@ -228,33 +228,33 @@ def test_refused_credentials_end_the_pass(reconciler, odd):
         (-3600, 60, 60, True),
     ],
 )
-def test_since_and_quiet(reconciler, archive, age_s, quiet_s, since_s, owed):
-    """What changed too long ago or too recently is left out, on the bound it is in."""
+def test_since_and_quiet(reconciler, archive, age_s, quiet_s, since_s, pending):
+    """A study that changed too long ago or too recently is not pending; limits are inclusive."""
     archive.change(changed=NOON - timedelta(seconds=age_s))
     since = None if since_s is None else NOON - timedelta(seconds=since_s)
     found = reasons(reconciler, quiet=timedelta(seconds=quiet_s), since=since)
-    assert found == ([Why.UNKNOWN] if owed else [])
+    assert found == ([PendingReason.NO_REPORT] if pending else [])
 
 
 @pytest.mark.parametrize("days", [0, 1])
 def test_waiting_ends_however_old_the_study_is(reconciler, archive, records, clock, days):
-    """An old study that was asked for by hand and lacks a series is graded when its time comes."""
+    """An old study that waits for a missing series is graded when the wait is over."""
     archive.change(changed=NOON - timedelta(days=400))
     records["s"] = record(**WAITING)
     since = NOON - timedelta(days=days)
     assert reasons(reconciler, since=since) == []
     clock.now += timedelta(minutes=10)
-    assert reasons(reconciler, since=since) == [Why.WAITED]
+    assert reasons(reconciler, since=since) == [PendingReason.WAIT_OVER]
     archive.change(stable=False)
     assert reasons(reconciler, since=since) == []
 
 
-def test_a_study_that_still_arrives_is_left_out(reconciler, archive):
-    """As long as the archive calls it unstable, whoever asks."""
+def test_a_study_that_still_arrives_is_not_pending(reconciler, archive):
+    """As long as the archive calls it unstable, in every mode."""
     archive.change(stable=False)
     assert reasons(reconciler, one_pass=True) == []
     archive.change(stable=True)
-    assert reasons(reconciler) == [Why.UNKNOWN]
+    assert reasons(reconciler) == [PendingReason.NO_REPORT]
 
 
 def test_without_a_stable_flag_two_passes_must_agree(reconciler, archive):
@@ -263,36 +263,36 @@ def test_without_a_stable_flag_two_passes_must_agree(reconciler, archive):
     assert reasons(reconciler) == []
     archive.change(version="v2")
     assert reasons(reconciler) == []
-    assert reasons(reconciler) == [Why.UNKNOWN]
+    assert reasons(reconciler) == [PendingReason.NO_REPORT]
     archive.change(version="v3")
-    assert reasons(reconciler, one_pass=True) == [Why.UNKNOWN]
+    assert reasons(reconciler, one_pass=True) == [PendingReason.NO_REPORT]
 
 
-def test_a_study_that_was_found_settled_is_not_looked_at_again(reconciler, archive, records, clock):
+def test_a_settled_study_is_not_read_again(reconciler, archive, records, clock):
     """Until it changes, or an hour has passed, or the clock was set back."""
     records["s"] = record()
     for _ in range(3):
         assert reasons(reconciler) == []
-    assert archive.looked == ["s"]
+    assert archive.read_inventories == ["s"]
     archive.change(version="v2")
     archive.images["s"] = ("1", "2", "3")
-    assert reasons(reconciler) == [Why.CHANGED]
+    assert reasons(reconciler) == [PendingReason.CHANGED]
     records["s"] = record(images=("1", "2", "3"))
     assert reasons(reconciler) == []
-    records.clear()  # a person took the record away, and the message was lost
+    records.clear()  # the record was deleted by hand, and the message was lost
     clock.now += timedelta(minutes=59)
     assert reasons(reconciler) == []
     clock.now += timedelta(minutes=2)
-    assert reasons(reconciler) == [Why.UNKNOWN]
+    assert reasons(reconciler) == [PendingReason.NO_REPORT]
     records["s"] = record(images=("1", "2", "3"))
     assert reasons(reconciler) == []
     records.clear()
     clock.now -= timedelta(days=1)
-    assert reasons(reconciler) == [Why.UNKNOWN]
+    assert reasons(reconciler) == [PendingReason.NO_REPORT]
 
 
-def test_a_study_that_was_deleted_and_came_again_is_looked_at(reconciler, archive, records):
-    """Though it looks as it did when it was found settled: its record and report went with it."""
+def test_a_study_that_was_deleted_and_sent_again_is_pending(reconciler, archive, records):
+    """Even if it looks the same: its record and report were deleted with it."""
     records["s"] = record()
     archive.change(stable=None, changed=None)
     assert reasons(reconciler) + reasons(reconciler) == []
@@ -301,26 +301,26 @@ def test_a_study_that_was_deleted_and_came_again_is_looked_at(reconciler, archiv
     archive.held = held
     records.clear()
     assert reasons(reconciler) == []  # it may still arrive
-    assert reasons(reconciler) == [Why.UNKNOWN]
+    assert reasons(reconciler) == [PendingReason.NO_REPORT]
 
 
 @pytest.mark.parametrize(
     "known", [record(**WAITING), record(Kind.FAILED)], ids=["waiting", "failed"]
 )
-def test_what_waits_or_was_given_up_is_looked_at_in_every_pass(
+def test_waiting_studies_and_dead_letters_are_read_in_every_pass(
     reconciler, archive, records, clock, known
 ):
-    """Waiting ends without a change; and reading a dead letter lists it after a wiped Redis."""
+    """A wait ends without a change, and reading a dead letter restores its index entry."""
     records["s"] = known
     assert reasons(reconciler) + reasons(reconciler) == []
-    assert archive.looked == ["s", "s"]
+    assert archive.read_inventories == ["s", "s"]
     clock.now += timedelta(minutes=10)
-    assert reasons(reconciler) == ([Why.WAITED] if known.kind is Kind.WAITING else [])
+    assert reasons(reconciler) == ([PendingReason.WAIT_OVER] if known.kind is Kind.WAITING else [])
 
 
 def test_every_study_is_shown_to_the_progress_bar(reconciler, archive, records):
-    """Those that are left out count as looked at, too."""
+    """Those that are not pending, too."""
     records["s"] = record()
     seen = []
-    assert reasons(reconciler, since=NOON, looked=seen.append) == []
+    assert reasons(reconciler, since=NOON, on_study=seen.append) == []
     assert seen == archive.held

@@ -1,4 +1,4 @@
-"""Records beside the studies, and the index of dead letters that follows them."""
+"""Records as metadata of the studies, and the indexes derived from them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import pytest
 import redis
 
 from worker.errors import ArchiveUnavailable
-from worker.service.records import Kind, Record, Records, RedisNotes
+from worker.service.record_store import RecordStore, RedisMetadata
+from worker.service.records import Kind, Record
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 INDEX = "q:failures"
 
 
 class FakeRedis:
-    """Hashes in memory, while Redis is there."""
+    """Hashes in memory; `away` makes Redis unavailable."""
 
     def __init__(self):
         self.hashes = {}
@@ -42,10 +43,10 @@ class FakeRedis:
         return list(self._hash(name))
 
 
-class FakeNotes(dict):
-    note = dict.get
+class FakeMetadata(dict):
+    read_metadata = dict.get
 
-    def write_note(self, study, text):
+    def write_metadata(self, study, text):
         if text is None:
             self.pop(study, None)
         else:
@@ -53,28 +54,28 @@ class FakeNotes(dict):
 
 
 class FakeArchive:
-    """Well, or in trouble as a whole; with the images of these studies."""
+    """An archive with the images of these studies, or one that does not work."""
 
-    def __init__(self, trouble=None, held=()):
-        self.trouble = trouble
+    def __init__(self, problem=None, held=()):
+        self.problem = problem
         self.held = held
         self.asked = []
 
     def inventory(self, study):
         self.asked.append(study)
-        if study == "odd":
+        if study == "broken":
             raise ArchiveUnavailable("500")
         return ["image"] if study in self.held else []
 
     def check(self):
-        if self.trouble:
-            raise self.trouble
+        if self.problem:
+            raise self.problem
         return "fake"
 
 
 @pytest.fixture
-def notes():
-    return FakeNotes()
+def metadata():
+    return FakeMetadata()
 
 
 @pytest.fixture
@@ -83,18 +84,18 @@ def client():
 
 
 @pytest.fixture
-def records(notes, client):
-    return Records(notes, client, "q")
+def records(metadata, client):
+    return RecordStore(metadata, client, "q")
 
 
 def record(kind=Kind.FAILED):
-    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "grade", "tries": 3}
+    details = {"code": "DeviceBusy", "reason": "out of memory", "step": "grade", "attempts": 3}
     return Record(kind=kind, sources="s", bundle="b", time=NOON, **details)
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_only_dead_letters_are_listed(records, kind):
-    """Whatever kind replaces a dead letter, the list follows."""
+    """A record of any kind that replaces a dead letter updates the index."""
     records.write("study", record())
     assert records.failures() == {"study": record()}
     records.write("study", record(kind))
@@ -102,27 +103,27 @@ def test_only_dead_letters_are_listed(records, kind):
     assert records.read("study") == record(kind)
 
 
-def test_who_has_waited_long_enough(records, notes, client):
-    """Whoever's time is over, or has none; until another record takes that one's place."""
+def test_which_studies_have_waited_long_enough(records, metadata, client):
+    """Those whose time is over or not set, until another record replaces theirs."""
     minute = timedelta(minutes=1)
     for study, until in (("soon", NOON), ("late", NOON + minute), ("never", None)):
         records.write(study, record(Kind.WAITING).model_copy(update={"until": until}))
     records.write("failed", record())
-    assert records.waited(NOON - minute) == {"never"}
-    assert records.waited(NOON) == {"soon", "never"}
+    assert records.wait_is_over(NOON - minute) == {"never"}
+    assert records.wait_is_over(NOON) == {"soon", "never"}
     client.hashes.clear()
-    assert records.waited(NOON) == set()
+    assert records.wait_is_over(NOON) == set()
     for study in ("soon", "late", "never"):
         records.read(study)
-    assert records.waited(NOON + minute) == {"soon", "late", "never"}
+    assert records.wait_is_over(NOON + minute) == {"soon", "late", "never"}
     records.write("soon", record(Kind.GRADED))
-    del notes["late"]
-    records.recheck(FakeArchive())
-    assert records.waited(NOON + minute) == {"never"}
+    del metadata["late"]
+    records.refresh_indexes(FakeArchive())
+    assert records.wait_is_over(NOON + minute) == {"never"}
 
 
-def test_reading_mends_the_list(records, notes, client):
-    """After Redis was wiped, or written while it was away, the note says what is listed."""
+def test_reading_updates_the_index(records, metadata, client):
+    """If Redis lost its data or was unavailable, reading the metadata restores the index."""
     records.write("study", record())
     client.hashes.clear()
     assert not records.failures()
@@ -130,116 +131,116 @@ def test_reading_mends_the_list(records, notes, client):
     assert records.failures() == {"study": record()}
     for left in ("not ours", '{"kind": "of_another_version"}', None):
         records.write("study", record())
-        notes.write_note("study", left)
+        metadata.write_metadata("study", left)
         assert records.read("study") is None
         assert records.failures() == {}
 
 
-def test_redis_away_stops_no_record(records, notes, client):
-    """The note is written and read; only the list itself is an error."""
+def test_records_do_not_need_redis(records, metadata, client):
+    """Metadata are written and read; only reading the index fails."""
     client.away = True
     records.write("study", record())
     assert records.read("study") == record()
-    records.forget("study")
-    assert not notes
+    records.delete("study")
+    assert not metadata
     with pytest.raises(redis.RedisError):
         records.failures()
 
 
-def test_forgotten_is_never_seen(records, notes):
-    """Neither note nor list keeps anything of it."""
+def test_a_deleted_record_leaves_nothing(records, metadata):
+    """Neither metadata nor an index entry."""
     records.write("study", record())
-    records.forget("study")
+    records.delete("study")
     assert records.read("study") is None
-    assert not notes
+    assert not metadata
     assert not records.failures()
 
 
-def test_dismissed_keeps_why_and_is_not_listed(records):
-    """The record says as much as before, and stands while the images stay the same."""
+def test_a_dismissed_record_keeps_its_reason_and_is_not_listed(records):
+    """The record keeps its details, and is final while the images stay the same."""
     records.write("study", record())
     records.dismiss("study", record())
-    kept = records.read("study")
-    assert kept == record(Kind.DISMISSED)
-    assert kept.stands(NOON)
+    dismissed = records.read("study")
+    assert dismissed == record(Kind.DISMISSED)
+    assert dismissed.is_final(NOON)
     assert not records.failures()
 
 
-def test_what_was_deleted_from_the_archive_leaves_the_list(records, notes):
-    """Nobody reads the record of a study that is not there: the list is gone through."""
+def test_deleted_studies_are_removed_from_the_index(records, metadata):
+    """Nothing else reads the record of a deleted study, so the index is checked."""
     for study in ("here", "deleted"):
         records.write(study, record())
-    del notes["deleted"]
+    del metadata["deleted"]
     assert records.failures().keys() == {"here", "deleted"}
-    records.recheck(FakeArchive())
+    records.refresh_indexes(FakeArchive())
     assert records.failures().keys() == {"here"}
 
 
 @pytest.fixture
 def records_in_redis(client):
-    """Records whose notes do not go with the studies."""
-    return Records(RedisNotes(client, "q"), client, "q")
+    """Records whose metadata are not deleted with their studies."""
+    return RecordStore(RedisMetadata(client, "q"), client, "q")
 
 
-def test_without_a_place_beside_the_study_deleted_ones_are_forgotten(records_in_redis):
-    """A dead letter or a wait of which the archive holds no image leaves list and notes."""
+def test_records_in_redis_of_deleted_studies_are_deleted(records_in_redis):
+    """A dead letter or a wait of which the archive holds no image leaves list and metadata."""
     records = records_in_redis
-    kinds = {"here": Kind.FAILED, "odd": Kind.FAILED, "gone": Kind.FAILED, "waits": Kind.WAITING}
+    kinds = {"here": Kind.FAILED, "broken": Kind.FAILED, "gone": Kind.FAILED, "waits": Kind.WAITING}
     for study, kind in kinds.items():
         records.write(study, record(kind))
     told = []
-    records.recheck(FakeArchive(held=["here"]), lambda study, _: told.append(study))
-    assert told == ["odd"]
-    assert records.failures().keys() == {"here", "odd"}
-    assert records.waited(NOON) == set()
+    records.refresh_indexes(FakeArchive(held=["here"]), lambda study, _: told.append(study))
+    assert told == ["broken"]
+    assert records.failures().keys() == {"here", "broken"}
+    assert records.wait_is_over(NOON) == set()
     assert [records.read(study) for study in ("gone", "waits")] == [None, None]
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_records_of_deleted_studies_are_forgotten(records_in_redis, kind):
-    """Whatever became of them; those that were listed a moment ago are not asked for again."""
+def test_all_records_in_redis_of_deleted_studies_are_deleted(records_in_redis, kind):
+    """Records of every kind; studies that were just listed are not checked again."""
     records, archive = records_in_redis, FakeArchive(held=["new"])
-    for study in ("listed", "new", "gone", "odd"):
+    for study in ("listed", "new", "gone", "broken"):
         records.write(study, record(kind))
-    records.forget_deleted(archive, {"listed"})
-    assert sorted(archive.asked) == ["gone", "new", "odd"]
+    records.remove_deleted(archive, {"listed"})
+    assert sorted(archive.asked) == ["broken", "gone", "new"]
     assert records.read("gone") is None
-    assert all(records.read(study) == record(kind) for study in ("listed", "new", "odd"))
+    assert all(records.read(study) == record(kind) for study in ("listed", "new", "broken"))
     with pytest.raises(ArchiveUnavailable, match="away"):
-        records.forget_deleted(FakeArchive(ArchiveUnavailable("away")), {"listed", "new"})
+        records.remove_deleted(FakeArchive(ArchiveUnavailable("away")), {"listed", "new"})
 
 
-def test_notes_beside_their_studies_are_left_to_the_archive(records, notes):
-    """A study without MR images keeps its record as long as it is there itself."""
+def test_metadata_in_the_archive_are_deleted_by_the_archive(records, metadata):
+    """A study without MR images keeps its record as long as it exists."""
     records.write("CT", record())
-    records.recheck(FakeArchive())
-    records.forget_deleted(FakeArchive(), set())
+    records.refresh_indexes(FakeArchive())
+    records.remove_deleted(FakeArchive(), set())
     assert records.failures().keys() == {"CT"}
 
 
-def test_a_note_that_cannot_be_read_hides_no_other(records, notes):
-    """It stays in the list and is named; where the archive is away, that is the error."""
-    for study in ("odd", "deleted"):
+def test_a_record_that_cannot_be_read_does_not_block_others(records, metadata):
+    """It stays in the index and is reported; if the archive is unavailable, that is the error."""
+    for study in ("broken", "deleted"):
         records.write(study, record())
-    del notes["deleted"]
+    del metadata["deleted"]
     error = ArchiveUnavailable("500")
 
-    def note(study):
-        if study == "odd":
+    def read_metadata(study):
+        if study == "broken":
             raise error
-        return notes.get(study)
+        return metadata.get(study)
 
-    notes.note = note
+    metadata.read_metadata = read_metadata
     told = []
-    records.recheck(FakeArchive(), lambda *what: told.append(what))
-    assert told == [("odd", error)]
-    assert records.failures().keys() == {"odd"}
+    records.refresh_indexes(FakeArchive(), lambda *what: told.append(what))
+    assert told == [("broken", error)]
+    assert records.failures().keys() == {"broken"}
     with pytest.raises(ArchiveUnavailable, match="away"):
-        records.recheck(FakeArchive(ArchiveUnavailable("away")))
+        records.refresh_indexes(FakeArchive(ArchiveUnavailable("away")))
 
 
-def test_an_entry_that_is_not_ours_hides_no_other(records, client):
-    """What another version wrote into the list is left out of it."""
+def test_an_invalid_index_entry_is_ignored(records, client):
+    """An entry of another version is not listed."""
     records.write("study", record())
     client.hset(INDEX, "strange", "{}")
     assert records.failures() == {"study": record()}

@@ -39,7 +39,7 @@ def test_defaults_need_no_variable():
         ("concurrency", "many"),
         ("time_limit_s", "-1"),
         ("max_retries", "-1"),
-        ("max_deliveries", "0"),
+        ("max_attempts", "0"),
         ("log_level", "loud"),
         ("log_format", "xml"),
     ],

@@ -5,7 +5,7 @@ import pytest
 from worker.errors import BundleMissing
 from worker.recognise import recogniser
 from worker.service.broker import make_app
-from worker.service.events import Wire
+from worker.service.events import MetricChannel
 from worker.service.runtime import start_runtime
 from worker.settings import Settings
 
@@ -15,4 +15,4 @@ def test_a_worker_without_its_recogniser_does_not_start(monkeypatch, tmp_path):
     monkeypatch.setattr(recogniser, "packaged", lambda: recogniser.load_recogniser(tmp_path))
     settings = Settings()
     with pytest.raises(BundleMissing, match="reinstall Orthanc Lumbar"):
-        start_runtime(settings, make_app(settings), Wire())
+        start_runtime(settings, make_app(settings), MetricChannel())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 
 from worker import __version__
-from worker.archive.answers import USER_AGENT
 from worker.archive.dicomweb_session import Access, Session
+from worker.archive.http import USER_AGENT
 from worker.archive.orthanc import OrthancArchive
 
 
