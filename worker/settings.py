@@ -162,6 +162,13 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         default=1, ge=1, le=64, description="Grading processes; they are assigned to GPUs in turn."
     )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads of each grading process; 0 shares the usable cores among the "
+        "processes (or leaves OMP_NUM_THREADS where that is set).",
+    )
     time_limit_s: int = Field(
         default=900,
         ge=30,

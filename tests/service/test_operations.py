@@ -157,7 +157,9 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
         assert "a worker uses other models" in refused
         assert refused.count("\n") == 1
         dry = site.found("regrade", "--all", "--bundle", new_bundle, "--dry-run")
-        assert dry == [(study, "graded by other models", "not sent (dry run)")]
+        assert dry == [
+            (study, "graded by other models or an earlier version", "not sent (dry run)")
+        ]
         assert site.found("regrade", "--all") == []
         assert site.found("regrade", uid) == [(study, "graded with these models", "unchanged")]
         assert site.waiting() == {}
@@ -167,7 +169,7 @@ def test_lost_studies_are_found_and_new_models_revise_their_reports(site, new_bu
         site.passes(2)
         assert len(arrival.reports(site.client, uid)) == 1  # a new bundle alone regrades nothing
         found = site.found("regrade", "--all", "--bundle", new_bundle)
-        assert found == [(study, "graded by other models", "queued")]
+        assert found == [(study, "graded by other models or an earlier version", "queued")]
         wait_until(lambda: len(arrival.reports(site.client, uid)) == 2, 300)
         wait_until(lambda: not site.busy())
         stored = arrival.reports(site.client, uid)

@@ -28,6 +28,7 @@ from worker.cli import tools as _tools  # noqa: F401
 from worker.cli import training as _training  # noqa: F401
 from worker.cli.shell import app
 from worker.errors import LumbarError, Transient
+from worker.threads import wait_passively
 
 EXIT_REFUSED: Final = 2
 EXIT_INTERNAL: Final = 70
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: success. 2: wrong usage, wrong settings, or a study that cannot be graded. 70: internal
     error. 75: temporary failure, try again later.
     """
+    wait_passively()  # before a subcommand imports torch
     options = _Options()
     try:
         code = app(

@@ -99,12 +99,13 @@ def supervise(
     metrics_fd: Annotated[
         int | None, typer.Option(help="File descriptor of the children's metric events.")
     ] = None,
+    models: Annotated[str, typer.Option(help="SHA-256 of the children's bundle.")] = "",
 ) -> None:
     """Supervise a worker; `lumbar serve` starts it: retries, reconciliation, forwarding."""
     from worker.service.supervisor_process import supervise as run
     from worker.settings import Settings
 
-    run(Settings.load(), metrics_fd)
+    run(Settings.load(), metrics_fd, models)
 
 
 @app.command(epilog="Example:  lumbar models --bundle MY_BUNDLE")

@@ -18,7 +18,7 @@ from worker.service.broker import make_app, open_redis
 from worker.service.events import MetricChannel
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
-from worker.service.runtime import Runtime, StopRequest, open_attempts, start_runtime
+from worker.service.runtime import Runtime, SharedText, StopRequest, open_attempts, start_runtime
 from worker.service.supervisor_process import run_supervisor
 from worker.settings import Settings
 
@@ -29,11 +29,16 @@ class ChildRuntime:
     """The runtime of this process; a child loads it once, the parent never does."""
 
     def __init__(
-        self, settings: Settings, stop_request: StopRequest, channel: MetricChannel
+        self,
+        settings: Settings,
+        stop_request: StopRequest,
+        channel: MetricChannel,
+        models: SharedText,
     ) -> None:
         self._settings = settings
         self._stop_request = stop_request
         self._channel = channel
+        self._models = models
         self._runtime: Runtime | None = None
 
     def start(self, **_: object) -> None:
@@ -43,6 +48,8 @@ class ChildRuntime:
         except Misconfigured as error:
             _log.critical("the worker cannot start", reason=str(error), code=type(error).__name__)
             self._stop_request.send(error)
+        else:
+            self._models.write(self._runtime.grading.bundle.identity.sha256)
         # Celery logs any other error, and the first study stops the worker: see `get`.
 
     def get(self) -> Runtime:
@@ -61,8 +68,8 @@ def serve(settings: Settings) -> int:
     Misconfigured, which says what to do, if the installation cannot work.
     """
     configure_logging(settings)
-    stop_request, channel = StopRequest(), MetricChannel()
-    child = ChildRuntime(settings, stop_request, channel)
+    stop_request, channel, models = StopRequest(), MetricChannel(), SharedText()
+    child = ChildRuntime(settings, stop_request, channel, models)
     app = make_app(settings)
     client = open_redis(settings)
     attempts = open_attempts(settings, client)
@@ -82,7 +89,9 @@ def serve(settings: Settings) -> int:
     )
     _log.info("worker starts", queue=settings.queue, processes=settings.concurrency)
     stopped = threading.Event()
-    supervisor = threading.Thread(target=run_supervisor, args=(stopped, channel), name="supervisor")
+    supervisor = threading.Thread(
+        target=run_supervisor, args=(stopped, channel, models), name="supervisor"
+    )
     supervisor.start()
     try:
         worker.start()

@@ -55,6 +55,7 @@ class MetricEvent(BaseModel):
     process: int
     bundle: str = ""
     bundle_version: str = ""
+    bundle_sha256: str = ""
     device: str = ""
     gpu_bytes: tuple[int, int] | None = None
     outcome: str = ""
@@ -150,6 +151,7 @@ class MetricRecorder:
                     "process": os.getpid(),
                     "bundle": identity.name,
                     "bundle_version": identity.version,
+                    "bundle_sha256": identity.sha256,
                     "device": str(device),
                     "gpu_bytes": _gpu_bytes(device),
                     **details,

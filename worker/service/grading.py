@@ -48,6 +48,15 @@ class Policy:
     min_age_years: int = MIN_AGE_YEARS
 
 
+@dataclass(frozen=True)
+class _StoredReport:
+    """A report in the archive, and the models (SHA-256) and pipeline version that wrote it."""
+
+    uid: str
+    bundle: str
+    pipeline: int
+
+
 @dataclass(frozen=True, eq=False)
 class Grading:
     """Grades the studies of one archive and records how that ended.
@@ -104,9 +113,16 @@ class Grading:
             min_age_years=self.policy.min_age_years,
         )
         if (done := self._report_about(study, routed, regrade)) is not None:
-            uid, by = done
-            forwarded = known.forwarded if known and known.report == uid else None
-            self._record(study, Kind.GRADED, sources, report=uid, bundle=by, forwarded=forwarded)
+            forwarded = known.forwarded if known and known.report == done.uid else None
+            self._record(
+                study,
+                Kind.GRADED,
+                sources,
+                report=done.uid,
+                bundle=done.bundle,
+                pipeline=done.pipeline,
+                forwarded=forwarded,
+            )
             return Outcome.ALREADY_GRADED
         if until := self._wait_until(routed, record):
             missing = completeness.in_words(completeness.missing(routed))
@@ -175,19 +191,18 @@ class Grading:
                 "kind": kind,
                 "sources": sources,
                 "bundle": self._models,
+                "pipeline": PIPELINE_VERSION,
                 "time": self.clock(),
                 **details,
             }
         )
         self.records.write(study, record)
 
-    def _report_about(
-        self, study: str, routed: RoutedStudy, regrade: bool
-    ) -> tuple[str, str] | None:
-        """A stored report about the routed images: its SOP Instance UID, its models' SHA-256."""
+    def _report_about(self, study: str, routed: RoutedStudy, regrade: bool) -> _StoredReport | None:
+        """A stored report about the routed images, whichever models and version wrote it."""
         expected = expected_sr_uid(routed, self.bundle.identity)
         if self._stored_report(study, expected) is not None:
-            return expected, self._models
+            return _StoredReport(expected, self._models, PIPELINE_VERSION)
         current = None if regrade else current_report(routed.study.sources.values())
         if current is None:
             return None
@@ -201,9 +216,10 @@ class Grading:
         # The UID says which images a report is about, whichever models wrote it.
         by = report.bundle.sha256
         about = (report.study_instance_uid, fingerprint(routed), by)
-        versions = range(1, PIPELINE_VERSION + 1)
-        is_same = any(uids.sr_instance_uid(*about, version) == uid for version in versions)
-        return (uid, by) if is_same else None
+        for version in range(1, PIPELINE_VERSION + 1):
+            if uids.sr_instance_uid(*about, version) == uid:
+                return _StoredReport(uid, by, version)
+        return None
 
     def _wait_until(self, routed: RoutedStudy, record: Record | None) -> datetime | None:
         """How long to wait for missing series, None if there is nothing to wait for.

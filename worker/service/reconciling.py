@@ -27,7 +27,7 @@ class PendingReason(StrEnum):
 
     NO_REPORT = "has no report yet"
     CHANGED = "images were added or deleted"
-    OTHER_MODELS = "graded by other models"
+    OTHER_MODELS = "graded by other models or an earlier version"
     WAIT_OVER = "waited long enough for missing series"
     REPORT_DELETED = "its report was deleted"
 
@@ -138,7 +138,7 @@ class Reconciler:
             reason = PendingReason.NO_REPORT
         elif not record.is_about(sources_of(inventory)):
             reason = PendingReason.CHANGED
-        elif record.kind is Kind.GRADED and bundle not in (None, record.bundle):
+        elif record.kind is Kind.GRADED and bundle is not None and not record.is_by(bundle):
             reason = PendingReason.OTHER_MODELS
         elif not record.is_final(self._clock()):
             reason = PendingReason.WAIT_OVER

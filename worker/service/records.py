@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from worker import __version__
+from worker import PIPELINE_VERSION, __version__
 
 if TYPE_CHECKING:
     from worker.archive import Archive
@@ -48,9 +48,10 @@ class Kind(StrEnum):
 class Record(BaseModel):
     """How the grading of one study ended.
 
-    `sources` is the fingerprint of the images, `bundle` the SHA-256 of the models, `report` the
-    SOP Instance UID of the Structured Report, `forwarded` that of the report that was forwarded;
-    `attempts` counts from 1.
+    `sources` is the fingerprint of the images, `bundle` the SHA-256 of the models, `pipeline` the
+    version of intake, findings and layout (`PIPELINE_VERSION`), `report` the SOP Instance UID of
+    the Structured Report, `forwarded` that of the report that was forwarded; `attempts` counts
+    from 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -58,6 +59,7 @@ class Record(BaseModel):
     kind: Kind
     sources: str
     bundle: str
+    pipeline: int = 1
     time: datetime
     report: str | None = None
     code: str = ""
@@ -69,8 +71,12 @@ class Record(BaseModel):
     software: str = __version__
 
     def is_about(self, sources: str, bundle: str | None = None) -> bool:
-        """Whether it is about these images, and if given, about these models."""
-        return self.sources == sources and bundle in (None, self.bundle)
+        """Whether it is about these images, and if given, by these models and this pipeline."""
+        return self.sources == sources and (bundle is None or self.is_by(bundle))
+
+    def is_by(self, bundle: str) -> bool:
+        """Whether these models and this version of the pipeline would write the same report."""
+        return (self.bundle, self.pipeline) == (bundle, PIPELINE_VERSION)
 
     def is_final(self, now: datetime) -> bool:
         """Whether there is nothing to do while the images stay the same."""

@@ -29,13 +29,14 @@ from worker.service.leases import Leases
 from worker.service.queue import Queue
 from worker.service.record_store import RecordStore, RedisMetadata
 from worker.settings import Settings
+from worker.threads import threads_per_process
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from worker.service.grading import Grading
 
-_REASON_BYTES: Final = 2048
+_TEXT_BYTES: Final = 2048
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -58,12 +59,17 @@ def start_runtime(settings: Settings, app: Celery, channel: MetricChannel) -> Ru
 
     An unavailable archive does not stop the worker: studies wait for it.
     """
+    import torch
+
     from worker.approaches import load_bundle
     from worker.intake.site import load_site_rules
     from worker.models.device import device_of
     from worker.recognise.recogniser import packaged
     from worker.service.grading import Grading, Policy
 
+    threads = threads_per_process(settings.concurrency, settings.threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     packaged()  # loads it now, not with the first series that needs it
     site = load_site_rules(Path(settings.site_rules)) if settings.site_rules else ()
     device = device_of(settings.device, getattr(current_process(), "index", 0))
@@ -117,22 +123,34 @@ def open_records(
     return RecordStore(metadata, client, settings.queue)
 
 
-class StopRequest:
-    """A child's request that its parent stops the worker, with the reason.
-
-    Made before the fork; the memory is shared.
-    """
+class SharedText:
+    """A text that a child writes and its parent reads; made before the fork."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _REASON_BYTES)
+        self._memory = mmap.mmap(-1, _TEXT_BYTES)
+
+    def write(self, text: str) -> None:
+        """Replace the text; what is too long is cut."""
+        content = text.encode()[: _TEXT_BYTES - 1]
+        self._memory[: len(content) + 1] = content + b"\0"
+
+    def read(self) -> str:
+        """The text; empty if none was written."""
+        return self._memory[:].split(b"\0", 1)[0].decode(errors="ignore")
+
+
+class StopRequest:
+    """A child's request that its parent stops the worker, with the reason."""
+
+    def __init__(self) -> None:
+        self._reason = SharedText()
         self._parent = os.getpid()
 
     def send(self, error: Misconfigured) -> None:
         """Write the reason and send the parent SIGTERM: it finishes running studies and stops."""
-        text = f"{type(error).__name__}: {error}".encode()[: _REASON_BYTES - 1]
-        self._memory[: len(text) + 1] = text + b"\0"
+        self._reason.write(f"{type(error).__name__}: {error}")
         os.kill(self._parent, signal.SIGTERM)
 
     def reason(self) -> str:
         """The reason; empty if no child requested a stop."""
-        return self._memory[:].split(b"\0", 1)[0].decode(errors="ignore")
+        return self._reason.read()

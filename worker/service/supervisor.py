@@ -17,7 +17,6 @@ import structlog
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from worker.approaches import read_identity
 from worker.archive import Forwards, StudyEntry
 from worker.service.active_models import ActiveModels
 from worker.service.archives import open_archive
@@ -45,13 +44,13 @@ _log = structlog.stdlib.get_logger(__name__)
 class Supervisor:
     """The supervisor's tasks; `supervisor_process` calls each of them repeatedly."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, models: str = "") -> None:
         client = open_redis(settings)
         self._settings = settings
         self._queue = Queue(make_app(settings), client, settings.queue)
         self._leases = Leases(client, settings.queue)
         self._models = ActiveModels(client, settings.queue)
-        self._bundle = read_identity(Path(settings.bundle) if settings.bundle else None)
+        self._bundle_sha256 = models
         self._archive = open_archive(settings)
         self._records = open_records(self._archive, client, settings)
         self._reconciler = Reconciler(self._archive, self._records)
@@ -65,7 +64,8 @@ class Supervisor:
         """Send the jobs that are due, and the studies of workers that died."""
         self._ticked_at = time.monotonic()
         unclaimed_since, self._unclaimed_since = self._unclaimed_since, None
-        self._models.announce(self._bundle.sha256)
+        if self._bundle_sha256:
+            self._models.announce(self._bundle_sha256)
         for job, message in self._queue.send_due():
             _log.info("retry", study=job.study, message=message, retries=job.retries)
         for text in self._leases.abandoned():
@@ -155,6 +155,7 @@ class Supervisor:
     def record(self, event: MetricEvent) -> None:
         """Note that a child is alive, and for all workers, when a study ended."""
         self._last_event_at[event.process] = time.monotonic()
+        self._bundle_sha256 = event.bundle_sha256 or self._bundle_sha256
         if event.outcome in ("", RETRIED):
             return
         try:

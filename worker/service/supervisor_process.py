@@ -26,6 +26,7 @@ from worker.service.archives import open_archive
 from worker.service.events import MetricChannel, receive
 from worker.service.health import Health, Probe, serve_health
 from worker.service.logging import configure_logging
+from worker.service.runtime import SharedText
 from worker.service.supervisor import Supervisor
 from worker.settings import Settings
 
@@ -35,12 +36,15 @@ _PROBE_TIMEOUT_S: Final = 5.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def run_supervisor(stopped: threading.Event, channel: MetricChannel) -> None:
-    """Run the supervisor as a child process, and start another if it dies, until `stopped`."""
+def run_supervisor(stopped: threading.Event, channel: MetricChannel, models: SharedText) -> None:
+    """Run the supervisor as a child process, and start another if it dies, until `stopped`.
+
+    `models` is the SHA-256 of the children's bundle, once one of them has loaded it.
+    """
     fd = channel.receiver_fd
     command = [sys.executable, "-m", "worker.cli", "supervise", "--metrics-fd", str(fd)]
     while not stopped.is_set():
-        child = subprocess.Popen(command, pass_fds=(fd,))
+        child = subprocess.Popen([*command, "--models", models.read()], pass_fds=(fd,))
         while child.poll() is None and not stopped.wait(TICK_S):
             pass
         if not stopped.is_set():
@@ -50,10 +54,11 @@ def run_supervisor(stopped: threading.Event, channel: MetricChannel) -> None:
         child.kill()
 
 
-def supervise(settings: Settings, metrics_fd: int | None = None) -> None:
+def supervise(settings: Settings, metrics_fd: int | None = None, models: str = "") -> None:
     """Supervise the parent process until it exits, or a thread of this process does.
 
-    `metrics_fd` is the file descriptor of the children's metric events. Signals that stop a
+    `metrics_fd` is the file descriptor of the children's metric events, `models` the SHA-256 of
+    their bundle if it is known already. Signals that stop a
     process group are ignored: the parent ends this process. Raises Misconfigured if the
     settings cannot work.
     """
@@ -61,7 +66,7 @@ def supervise(settings: Settings, metrics_fd: int | None = None) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
     parent = os.getppid()
-    supervisor = Supervisor(settings)
+    supervisor = Supervisor(settings, models)
     threads = [
         threading.Thread(target=_repeat, args=(task, every_s), name=name, daemon=True)
         for name, task, every_s in (

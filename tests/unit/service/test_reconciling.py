@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from worker import PIPELINE_VERSION
 from worker.archive import StudyEntry
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
 from worker.service.reconciling import PendingReason, Reconciler
@@ -135,6 +136,14 @@ def test_a_settled_study_is_compared_again_with_a_bundle(reconciler, records):
     """A study that is settled may have been graded by other models."""
     records["s"] = record(bundle=OTHERS)
     assert reasons(reconciler) == []
+    assert reasons(reconciler, bundle=OURS) == [PendingReason.OTHER_MODELS]
+
+
+def test_reports_of_an_earlier_pipeline_version_are_regraded(reconciler, records, monkeypatch):
+    """The same models with another version of intake, findings or layout write another report."""
+    records["s"] = record(bundle=OURS)
+    assert reasons(reconciler, bundle=OURS) == []
+    monkeypatch.setattr("worker.service.records.PIPELINE_VERSION", PIPELINE_VERSION + 1)
     assert reasons(reconciler, bundle=OURS) == [PendingReason.OTHER_MODELS]
 
 
