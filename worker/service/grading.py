@@ -130,24 +130,9 @@ class Grading:
             return Outcome.WAITING
 
         graded = grade_routed(routed, self.archive, self.bundle, steps)
-        observe("store")
-        document = structured_report(graded)
-        self.archive.store(document)
-        observe("read back")
-        back = self._stored_report(study, document.SOPInstanceUID)
-        if back is None:
-            raise ArchiveUnavailable(
-                "the archive accepted the report but does not hold it: check for a filter or a "
-                "full disk"
-            )
-        if not back.agrees_with(graded.report):
-            # Another attempt would take this report for its result.
-            raise BrokenStudy(
-                f"the archive holds a different report with the SOP Instance UID "
-                f"{document.SOPInstanceUID}; inspect it there"
-            )
+        uid = self._store(study, graded, observe)
         self.on_graded(graded)
-        self._record(study, Kind.GRADED, sources, report=document.SOPInstanceUID)
+        self._record(study, Kind.GRADED, sources, report=uid)
         return Outcome.GRADED
 
     def record_failure(
@@ -220,6 +205,27 @@ class Grading:
             if uids.sr_instance_uid(*about, version) == uid:
                 return _StoredReport(uid, by, version)
         return None
+
+    def _store(self, study: str, graded: GradedStudy, observe: Observer) -> str:
+        """Store the report and read it back; its SOP Instance UID."""
+        observe("store")
+        document = structured_report(graded)
+        uid = str(document.SOPInstanceUID)
+        self.archive.store(document)
+        observe("read back")
+        back = self._stored_report(study, uid)
+        if back is None:
+            raise ArchiveUnavailable(
+                "the archive accepted the report but does not hold it: check for a filter or a "
+                "full disk"
+            )
+        if not back.agrees_with(graded.report):
+            # Another attempt would take this report for its result.
+            raise BrokenStudy(
+                f"the archive holds a different report with the SOP Instance UID {uid}; inspect "
+                "it there"
+            )
+        return uid
 
     def _wait_until(self, routed: RoutedStudy, record: Record | None) -> datetime | None:
         """How long to wait for missing series, None if there is nothing to wait for.
