@@ -34,7 +34,7 @@ from worker.domain.volume import Volumes
 from worker.errors import LumbarError
 from worker.intake.headers import read_study
 from worker.intake.loading import load
-from worker.intake.mended_copy import repair_folder
+from worker.intake.repaired_copy import repair_folder
 from worker.intake.routing import route
 from worker.phantom import make_phantom, write_phantom
 from worker.report.links import viewer_link
@@ -131,7 +131,7 @@ def demonstrate(study: Path | None, folder: Path, console: Console, *, keep: boo
 
 
 def prepare(study: Path | None, folder: Path) -> tuple[list[Path], str]:
-    """The files to send and their Study Instance UID: a phantom's, or a mended copy's."""
+    """The files to send and their Study Instance UID: a phantom's, or a repaired copy's."""
     if study is None:
         write_phantom(make_phantom(SEED, LESIONS), folder)
     else:

@@ -180,7 +180,7 @@ def repair(
     Pixels stay as they are. Only what the rest of the object proves is filled in.
     """
     existing(source)
-    from worker.intake.mended_copy import repair_folder
+    from worker.intake.repaired_copy import repair_folder
     from worker.report.tables import repairs_table
 
     console = stderr()

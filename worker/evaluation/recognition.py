@@ -28,7 +28,7 @@ from worker.domain.study import Role, SliceHeader, Unreadable
 from worker.grade.windows import NOMINAL_SPACING_MM, level_spacing
 from worker.intake.decoding import decode
 from worker.intake.headers import read_study
-from worker.intake.weighting import Weighting, weigh
+from worker.intake.weighting import Weighting, decide_weighting
 from worker.phantom import SMALL, make_phantom
 from worker.recognise.recogniser import SliceRecogniser
 
@@ -108,7 +108,7 @@ def look_at(slices: Sequence[KnownSlice], recogniser: SliceRecogniser) -> tuple[
             pixels, grid = known.read()
         except OSError:
             continue
-        looked.append(Looked(known, recogniser.look(pixels, grid).weighting))
+        looked.append(Looked(known, recogniser.recognise(pixels, grid).weighting))
     return tuple(looked)
 
 
@@ -190,7 +190,7 @@ def _studies(data: Path) -> Iterator[KnownSlice]:
     archive = FolderArchive()
     for folder in sorted(data.glob("rsna_2024/*_images/*")):
         for series in read_study(archive.headers(str(folder))).series:
-            truth = weigh(series.acquisition).weighting
+            truth = decide_weighting(series.acquisition).weighting
             planes = {header.plane.orientation for header in series.slices}
             if planes != {Orientation.SAGITTAL} or truth not in (Weighting.T1, Weighting.T2):
                 continue

@@ -101,7 +101,7 @@ class Grading:
             self._keep(study, Kind.GRADED, sources, report=uid, bundle=by, delivered=delivered)
             return Outcome.NOTHING_NEW
         if until := self._wait_until(routed, record):
-            missing = completeness.in_words(completeness.missing(routed))
+            missing = completeness.describe(completeness.missing(routed))
             self._keep(study, Kind.WAITING, sources, reason=missing, until=until)
             return Outcome.WAITING
 
@@ -201,7 +201,7 @@ class Grading:
             return until
         if self.policy.incomplete is Incomplete.REJECT:
             raise IncompleteStudy(
-                f"{completeness.in_words(missing)}, and none came in time; when one comes the "
+                f"{completeness.describe(missing)}, and none came in time; when one comes the "
                 "study is looked at again"
             )
         return None
