@@ -1,1 +1,1 @@
-"""Structured Reports of lumbar grades: the published language, and DICOM in and out."""
+"""Structured Reports of lumbar grades: the data model of a report, and its DICOM SR form."""

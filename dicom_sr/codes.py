@@ -1,9 +1,8 @@
-"""Every coded concept that a report uses, and the way back from code to noun.
+"""The coded concepts of a report, and the lookup of values by code.
 
-SNOMED CT is used where a concept is in DICOM's subset of it (PS3.16 chapter 8); what is
-not is listed here under the private scheme 99LUMBAR. Normal/Mild is one merged class of
-the grading and has a private code: SNOMED's "Mild" would claim a stenosis that may not
-be there.
+SNOMED CT is used where a concept is in the DICOM subset of it (PS3.16 chapter 8); other
+concepts are in the private scheme 99LUMBAR. Normal/Mild is one merged class and has a
+private code: the SNOMED code "Mild" would assert a stenosis that may not exist.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")
 NOT_ASSESSED: Final = _private("NA", "Not assessed because")
 TARGET_SET: Final = _private("TARGET_SET", "Target set")
 
-# --- the nouns
+# --- the values of findings
 LEVELS: Final[Mapping[Level, Code]] = {
     Level.L1_L2: Code("243920003", "SCT", "Level of L1/L2 intervertebral disc"),
     Level.L2_L3: Code("243921004", "SCT", "Level of L2/L3 intervertebral disc"),
@@ -116,17 +115,17 @@ REASONS: Final[Mapping[NotAssessedReason, Code]] = {
     NotAssessedReason.METAL_ARTEFACT: _private("NA_METAL", "metal artefact suspected"),
 }
 
-Noun = TypeVar("Noun")
+Value = TypeVar("Value")
 
 
-def noun_of(code: Code, table: Mapping[Noun, Code]) -> Noun:
-    """The noun that a code stands for; by scheme and value, whatever its meaning says.
+def value_of(code: Code, table: Mapping[Value, Code]) -> Value:
+    """The value with this code in a table, by scheme and code value; the meaning is ignored.
 
-    Raises ReportError naming a code that the table does not hold.
+    Raises ReportError with the code when it is not in the table.
     """
-    for noun, known in table.items():
+    for value, known in table.items():
         if (known.scheme_designator, known.value) == (code.scheme_designator, code.value):
-            return noun
+            return value
     raise ReportError(f"unknown code ({code.value}, {code.scheme_designator}, {code.meaning!r})")
 
 
@@ -140,7 +139,7 @@ def coded(code: Code) -> Dataset:
 
 
 def private_scheme() -> Dataset:
-    """The item of Coding Scheme Identification Sequence that says whose 99LUMBAR is."""
+    """The item of Coding Scheme Identification Sequence for 99LUMBAR."""
     item = Dataset()
     item.CodingSchemeDesignator = PRIVATE_SCHEME
     item.CodingSchemeUID = uids.CODING_SCHEME_UID

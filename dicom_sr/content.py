@@ -15,8 +15,8 @@
       CONTAINER Qualitative Evaluations
         CODE    Not assessed because = reason, with finding, site and side
 
-Viewers read the groups alone, and one group without a point blanks OHIF's viewport for
-the whole SR: a target without a point can stand only in the last container.
+Viewers read only the groups, and one group without a point makes OHIF show an empty
+viewport for the whole SR: targets without a point are in the last container.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ NOTICE: Final = (
     "five lumbar vertebrae assumed"
 )
 VIEWER_TOOL: Final = "Cornerstone3DTools@^0.1.0:ArrowAnnotate:"
-"""OHIF restores a group as an arrow with its label when the tracking identifier starts so."""
+"""Prefix of the tracking identifier of groups that OHIF restores as labelled arrows."""
 
 
 def label(finding: Graded) -> str:
-    """The text that viewers draw, such as `L4/L5 left subarticular stenosis: Severe`."""
+    """The text that viewers display, such as `L4/L5 left subarticular stenosis: Severe`."""
     return f"{finding.target}: {finding.severity.label}"
 
 
 def tree(report: Report, sources: Sources, sr_instance_uid: str) -> ContentItem:
-    """The root container of a report that fits its sources."""
+    """The root container of a report that was checked against its sources."""
     groups = [
         _group(finding, report.bundle, sources, tracking_uid(sr_instance_uid, finding.target))
         for finding in _worst_last(report)
@@ -57,8 +57,7 @@ def tree(report: Report, sources: Sources, sr_instance_uid: str) -> ContentItem:
         items.code(codes.PROCEDURE_REPORTED, codes.MRI, MODIFIER),
         items.text(codes.COMMENT, NOTICE, CONTAINS),
         items.text(codes.TARGET_SET, report.target_set, CONTAINS),
-        # Without groups the container stays, with a word in it: OHIF looks for the container
-        # and highdicom for its content, both without asking whether there is one.
+        # OHIF requires this container, and highdicom requires that it is not empty.
         items.container(codes.IMAGING_MEASUREMENTS, groups or [_nothing_graded()]),
     ]
     if report.not_assessed:
@@ -70,7 +69,7 @@ def tree(report: Report, sources: Sources, sr_instance_uid: str) -> ContentItem:
 
 
 def _worst_last(report: Report) -> list[Graded]:
-    """A viewer that restores an SR lands on its last group: show the worst finding there."""
+    """The graded findings, the worst last: viewers navigate to the last group of an SR."""
     return sorted(
         report.graded,
         key=lambda f: (f.severity.rank, f.probabilities.severe, f.probabilities.moderate),
@@ -78,7 +77,7 @@ def _worst_last(report: Report) -> list[Graded]:
 
 
 def _group(finding: Graded, bundle: BundleIdentity, sources: Sources, tracking: str) -> ContentItem:
-    """One measurement group; the point hangs under its first NUM, where OHIF looks for it."""
+    """One measurement group; the point is a child of its first NUM, where OHIF reads it."""
     shown, graded_on = finding.point.image, finding.graded_on
     point = items.point(
         finding.point.column,
@@ -120,14 +119,14 @@ def _nothing_graded() -> ContentItem:
 
 
 def _site(target: Target) -> ContentItem:
-    """Finding Site: the disc level, and the patient's side where the target has one."""
+    """Finding Site: the disc level, and the laterality where the target has a side."""
     side = [] if target.side is None else [codes.SIDES[target.side]]
     laterality = [items.code(codes.LATERALITY, value, MODIFIER) for value in side]
     return items.code(codes.FINDING_SITE, codes.LEVELS[target.level], MODIFIER, laterality)
 
 
 def _device_observer(bundle: BundleIdentity) -> list[ContentItem]:
-    """Who observed: the bundle of models (TID 1002 and 1004)."""
+    """The observer: the model bundle (TID 1002 and 1004)."""
     return [
         items.code(codes.OBSERVER_TYPE, codes.DEVICE, CONTEXT),
         items.uid(codes.DEVICE_OBSERVER_UID, bundle.device_uid, CONTEXT),

@@ -1,7 +1,7 @@
-"""Everything around the content tree: the modules of the Comprehensive SR IOD (PS3.3 A.35.3).
+"""The modules of the Comprehensive SR IOD (PS3.3 A.35.3) except for the content tree.
 
-Patient, study, orders and procedure steps are copied from the source images; dates and
-times come from them too, so that writing twice gives the same bytes.
+Patient, study, requests and procedure steps are copied from the source images. Dates and
+times also come from them, so that writing a report twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TYPE_2: Final = (
     "StudyID",
     "AccessionNumber",
 )
-_WHERE_PRESENT: Final = (
+_OPTIONAL: Final = (
     "IssuerOfPatientID",
     "TypeOfPatientID",
     "PatientIdentityRemoved",
@@ -68,20 +68,20 @@ _UTF_8: Final = "ISO_IR 192"
 
 
 def patient_and_study(sources: Sources) -> Dataset:
-    """Patient, General Study and Patient Study modules, as the sources have them.
+    """Patient, General Study and Patient Study modules, copied from the sources.
 
-    Each attribute is the first value that is not empty, because research exports drop
-    attributes image by image; type 2 attributes that none has are filled empty.
+    Each attribute is the first non-empty value, because research exports drop attributes of
+    single images; type 2 attributes without a value are empty.
     """
     result = Dataset()
     character_sets = {tuple(_values(header, "SpecificCharacterSet")) for header in sources}
     if len(character_sets) > 1 or not all(map(python_encoding.__contains__, *character_sets)):
-        # The sources mix them, or name one that nobody knows; UTF-8 holds all.
+        # Different or unknown character sets: UTF-8 can represent all of them.
         result.SpecificCharacterSet = _UTF_8
     elif common := list(character_sets.pop()):
-        # The same names in the same bytes as the images: archives compare them so.
+        # Keeps the bytes of names, which archives compare.
         result.SpecificCharacterSet = common
-    for keyword in (*_TYPE_2, *_WHERE_PRESENT):
+    for keyword in (*_TYPE_2, *_OPTIONAL):
         element = _first(sources, keyword)
         if element is not None:
             result.add(element)
@@ -118,7 +118,7 @@ def sr_series(
 
 
 def sr_document(sources: Sources, study_uid: str, predecessor: Dataset | None) -> Dataset:
-    """SR Document General module: unverified and preliminary, with all images as evidence."""
+    """SR Document General module: unverified and preliminary, all sources as evidence."""
     result = Dataset()
     result.StudyInstanceUID = study_uid
     result.InstanceNumber = 1
@@ -143,7 +143,7 @@ def sr_document(sources: Sources, study_uid: str, predecessor: Dataset | None) -
 
 
 def contributing_equipment(bundle: BundleIdentity, sources: Sources) -> Dataset:
-    """The item of Contributing Equipment Sequence that names the models (IHE AIR).
+    """The item of Contributing Equipment Sequence that identifies the models (IHE AIR).
 
     `bundle_of` is the inverse.
     """
@@ -160,7 +160,7 @@ def contributing_equipment(bundle: BundleIdentity, sources: Sources) -> Dataset:
 
 
 def bundle_of(dataset: Dataset) -> BundleIdentity:
-    """The models named by `contributing_equipment` in an SR, beside which others may stand."""
+    """The models in an SR written by `contributing_equipment`; other items are ignored."""
     for item in dataset.ContributingEquipmentSequence:
         if item.get("Manufacturer") == MANUFACTURER and "DeviceUID" in item:
             return BundleIdentity(
@@ -169,11 +169,11 @@ def bundle_of(dataset: Dataset) -> BundleIdentity:
                 sha256=str(item.DeviceSerialNumber),
                 device_uid=str(item.DeviceUID),
             )
-    raise ReportError("no contributing equipment names the models")
+    raise ReportError("no contributing equipment identifies the models")
 
 
 def moment(sources: Sources) -> tuple[str, str]:
-    """DICOM date and time at which the last source image was made; 1900 when none says."""
+    """DICOM date and time of the latest source image; 1900-01-01 where none has a date."""
     return max(_moment_of(header) for header in sources)
 
 
@@ -230,8 +230,8 @@ def _values(header: Dataset, keyword: str) -> list[str]:
 
 
 def _first(sources: Sources, keyword: str) -> DataElement | None:
-    found = (_element(header, keyword) for header in sources)
-    return next((element for element in found if element is not None), None)
+    elements = (_element(header, keyword) for header in sources)
+    return next((element for element in elements if element is not None), None)
 
 
 def _element(header: Dataset, keyword: str) -> DataElement | None:
@@ -241,14 +241,14 @@ def _element(header: Dataset, keyword: str) -> DataElement | None:
     element = deepcopy(header[keyword])
     if element.VR == "SQ":
         for item in element.value:
-            # Visiting decodes; what was never decoded is written in the source's character set.
+            # Iterating decodes; raw elements would be written in the source's character set.
             list(item.iterall())
-    # A name keeps the bytes that it is first written in: not those of the trial.
+    # A copy, because a person name keeps the bytes in which it is first written.
     return element if _can_be_written(deepcopy(element)) else None
 
 
 def _can_be_written(element: DataElement) -> bool:
-    """Whether the values fit their VR: pydicom reads some that it cannot write."""
+    """Whether the values are valid for their VR: pydicom reads some that it cannot write."""
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = False, True
     try:

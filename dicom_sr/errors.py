@@ -1,8 +1,8 @@
-"""The one error of this library."""
+"""The error of this library."""
 
 
 class ReportError(ValueError):
-    """A report that cannot be written, or an SR that is not one of ours.
+    """A report that cannot be written, or an SR that is not a readable lumbar report.
 
-    The message names the finding or the part of the document, and never a patient.
+    The message names the finding or the part of the document, never the patient.
     """

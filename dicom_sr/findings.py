@@ -1,6 +1,6 @@
 """The content of a lumbar report, independent of how it is stored.
 
-A `Report` is canonical by construction: its findings stand in the order of its target
+A `Report` is canonical by construction: its findings are in the order of its target
 set, pixel coordinates are rounded to 1/64 (exact in the float32 that DICOM SCOORD
 stores) and probabilities to 1e-6. A report that is written as a Structured Report and
 read back is therefore equal to the original.

@@ -1,4 +1,4 @@
-"""Content items of an SR document tree: made here, and looked up here (PS3.3 C.17.3)."""
+"""Creates and finds content items of an SR document tree (PS3.3 C.17.3)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def uid(name: Code, value: str, relation: Relation) -> ContentItem:
 
 
 def percent(name: Code, fraction: float, children: Sequence[ContentItem] = ()) -> ContentItem:
-    """A NUM item that shows a fraction of 0..1, exact to 1e-6, as a percentage."""
+    """A NUM item with a fraction of 0..1 as a percentage, exact to 1e-6."""
     value = round(fraction * 100, 4)
     return _with(NumContentItem(name, value, codes.PERCENT, relationship_type=CONTAINS), children)
 
@@ -80,8 +80,8 @@ def image(source: Dataset, frame: int | None, relation: Relation) -> ContentItem
 def point(column: float, row: float, selected_from: ContentItem) -> ContentItem:
     """A SCOORD POINT on an IMAGE item; (0, 0) is the centre of the first pixel.
 
-    DICOM counts from the corner of the first pixel, whose centre is (0.5, 0.5) there
-    (PS3.3 C.18.6.1.2); `point_of` is the inverse, and no other code knows of it.
+    In DICOM the centre of the first pixel is (0.5, 0.5) (PS3.3 C.18.6.1.2). `point_of` is
+    the inverse; no other code converts between the two.
     """
     corner = np.array([[column + 0.5, row + 0.5]])
     item = ScoordContentItem(codes.SOURCE, "POINT", corner, relationship_type=INFERRED_FROM)
@@ -113,11 +113,11 @@ def children(parent: Dataset, name: Code, value_type: str) -> Iterator[Dataset]:
 
 
 def child(parent: Dataset, name: Code, value_type: str) -> Dataset:
-    """The only such child; raise ReportError when there is none or more than one."""
-    found = list(children(parent, name, value_type))
-    if len(found) != 1:
-        raise ReportError(f"expected one {value_type} {name.meaning!r}, found {len(found)}")
-    return found[0]
+    """The only such child; raises ReportError when there is none or more than one."""
+    matches = list(children(parent, name, value_type))
+    if len(matches) != 1:
+        raise ReportError(f"expected one {value_type} {name.meaning!r}, found {len(matches)}")
+    return matches[0]
 
 
 def _with(item: ContentItem, children: Sequence[ContentItem]) -> ContentItem:

@@ -1,4 +1,4 @@
-"""The content tree of an SR as lines of text for people."""
+"""The content tree of an SR as lines of text."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def outline(dataset: Dataset) -> Iterator[str]:
     """
     for node in Node(dataset).walk():
         name = node.name.meaning or node.name.value if node.name else ""
-        said = " ".join(filter(None, (node.relation.lower(), node.value_type or "?", name)))
-        line = " = ".join(filter(None, (said, _value(node))))
+        label = " ".join(filter(None, (node.relation.lower(), node.value_type or "?", name)))
+        line = " = ".join(filter(None, (label, _value(node))))
         yield "  " * node.place.count(".") + _plain(line)
 
 
 def _plain(line: str) -> str:
-    """On one line, and without what would steer a terminal."""
+    """On one line, without control characters."""
     return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
 
 
@@ -59,13 +59,13 @@ def _value(node: Node) -> str:
 
 
 def _code(item: Dataset, keyword: str) -> str:
-    found = code(item, keyword)
-    return f"{found.meaning} ({found.value}, {found.scheme_designator})" if found else ""
+    coded = code(item, keyword)
+    return f"{coded.meaning} ({coded.value}, {coded.scheme_designator})" if coded else ""
 
 
 def _unit(measured: Dataset) -> str:
-    found = code(measured, "MeasurementUnitsCodeSequence")
-    return found.value if found else ""
+    unit = code(measured, "MeasurementUnitsCodeSequence")
+    return unit.value if unit else ""
 
 
 def _reference(image: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""A DICOM SR that `writer.write` wrote, as a `Report` again."""
+"""Reads a DICOM SR that `writer.write` wrote as a `Report`."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from dicom_sr.uids import CODING_SCHEME_UID
 def read(dataset: Dataset) -> Report:
     """The report that an SR holds; `read(write(report, ...)) == report`.
 
-    Raises ReportError when the dataset is another system's SR, no SR at all, or one of
-    ours that is damaged or contradicts itself.
+    Raises ReportError when the dataset is not a lumbar report, or when the report is damaged
+    or contradicts itself.
     """
     if not is_lumbar_report(dataset):
         raise ReportError(
-            "this is not a lumbar report: it is no Comprehensive SR whose coding schemes "
-            f"include {codes.PRIVATE_SCHEME} of Orthanc Lumbar"
+            "not a lumbar report: not a Comprehensive SR with the coding scheme "
+            f"{codes.PRIVATE_SCHEME} of Orthanc Lumbar"
         )
     try:
         return _report(dataset)
     except ReportError as error:
-        raise ReportError(f"this lumbar report cannot be read: {error}") from error
+        raise ReportError(f"invalid lumbar report: {error}") from error
     except UNREADABLE as error:
-        # Attributes that are missing, empty or of another kind.
-        raise ReportError(f"this lumbar report is damaged ({type(error).__name__})") from error
+        # Attributes that are missing, empty or malformed.
+        raise ReportError(f"damaged lumbar report ({type(error).__name__})") from error
 
 
 def is_lumbar_report(dataset: Dataset) -> bool:
-    """Whether an object's header claims to be an SR written by this library."""
+    """Whether a header identifies its object as an SR written by this library."""
     schemes = items(dataset, "CodingSchemeIdentificationSequence")
     return text(dataset, "SOPClassUID") == ComprehensiveSRStorage and any(
         text(scheme, "CodingSchemeUID") == CODING_SCHEME_UID for scheme in schemes
@@ -109,31 +109,31 @@ def _graded(group: Dataset, series_of: Mapping[str, str]) -> Graded:
 
 
 def _check_consistent(group: Dataset, finding: Graded) -> None:
-    """What people read must say what the codes say: side, level and severity above all."""
-    severity = codes.noun_of(value_code(child(group, codes.SEVERITY, "CODE")), codes.SEVERITIES)
+    """Raise ReportError where the label differs from the codes in side, level or severity."""
+    severity = codes.value_of(value_code(child(group, codes.SEVERITY, "CODE")), codes.SEVERITIES)
     text = str(child(group, codes.COMMENT, "TEXT").TextValue)
     if severity is not finding.severity or text != label(finding):
         raise ReportError(
-            f"codes and probabilities say {label(finding)!r}, "
-            f"the label says {text!r}, the coded severity {severity.label!r}"
+            f"contradiction: codes and probabilities give {label(finding)!r}, "
+            f"the label {text!r}, the coded severity {severity.label!r}"
         )
 
 
 def _not_assessed(item: Dataset) -> NotAssessed:
-    return NotAssessed(_target(item), codes.noun_of(value_code(item), codes.REASONS))
+    return NotAssessed(_target(item), codes.value_of(value_code(item), codes.REASONS))
 
 
 def _target(parent: Dataset) -> Target:
     site = child(parent, codes.FINDING_SITE, "CODE")
     sides = [
-        codes.noun_of(value_code(item), codes.SIDES)
+        codes.value_of(value_code(item), codes.SIDES)
         for item in children(site, codes.LATERALITY, "CODE")
     ]
     if len(sides) > 1:
         raise ReportError("a finding site has more than one laterality")
     return Target(
-        codes.noun_of(value_code(child(parent, codes.FINDING, "CODE")), codes.CONDITIONS),
-        codes.noun_of(value_code(site), codes.LEVELS),
+        codes.value_of(value_code(child(parent, codes.FINDING, "CODE")), codes.CONDITIONS),
+        codes.value_of(value_code(site), codes.LEVELS),
         sides[0] if sides else None,
     )
 
@@ -150,11 +150,11 @@ def _image(item: Dataset, series_of: Mapping[str, str]) -> ImageReference:
 
 
 def _series_of_sop(dataset: Dataset) -> dict[str, str]:
-    """The series of every image listed as evidence, but for those listed in two of them."""
-    found: dict[str, set[str]] = {}
+    """The series of every image listed as evidence in exactly one series."""
+    listed: dict[str, set[str]] = {}
     for study in dataset.CurrentRequestedProcedureEvidenceSequence:
         for series in study.ReferencedSeriesSequence:
             for instance in series.ReferencedSOPSequence:
                 sop = str(instance.ReferencedSOPInstanceUID)
-                found.setdefault(sop, set()).add(str(series.SeriesInstanceUID))
-    return {sop: series.pop() for sop, series in found.items() if len(series) == 1}
+                listed.setdefault(sop, set()).add(str(series.SeriesInstanceUID))
+    return {sop: series.pop() for sop, series in listed.items() if len(series) == 1}

@@ -1,4 +1,4 @@
-"""Which of a study's reports is the current one: reports are chained by their predecessors."""
+"""Finds the current report of a study; reports are chained by Predecessor Documents."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dicom_sr.reader import is_lumbar_report
 
 
 def current_report(headers: Iterable[Dataset], *, besides: str = "") -> Dataset | None:
-    """The header of the study's report that no other report replaces; None where there is none.
+    """The header of the report that no other report replaces; None where there is none.
 
-    `headers` may hold whatever the study holds. The report with the SOP Instance UID `besides`
-    and what it replaces count as if it were not there: so a report that is written twice names
-    the same predecessor twice. Of several the one of the highest series number is taken.
+    `headers` may contain all objects of the study. The report with the SOP Instance UID
+    `besides` is ignored, so that a report that is written twice has the same predecessor.
+    Of several reports the one with the highest series number is returned.
     """
     reports = {
         text(header, "SOPInstanceUID"): header

@@ -1,4 +1,4 @@
-"""Deterministic UIDs: the same study, images and models always give the same names.
+"""Deterministic UIDs: the same study, images, models and pipeline give the same UIDs.
 
 All UIDs lie under 2.25, the arc for UIDs derived from a UUID (DICOM PS3.5 B.2). The UUID
 is version 8 of RFC 9562: 122 bits of a SHA-256 digest.
@@ -16,14 +16,14 @@ from dicom_sr.findings import ImageReference, Target
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 
-def shown(uid: object) -> str:
-    """A UID from a header as a message may print it: what does not look like one may be a name."""
+def printable_uid(uid: object) -> str:
+    """A UID from a header for messages; other text is hidden, because it may be a name."""
     text = str(uid)
-    return text if len(text) <= 64 and _UID.fullmatch(text) else "(no UID)"
+    return text if len(text) <= 64 and _UID.fullmatch(text) else "(invalid UID)"
 
 
 def derived_uid(*parts: str) -> str:
-    """A 2.25 UID that depends on every part and on where one part ends and the next begins."""
+    """A 2.25 UID derived from the parts; ("a", "bc") and ("ab", "c") give different UIDs."""
     number = int.from_bytes(_digest(parts)[:16])
     number = number & ~(0xF << 76) | 8 << 76  # version 8: vendor-defined
     number = number & ~(0x3 << 62) | 2 << 62  # variant of RFC 9562
@@ -33,8 +33,9 @@ def derived_uid(*parts: str) -> str:
 def fingerprint(images: Iterable[ImageReference], decisions: Iterable[str] = ()) -> str:
     """SHA-256, in hexadecimal, of the set of (series, SOP instance) of the routed series.
 
-    `decisions` are words for how these images are used, or why they are not. Order, repetition
-    and frames do not matter: it changes when an image arrives or goes, or is used otherwise.
+    `decisions` are texts about the use of these images, such as roles. Order, repetition and
+    frames do not matter: the fingerprint changes when an image is added or removed, or when a
+    decision changes.
     """
     pairs = sorted({(i.series_instance_uid, i.sop_instance_uid) for i in images})
     uids = [uid for pair in pairs for uid in pair]
@@ -63,24 +64,24 @@ def sr_series_uid(
 def tracking_uid(sr_instance_uid: str, target: Target) -> str:
     """The Tracking Unique Identifier of one target in one SR.
 
-    It differs between an SR and its revision, because a viewer that has restored the one
-    would take the other's points for the same annotations and keep the old ones.
+    It differs between an SR and its revision, because a viewer that has restored the first
+    would treat the points of the second as the same annotations and keep the old ones.
     """
     return derived_uid("tracking", sr_instance_uid, str(target))
 
 
 def device_uid(bundle_sha256: str) -> str:
-    """The Device UID of a model bundle; it changes with every retraining."""
+    """The Device UID of a model bundle."""
     return derived_uid("device", bundle_sha256)
 
 
 def derived_instance_uid(series_uid: str, sop_uid: str) -> str:
-    """The SOP Instance UID given to an image whose own also occurs in another series."""
+    """The SOP Instance UID for an image whose own UID also occurs in another series."""
     return derived_uid("instance", series_uid, sop_uid)
 
 
 def _digest(parts: Iterable[str]) -> bytes:
-    """SHA-256 over the parts, each behind its length, so that ("a", "bc") is not ("ab", "c")."""
+    """SHA-256 over the parts, each preceded by its length."""
     hashed = sha256()
     for part in parts:
         encoded = part.encode()

@@ -1,4 +1,4 @@
-"""A `Report` as a DICOM Comprehensive SR; `reader.read` is the inverse."""
+"""Writes a `Report` as a DICOM Comprehensive SR; `reader.read` is the inverse."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dicom_sr.findings import BundleIdentity, Report
 from dicom_sr.sources import Sources, check_uids
 
 _LONG_STRING: Final = re.compile(r"(?! )[ -\[\]-}]{1,64}(?<! )")
-"""What value representation LO keeps as it is: 64 characters of ASCII, no outer spaces; no
-backslash and no tilde, which other character sets read otherwise."""
+"""Text that VR LO preserves: 1 to 64 ASCII characters without outer spaces, backslash and tilde
+(which differ in other character sets)."""
 _LAST_NUMBER: Final = 2**31 - 1
-"""What value representation IS can hold (PS3.5 6.2)."""
+"""The largest value of VR IS (PS3.5 6.2)."""
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
@@ -39,9 +39,9 @@ def write(
     the code that made the report and is part of the UIDs; `predecessor` is the SR about the
     same study that this one revises. The same arguments give the same bytes.
 
-    Raises ReportError, naming the finding, when a finding refers to an image that is not
-    among `sources`, its point lies outside that image, or a source is of another study, and
-    when a source or the predecessor lacks a UID that can be written.
+    Raises ReportError with the finding when it refers to an image that is not among
+    `sources` or its point lies outside of the image; also when a source belongs to another
+    study, or a source or the predecessor lacks a UID that can be written.
     """
     images = Sources(sources)
     images.check(report)
@@ -80,7 +80,7 @@ def _series_number(predecessor: Dataset | None) -> int:
 
 
 def _check_texts(bundle: BundleIdentity, software_version: str) -> None:
-    """Refuse what DICOM would cut, trim or split, so that it would not be read back equal."""
+    """Raise ReportError for texts that DICOM would truncate, trim or split."""
     for name, value in (
         ("bundle name", bundle.name),
         ("bundle version", bundle.version),
@@ -89,6 +89,6 @@ def _check_texts(bundle: BundleIdentity, software_version: str) -> None:
         ("series description", f"Lumbar AI {software_version} (research)"),
     ):
         if not _LONG_STRING.fullmatch(value):
-            raise ReportError(f"{name} {value!r} is not 1 to 64 plain characters")
+            raise ReportError(f"{name} {value!r} is not 1 to 64 plain ASCII characters")
     if not _UID.fullmatch(bundle.device_uid):
-        raise ReportError(f"bundle device UID {bundle.device_uid!r} is no UID")
+        raise ReportError(f"bundle device UID {bundle.device_uid!r} is not a UID")

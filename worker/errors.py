@@ -1,4 +1,4 @@
-"""The error tree: the type of an error is the retry policy.
+"""The error tree: the type of an error decides about retries.
 
 LumbarError
 ├─ Transient       retry with backoff              ArchiveUnavailable, DeviceBusy, QueueUnavailable
@@ -6,20 +6,20 @@ LumbarError
 └─ Misconfigured   stop at start, say what to do   BundleMissing, BundleMismatch, BadSettings
 
 The policy is decided once, in `worker/service/tasks.py`. Messages say what to do next
-and never hold a patient's name, id or birth date.
+and never contain a patient's name, id or birth date.
 """
 
 
 class LumbarError(Exception):
-    """Anything that Orthanc Lumbar raises on purpose."""
+    """Base class of all errors of Orthanc Lumbar."""
 
 
 class Transient(LumbarError):
-    """It may work later: retry with backoff."""
+    """A temporary failure: retry with backoff."""
 
 
 class ArchiveUnavailable(Transient):
-    """The archive does not answer, or answers with a server error."""
+    """No response from the archive, or a server error."""
 
 
 class DeviceBusy(Transient):
@@ -27,11 +27,11 @@ class DeviceBusy(Transient):
 
 
 class QueueUnavailable(Transient):
-    """Redis does not answer."""
+    """No response from Redis."""
 
 
 class Rejected(LumbarError):
-    """This study will never be graded as it is: acknowledge it and keep the reason."""
+    """The study cannot be graded as it is: acknowledge it and keep the reason."""
 
 
 class StudyGone(Rejected):
@@ -43,24 +43,24 @@ class NotLumbar(Rejected):
 
 
 class NoUsableSeries(Rejected):
-    """No series of the study could be given a role."""
+    """No series of the study has a role."""
 
 
 class BrokenStudy(Rejected):
-    """The study's own data contradict themselves or cannot be decoded."""
+    """The data of the study are contradictory or cannot be decoded."""
 
 
 class Misconfigured(LumbarError):
-    """The installation is wrong: stop at the start and say what to do."""
+    """The installation or configuration is wrong: stop at start and say what to do."""
 
 
 class BundleMissing(Misconfigured):
-    """There is no model bundle where one was asked for."""
+    """No model bundle at the configured path."""
 
 
 class BundleMismatch(Misconfigured):
-    """A bundle's files do not match its card."""
+    """The files of a bundle do not match its card."""
 
 
 class BadSettings(Misconfigured):
-    """A LUMBAR_* variable or a command's option has a value that cannot work."""
+    """A LUMBAR_* variable or a command-line option has an invalid value."""

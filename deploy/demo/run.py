@@ -33,7 +33,7 @@ from worker.domain.graded_study import GradedStudy
 from worker.domain.volume import Volumes
 from worker.errors import LumbarError
 from worker.intake.loading import load
-from worker.intake.mended_copy import repair_folder
+from worker.intake.repaired_copy import repair_folder
 from worker.phantom import make_phantom, write_phantom
 from worker.pipeline import route_study
 from worker.report.links import viewer_link

@@ -1,7 +1,7 @@
-"""What a validator, a viewer or our own reader would stumble over in an SR.
+"""Checks an SR for problems with validators, viewers and `dicom_sr.reader`.
 
-Each rule is a function from a `Subject` to its problems, and none raises: the SR may be
-broken anywhere. The rules are those of the Comprehensive SR IOD (PS3.3 A.35.3), of TID
+Each rule is a function from a `Subject` to its problems. No rule raises, however broken the
+SR is. The rules are those of the Comprehensive SR IOD (PS3.3 A.35.3), of TID
 1500, 1501 and 4019 (PS3.16), and of OHIF 3.13.
 """
 
@@ -24,7 +24,7 @@ _SR_CLASSES: Final = "1.2.840.10008.5.1.4.1.1.88."
 
 
 def reads_as_a_lumbar_report(sr: Subject) -> Iterator[Problem]:
-    """What claims to be a lumbar report is one: sides, labels and severities agree."""
+    """An SR that identifies itself as a lumbar report is one, and is consistent."""
     if is_lumbar_report(sr.dataset):
         try:
             read(sr.dataset)
@@ -33,32 +33,32 @@ def reads_as_a_lumbar_report(sr: Subject) -> Iterator[Problem]:
 
 
 RULES: Final[tuple[Callable[[Subject], Iterator[Problem]], ...]] = (
-    # what it is, and whose
+    # header
     header.is_a_comprehensive_sr,
     header.has_its_attributes,
     header.has_valid_uids,
-    header.has_sound_flags,
+    header.has_valid_flags,
     header.fits_its_character_set,
     header.names_its_equipment,
     header.does_not_revise_itself,
     images.belongs_to_the_study,
-    # what it says
+    # content tree
     tree.has_the_root_of_tid_1500,
     tree.items_are_complete,
     tree.groups_are_tracked,
     tree.groups_name_their_algorithm,
-    # what is drawn
+    # measurement groups and points
     tree.groups_have_a_point,
     tree.groups_have_no_3d_points,
     tree.groups_are_restored,
     tree.groups_have_a_label,
-    tree.points_are_sound,
-    # where it is drawn
+    tree.points_are_valid,
+    # referenced images
     images.images_are_evidence,
-    images.images_are_there,
+    images.images_exist,
     images.frames_are_named,
     images.points_lie_inside,
-    # what our own reader makes of it
+    # reader
     reads_as_a_lumbar_report,
 )
 
@@ -66,13 +66,13 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Problem]], ...]] = (
 def check(dataset: Dataset, images: Sequence[Dataset] = ()) -> tuple[Problem, ...]:
     """Every problem of an SR, in the order of `RULES`; empty when there is none.
 
-    `images` are the headers of its study's images; without them the rules that need them
-    find nothing.
+    `images` are the headers of the images of its study; without them the rules that need
+    them report nothing.
     """
     sr = Subject(dataset, images)
     if (
         not text(dataset, "SOPClassUID").startswith(_SR_CLASSES)
         and text(dataset, "Modality") != "SR"
     ):
-        return (error("document", "this is no Structured Report"),)
+        return (error("document", "not a Structured Report"),)
     return tuple(problem for rule in RULES for problem in rule(sr))

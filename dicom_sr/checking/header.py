@@ -1,4 +1,4 @@
-"""Rules about what the object is and whose: its modules (PS3.3 A.35.3) around the content tree."""
+"""Rules for the modules of the SR (PS3.3 A.35.3) except for the content tree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dicom_sr.revisions import predecessors
 _COMPREHENSIVE_3D: Final = "1.2.840.10008.5.1.4.1.1.88.34"
 _SIMILAR: Final = (EnhancedSRStorage, _COMPREHENSIVE_3D)
 
-# Written down again and not taken from the writer, whose omissions would go unseen.
+# Independent of the writer, so that its omissions are found.
 _TYPE_1: Final = {
     "study": ("StudyInstanceUID",),
     "series": ("Modality", "SeriesInstanceUID", "SeriesNumber"),
@@ -40,7 +40,7 @@ _FLAGS: Final = {
 }
 _ASCII: Final = ("", "ISO_IR 6", "ISO 2022 IR 6")
 _REPLACED: Final = "\ufffd"
-"""What a decoder puts for bytes that mean nothing in their character set."""
+"""The replacement character of decoders for invalid bytes."""
 _UID: Final = re.compile(r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 
 
@@ -48,7 +48,9 @@ def is_a_comprehensive_sr(sr: Subject) -> Iterator[Problem]:
     """SOP Class and Modality are those of a Comprehensive SR."""
     sop_class = text(sr.dataset, "SOPClassUID")
     if sop_class in _SIMILAR:
-        yield warning("document", "is another class of SR than Comprehensive SR; some refuse it")
+        yield warning(
+            "document", "is an SR of another class than Comprehensive SR; some systems reject it"
+        )
     elif sop_class != ComprehensiveSRStorage:
         yield error("document", "its SOP Class is not Comprehensive SR Storage")
     if text(sr.dataset, "Modality") != "SR":
@@ -56,7 +58,7 @@ def is_a_comprehensive_sr(sr: Subject) -> Iterator[Problem]:
 
 
 def has_its_attributes(sr: Subject) -> Iterator[Problem]:
-    """Type 1 attributes have a value, type 2 attributes are there, and at most empty."""
+    """Type 1 attributes have a value; type 2 attributes are present."""
     for module, keywords in _TYPE_1.items():
         for keyword in keywords:
             if not values(sr.dataset, keyword):
@@ -64,7 +66,7 @@ def has_its_attributes(sr: Subject) -> Iterator[Problem]:
     for module, keywords in _TYPE_2.items():
         for keyword in keywords:
             if keyword not in sr.dataset:
-                yield error(module, f"{keyword} is missing (type 2: it may be empty)")
+                yield error(module, f"{keyword} is missing (type 2, may be empty)")
 
 
 def has_valid_uids(sr: Subject) -> Iterator[Problem]:
@@ -75,62 +77,62 @@ def has_valid_uids(sr: Subject) -> Iterator[Problem]:
                 yield error(sr.where(node), f"{keyword} is not a valid UID")
 
 
-def has_sound_flags(sr: Subject) -> Iterator[Problem]:
-    """Completion, verification and preliminary flags say one of their terms (PS3.3 C.17.2)."""
+def has_valid_flags(sr: Subject) -> Iterator[Problem]:
+    """Completion, verification and preliminary flags have defined terms (PS3.3 C.17.2)."""
     for keyword, terms in _FLAGS.items():
         flag = text(sr.dataset, keyword)
         if flag and flag not in terms:
             yield error("document", f"{keyword} is neither {terms[0]} nor {terms[1]}")
     if not values(sr.dataset, "PreliminaryFlag"):
-        yield warning("document", "PreliminaryFlag is missing; IHE AI Results asks for it")
+        yield warning("document", "PreliminaryFlag is missing (required by IHE AI Results)")
     verified = text(sr.dataset, "VerificationFlag") == "VERIFIED"
     if verified and not items(sr.dataset, "VerifyingObserverSequence"):
-        yield error("document", "is VERIFIED and does not say by whom (type 1C)")
+        yield error("document", "is VERIFIED without Verifying Observer Sequence (type 1C)")
 
 
 def fits_its_character_set(sr: Subject) -> Iterator[Problem]:
-    """Texts hold no letter outside of the Specific Character Set (PS3.3 C.12.1.1.2)."""
+    """Texts have no character outside of Specific Character Set (PS3.3 C.12.1.1.2)."""
     terms = [str(term).strip() for term in values(sr.dataset, "SpecificCharacterSet")] or [""]
     if not set(terms) <= set(python_encoding):
-        yield error("document", "SpecificCharacterSet holds an unknown term")
+        yield error("document", "SpecificCharacterSet has an unknown term")
         return
     for node in sr.root.walk():
         for keyword, vr, texts in elements(node.dataset):
             if vr in CUSTOMIZABLE_CHARSET_VR and not _fits("".join(texts), terms):
                 yield error(
-                    sr.where(node), f"{keyword} holds a letter that SpecificCharacterSet has not"
+                    sr.where(node), f"{keyword} has a character outside of SpecificCharacterSet"
                 )
 
 
 def names_its_equipment(sr: Subject) -> Iterator[Problem]:
-    """Contributing equipment has a Device UID: which models these were (IHE AI Results)."""
+    """Contributing equipment has a Device UID that identifies the models (IHE AI Results)."""
     equipment = items(sr.dataset, "ContributingEquipmentSequence")
     if not any(text(item, "DeviceUID") for item in equipment):
         yield warning(
-            "document", "no contributing equipment has a Device UID; IHE AI Results asks for it"
+            "document", "no contributing equipment has a Device UID (required by IHE AI Results)"
         )
 
 
 def does_not_revise_itself(sr: Subject) -> Iterator[Problem]:
-    """No predecessor document is the document itself."""
+    """The document is not its own predecessor."""
     own = text(sr.dataset, "SOPInstanceUID")
     if own and own in predecessors(sr.dataset):
-        yield error("document", "names itself as its predecessor")
+        yield error("document", "lists itself as its predecessor")
 
 
 def _fits(content: str, terms: Sequence[str]) -> bool:
-    """Whether each letter is in one of the character sets, between which a text may switch."""
-    strange = {letter for letter in content if not letter.isascii()}
-    return all(any(_holds(term, letter) for term in terms) for letter in strange)
+    """Whether each character is in one of the character sets (a text may switch between them)."""
+    non_ascii = {character for character in content if not character.isascii()}
+    return all(any(_holds(term, character) for term in terms) for character in non_ascii)
 
 
-def _holds(term: str, letter: str) -> bool:
-    """Whether a character set has a letter that is not in ASCII."""
-    if term in _ASCII or letter == _REPLACED:
+def _holds(term: str, character: str) -> bool:
+    """Whether a character set contains a character outside of ASCII."""
+    if term in _ASCII or character == _REPLACED:
         return False
     try:
-        encoded = letter.encode(python_encoding[term])
+        encoded = character.encode(python_encoding[term])
     except UnicodeEncodeError:
         return False
-    # Python's Shift JIS goes beyond the single bytes of JIS X 0201.
+    # Python's Shift JIS includes more than the single bytes of JIS X 0201.
     return len(encoded) == 1 or not term.endswith("IR 13")

@@ -1,4 +1,4 @@
-"""What the rules look at, and what they say."""
+"""The SR as the rules read it, and the problems that they report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LABEL_LENGTH = 64
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that a validator, a viewer or a reader stumbles over; it quotes no header value.
+    """A problem for validators, viewers or readers; `what` quotes no header value.
 
-    An error is refused, not shown or shown wrongly by some; a warning costs comfort.
+    With an error, some systems reject the SR or display it wrongly; a warning is less severe.
     """
 
     severity: Literal["error", "warning"]
@@ -31,12 +31,12 @@ class Problem:
 
 
 def error(where: str, what: str) -> Problem:
-    """A problem that somebody refuses or shows wrongly."""
+    """A problem that makes systems reject the SR or display it wrongly."""
     return Problem("error", where, what)
 
 
 def warning(where: str, what: str) -> Problem:
-    """A problem that costs comfort."""
+    """A less severe problem."""
     return Problem("warning", where, what)
 
 
@@ -49,19 +49,19 @@ class Group:
 
     @cached_property
     def identifier(self) -> str:
-        """Its tracking identifier; empty where it has none."""
-        found = self.node.below("TEXT", codes.TRACKING_IDENTIFIER)
-        return text(found[0].dataset, "TextValue") if found else ""
+        """The tracking identifier; empty where it is absent."""
+        nodes = self.node.below("TEXT", codes.TRACKING_IDENTIFIER)
+        return text(nodes[0].dataset, "TextValue") if nodes else ""
 
     @cached_property
     def where(self) -> str:
-        """Its name in a problem, such as `group 3 (L4/L5 spinal canal stenosis)`."""
+        """The name of the group in a problem, such as `group 3 (L4/L5 spinal canal stenosis)`."""
         label = self.identifier.removeprefix(VIEWER_TOOL)[:_LABEL_LENGTH]
         return f"group {self.number} ({label})" if label else f"group {self.number}"
 
     @cached_property
     def restored(self) -> bool:
-        """Whether OHIF restores it as an annotation, and not merely draws it."""
+        """Whether OHIF restores the group as an annotation instead of only drawing it."""
         return self.identifier.startswith(VIEWER_TOOL)
 
     def of_type(self, value_type: str) -> list[Node]:
@@ -71,7 +71,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """An image that the tree refers to; `point` is the SCOORD on it, if there is one."""
+    """An image reference of the tree; `point` is the SCOORD on the image, if any."""
 
     where: str
     sop_class_uid: str
@@ -81,7 +81,7 @@ class Reference:
 
 
 class Subject:
-    """An SR as the rules see it; `images` are the headers of its source images, if known."""
+    """An SR to check; `images` are the headers of its source images, if known."""
 
     def __init__(self, dataset: Dataset, images: Iterable[Dataset] = ()) -> None:
         self.dataset = dataset
@@ -90,27 +90,27 @@ class Subject:
 
     @cached_property
     def headers(self) -> Mapping[str, tuple[Dataset, ...]]:
-        """The headers given that are of the document's study, by SOP Instance UID."""
+        """The given headers of the study of the document, by SOP Instance UID."""
         study = text(self.dataset, "StudyInstanceUID")
-        found: dict[str, tuple[Dataset, ...]] = {}
+        by_uid: dict[str, tuple[Dataset, ...]] = {}
         for header in self.images:
             if text(header, "StudyInstanceUID") == study:
                 uid = text(header, "SOPInstanceUID")
-                found[uid] = (*found.get(uid, ()), header)
-        return found
+                by_uid[uid] = (*by_uid.get(uid, ()), header)
+        return by_uid
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The measurement groups by the path that OHIF takes."""
-        found = (
+        """The measurement groups by the path that OHIF follows."""
+        nodes = (
             node
             for measurements in self.root.below("CONTAINER", codes.IMAGING_MEASUREMENTS)
             for node in measurements.below("CONTAINER", codes.MEASUREMENT_GROUP)
         )
-        return tuple(Group(node, number) for number, node in enumerate(found, start=1))
+        return tuple(Group(node, number) for number, node in enumerate(nodes, start=1))
 
     def where(self, node: Node) -> str:
-        """The name of a content item in a problem, with its group where it stands in one."""
+        """The name of a content item in a problem, with its group if any."""
         if node.place == self.root.place:
             return "document"
         for group in self.groups:
@@ -122,11 +122,11 @@ class Subject:
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
-        """Every image that the tree refers to, in the order of the document."""
+        """Every image reference of the tree, in document order."""
         return tuple(self._image_references())
 
     def _image_references(self) -> Iterator[Reference]:
-        # The root is nobody's child, and no reference hangs on it.
+        # The root has no parent and is not a reference.
         for parent in self.root.walk():
             for node in parent.below("IMAGE"):
                 for item in items(node.dataset, "ReferencedSOPSequence"):
@@ -141,8 +141,8 @@ class Subject:
     @cached_property
     def evidence(self) -> Mapping[str, frozenset[str]]:
         """The series under which each SOP Instance UID is listed as evidence."""
-        found: dict[str, set[str]] = {}
+        listed: dict[str, set[str]] = {}
         for keyword in _EVIDENCE:
             for series, instance in references(self.dataset, keyword):
-                found.setdefault(instance, set()).add(series)
-        return {uid: frozenset(series) for uid, series in found.items()}
+                listed.setdefault(instance, set()).add(series)
+        return {uid: frozenset(series) for uid, series in listed.items()}

@@ -1,4 +1,4 @@
-"""Rules about the content tree: what validators ask of its items, and OHIF of its groups."""
+"""Rules for the content tree: requirements of validators, and of OHIF for groups."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _VALUES: Final = {
     "SCOORD3D": "GraphicData",
     "TCOORD": "TemporalRangeType",
 }
-"""Where an item of each value type has its value (PS3.3 C.17.3, C.18)."""
+"""The attribute with the value of each value type (PS3.3 C.17.3, C.18)."""
 
 _NAMELESS: Final = ("CONTAINER", "IMAGE", "COMPOSITE", "WAVEFORM", "SCOORD", "SCOORD3D", "TCOORD")
 _GRAPHICS: Final = ("POINT", "MULTIPOINT", "POLYLINE", "CIRCLE", "ELLIPSE")
 
 
 def has_the_root_of_tid_1500(sr: Subject) -> Iterator[Problem]:
-    """126000 over 126010 over 125007: the only path that OHIF reads."""
+    """126000 > 126010 > 125007: the only path that OHIF reads."""
     if sr.root.value_type != "CONTAINER" or not sr.root.is_a(codes.IMAGING_MEASUREMENT_REPORT):
         yield error(
             "document",
-            "its root is no container (126000, DCM, Imaging Measurement Report): "
-            "viewers list it and draw nothing",
+            "its root is not a container (126000, DCM, Imaging Measurement Report): "
+            "viewers list the document but draw nothing",
         )
     templates = items(sr.dataset, "ContentTemplateSequence")
     if "1500" not in [text(template, "TemplateIdentifier") for template in templates]:
@@ -50,13 +50,13 @@ def has_the_root_of_tid_1500(sr: Subject) -> Iterator[Problem]:
     if len(measurements) != 1:
         yield error(
             "document",
-            "its root holds no container (126010, DCM, Imaging Measurements): OHIF breaks off"
+            "its root has no container (126010, DCM, Imaging Measurements): OHIF fails"
             if not measurements
-            else "its root holds more than one container of Imaging Measurements: one is read",
+            else "its root has more than one container of Imaging Measurements: one is read",
         )
     for container in measurements:
         if not container.children:
-            yield error(sr.where(container), "Imaging Measurements is empty: highdicom breaks off")
+            yield error(sr.where(container), "Imaging Measurements is empty: highdicom fails")
     read = {group.node.place for group in sr.groups}
     for node in sr.root.walk():
         if node.is_a(codes.MEASUREMENT_GROUP) and node.place not in read:
@@ -69,26 +69,26 @@ def items_are_complete(sr: Subject) -> Iterator[Problem]:
     """Every content item has its type, relationship, name and value."""
     for node in sr.root.walk():
         if "ReferencedContentItemIdentifier" in node.dataset:
-            continue  # stands for another item, and says nothing of its own
-        for lack in _lacks(node, is_root=node is sr.root):
-            yield error(sr.where(node), f"{node.value_type} item without {lack}".lstrip())
+            continue  # refers to another item and has no content of its own
+        for missing in _missing(node, is_root=node is sr.root):
+            yield error(sr.where(node), f"{node.value_type} item without {missing}".lstrip())
 
 
-def _lacks(node: Node, *, is_root: bool) -> Iterator[str]:
+def _missing(node: Node, *, is_root: bool) -> Iterator[str]:
     if node.value_type not in _VALUES:
         yield "a known ValueType"
         return
     if not is_root and not node.relation:
         yield "RelationshipType"
     if node.value_type not in _NAMELESS and not (node.name and node.name.meaning):
-        yield "a whole concept name"
+        yield "a complete concept name"
     keyword = _VALUES[node.value_type]
     if not values(node.dataset, keyword):
         yield keyword
     elif keyword == "ConceptCodeSequence":
         value = code(node.dataset, keyword)
         if value is None or not value.meaning:
-            yield "a whole code as its value"
+            yield "a complete code as its value"
     elif keyword == "MeasuredValueSequence":
         for measured in items(node.dataset, keyword):
             if not numbers(measured, "NumericValue"):
@@ -103,13 +103,13 @@ def _lacks(node: Node, *, is_root: bool) -> Iterator[str]:
 
 
 def groups_are_tracked(sr: Subject) -> Iterator[Problem]:
-    """Every group has one tracking identifier and a tracking UID that no other group has."""
+    """Every group has a tracking identifier and a unique tracking UID."""
     owners: dict[str, Group] = {}
     for group in sr.groups:
         if not group.identifier:
             yield error(group.where, "has no Tracking Identifier")
-        found = group.node.below("UIDREF", codes.TRACKING_UID)
-        uid = text(found[0].dataset, "UID") if found else ""
+        nodes = group.node.below("UIDREF", codes.TRACKING_UID)
+        uid = text(nodes[0].dataset, "UID") if nodes else ""
         if not uid:
             yield error(group.where, "has no Tracking Unique Identifier")
         elif owners.setdefault(uid, group) is not group:
@@ -121,25 +121,25 @@ def groups_are_tracked(sr: Subject) -> Iterator[Problem]:
 
 
 def groups_have_a_point(sr: Subject) -> Iterator[Problem]:
-    """Every group has a point on one image, under its first NUM, where OHIF looks for it."""
+    """Every group has a point on one image, under its first NUM, where OHIF reads it."""
     for group in sr.groups:
         scoords = group.of_type("SCOORD")
         if not scoords:
-            yield error(group.where, "has no SCOORD: OHIF shows no picture for the whole document")
+            yield error(group.where, "has no SCOORD: OHIF shows no image for the whole document")
             continue
         for scoord in scoords:
             images = scoord.below("IMAGE")
             if [len(items(i.dataset, "ReferencedSOPSequence")) for i in images] != [1]:
-                yield error(sr.where(scoord), "this SCOORD does not lie on exactly one IMAGE")
+                yield error(sr.where(scoord), "this SCOORD is not selected from exactly one IMAGE")
         measured = group.node.below("NUM")
         if not measured or not measured[0].below("SCOORD"):
             yield (error if group.restored else warning)(
-                group.where, "its first NUM has no SCOORD, and OHIF restores no other"
+                group.where, "its first NUM has no SCOORD, and OHIF restores only that"
             )
 
 
 def groups_have_no_3d_points(sr: Subject) -> Iterator[Problem]:
-    """SCOORD3D is not drawn, and crashes OHIF where it has an arrow's tracking identifier."""
+    """OHIF does not draw SCOORD3D, and fails with the tracking identifier of an arrow."""
     for group in sr.groups:
         if group.of_type("SCOORD3D"):
             yield (error if group.restored else warning)(
@@ -148,18 +148,18 @@ def groups_have_no_3d_points(sr: Subject) -> Iterator[Problem]:
 
 
 def groups_are_restored(sr: Subject) -> Iterator[Problem]:
-    """The tracking identifier is one that OHIF restores as an arrow with its label."""
+    """The tracking identifier is one that OHIF restores as a labelled arrow."""
     for group in sr.groups:
         if not group.restored:
             yield warning(
                 group.where,
                 f"its Tracking Identifier does not start with {VIEWER_TOOL} "
-                "and OHIF loses its label and its row",
+                "so that OHIF drops its label and its row",
             )
 
 
 def groups_have_a_label(sr: Subject) -> Iterator[Problem]:
-    """A Comment is the text that viewers draw beside the point."""
+    """Every group has a Comment, the text that viewers draw beside the point."""
     for group in sr.groups:
         comments = group.node.below("TEXT", codes.COMMENT)
         if not any(text(comment.dataset, "TextValue") for comment in comments):
@@ -167,25 +167,25 @@ def groups_have_a_label(sr: Subject) -> Iterator[Problem]:
 
 
 def groups_name_their_algorithm(sr: Subject) -> Iterator[Problem]:
-    """Who names an algorithm names its version too, and the reverse (PS3.16 TID 4019)."""
+    """Algorithm name and version occur together (PS3.16 TID 4019)."""
     for group in sr.groups:
         named = group.node.below("TEXT", codes.ALGORITHM_NAME)
         versioned = group.node.below("TEXT", codes.ALGORITHM_VERSION)
         if len(named) != len(versioned):
-            yield error(group.where, "Algorithm Name and Algorithm Version are not both there")
+            yield error(group.where, "does not have both Algorithm Name and Algorithm Version")
 
 
-def points_are_sound(sr: Subject) -> Iterator[Problem]:
-    """SCOORD coordinates are finite pairs from the image's corner on (PS3.3 C.18.6.1)."""
+def points_are_valid(sr: Subject) -> Iterator[Problem]:
+    """SCOORD coordinates are finite, non-negative pairs (PS3.3 C.18.6.1)."""
     for node in sr.root.walk():
         if node.value_type != "SCOORD":
             continue
-        graphic, found = text(node.dataset, "GraphicType"), numbers(node.dataset, "GraphicData")
+        graphic, data = text(node.dataset, "GraphicType"), numbers(node.dataset, "GraphicData")
         if graphic not in _GRAPHICS:
-            yield error(sr.where(node), "its GraphicType is unknown")
-        if len(found) % 2 or (graphic == "POINT" and len(found) != 2):
+            yield error(sr.where(node), "has an unknown GraphicType")
+        if len(data) % 2 or (graphic == "POINT" and len(data) != 2):
             yield error(sr.where(node), "its GraphicData are not pairs of column and row")
-        if not all(math.isfinite(number) for number in found):
+        if not all(math.isfinite(number) for number in data):
             yield error(sr.where(node), "has a coordinate that is not finite")
-        elif min(found, default=0) < 0:
+        elif min(data, default=0) < 0:
             yield error(sr.where(node), "has a negative coordinate")

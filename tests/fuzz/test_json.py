@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
-from tests.support.fuzzing.judge import unmarked_words
 from tests.support.fuzzing.originals import original
+from tests.support.fuzzing.outcome import no_patient_data
 from worker.archive.dicomweb_json import header_from_json
 from worker.archive.orthanc_tags import header_from_tags
 from worker.domain.study import Instance
@@ -109,13 +109,13 @@ def test_whatever_an_archive_tells(form: str, mutations: list[tuple[int, str, st
                 tags[name] = {**tags[name], "Value": value}
             else:
                 tags[name] = value
-    with unmarked_words() as words:
+    with no_patient_data() as texts:
         headers = [MAKERS[form](broken[n]) if n in broken else made(form, n) for n in told]
         instances = [Instance(str(n), header) for n, header in enumerate(headers)]
         try:
             routed = route(read_study(instances))
         except Rejected as error:
-            words.append(repr(error))
+            texts.append(repr(error))
         else:
             assert len(routed.decisions) == len(routed.study.series)
             assert all(decision.reason for decision in routed.decisions)

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.support.fuzzing.values import MARKS
-from tests.support.fuzzing.watch import Found, runner, watch
+from tests.support.fuzzing.watch import CaseFailed, runner, watch
 
 SEEDS = (0, 1)
 CASES_OF_A_SEED = 1000
@@ -39,8 +39,8 @@ def test_nor_does_one_with_the_shipped_bundle() -> None:
     assert tally.ends.total() >= CASES_WITH_SHIPPED_BUNDLE
 
 
-TOLD = "import json, os, sys, time\ndef tell(**m): print(json.dumps(m), flush=True)\n"
-BEGUN = TOLD + 'tell(begun="Case(7)")\n'
+PREAMBLE = "import json, os, sys, time\ndef send(**m): print(json.dumps(m), flush=True)\n"
+BEGUN = PREAMBLE + 'send(begun="Case(7)")\n'
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ BEGUN = TOLD + 'tell(begun="Case(7)")\n'
     [
         (BEGUN + "while True: pass", "took too long"),
         (BEGUN + "time.sleep(600)", "took too long"),
-        (BEGUN + 'tell(ended="graded", seconds=3.0, peak_mb=1)', "took 3.0 s"),
+        (BEGUN + 'send(ended="graded", seconds=3.0, peak_mb=1)', "took 3.0 s"),
         (BEGUN + "os.abort()", "ended its process with -6"),
-        (BEGUN + 'tell(ended="graded", seconds=0.1, peak_mb=4096)', "needed 4096 MB"),
-        (BEGUN + 'tell(failed="Traceback")', "Traceback"),
+        (BEGUN + 'send(ended="graded", seconds=0.1, peak_mb=4096)', "needed 4096 MB"),
+        (BEGUN + 'send(failed="Traceback")', "Traceback"),
         (f"import sys\nsys.stderr.write({MARKS[0]!r})", "names the patient"),
     ],
     ids=["hang", "sleep", "slow", "crash", "memory", "traceback", "patient"],
 )
 def test_the_watch_sees(program: str, what: str) -> None:
     """What a case may not do is found out, whichever of two runners does it."""
-    harmless = [sys.executable, "-c", BEGUN + 'tell(ended="graded", seconds=0.1, peak_mb=1)']
-    with pytest.raises(Found, match=what) as found:
+    harmless = [sys.executable, "-c", BEGUN + 'send(ended="graded", seconds=0.1, peak_mb=1)']
+    with pytest.raises(CaseFailed, match=what) as found:
         watch(harmless, [sys.executable, "-c", program], deadline_s=0.5)
     if what.startswith(("took", "ended", "needed")):
         assert "Case(7)" in str(found.value)

@@ -67,7 +67,7 @@ def test_headers_alone_exclude_a_whole_study(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"Modality": "CT", "SOPClassUID": CTImageStorage}, "holds no MR images but CT"),
+        ({"Modality": "CT", "SOPClassUID": CTImageStorage}, "has no MR images, only CT"),
         ({"SeriesDescription": "T2 brain", "BodyPartExamined": "HEAD"}, "another region"),
     ],
     ids=["not MR", "not lumbar"],

@@ -360,7 +360,7 @@ def test_nothing_of_the_patient_is_in_anything_that_was_written(watched):
     assert "TooManyAttempts" in written["note failed"]
     assert "graded" in written["note graded"]
     assert watched.studies["graded"] in written["redis.log"] + written["Redis' file"]
-    assert "no MR images but CT" in written["worker.log"]
+    assert "no MR images, only CT" in written["worker.log"]
     for place, text in written.items():
         for secret in (SURNAME, GIVEN, PATIENT_ID, BORN):
             assert secret.casefold() not in text.casefold(), (place, secret)

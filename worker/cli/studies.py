@@ -183,7 +183,7 @@ def repair(
     Pixels are not changed. Only values that follow from the rest of the object are added.
     """
     existing(source)
-    from worker.intake.mended_copy import repair_folder
+    from worker.intake.repaired_copy import repair_folder
     from worker.report.terminal_tables import repairs_table
 
     console = stderr()

@@ -44,12 +44,12 @@ _COLUMNS: Final = (
 class AxialRow:
     """The canal of one level on one axial slice: its box, and up to three grades.
 
-    The picture is the box grown about its centre to twice its width and three times its
-    height, as far as the original image reaches; or, with `whole`, the original image.
-    Box and recesses are in pixels of the original, counted from its edge: pixel centres
-    lie half a pixel on. `original` is its (height, width), `spacing` the (row, column)
+    The picture is the box enlarged about its centre to twice its width and three times its
+    height, cropped to the original image; or, with `whole`, the original image. Box and
+    recesses are in pixels of the original, counted from its edge: the centre of the first
+    pixel is at 0.5. `original` is its (height, width), `spacing` the (row, column)
     size of its pixels in the unit of the picture's grid: millimetres of a DICOM image, 1
-    for a picture. `level_confirmed` is false where only a model named the level.
+    for a picture. `level_confirmed` is false where only a model assigned the level.
     """
 
     study_id: str
@@ -74,7 +74,7 @@ class AxialRow:
         if self.whole:
             return (0.0, 0.0)
         x_min, y_min, x_max, y_max = self.box
-        # Crops begin at whole pixels: the width of all 2,485 pictures says rounded down.
+        # Crops begin at whole pixels, rounded down: the width of all 2,485 pictures agrees.
         return (
             float(max(0, math.floor(x_min - (x_max - x_min) / 2))),
             float(max(0, math.floor(y_min - (y_max - y_min)))),
@@ -87,10 +87,10 @@ class AxialRow:
 
 
 def read_axial(folder: Path, *, labelled: bool = True) -> Table[AxialRow]:
-    """Read the index of such a folder; of a level repeated on one image the first is kept.
+    """Read the index of a folder; of a level repeated on one image the first row is kept.
 
     `labelled` leaves out rows without any grade; with False the three columns of grades
-    may be empty or absent. Raises BadSettings where there is no index.
+    may be empty or absent. Raises BadSettings where the index is missing.
     """
     seen: set[tuple[Path, Level]] = set()
 
@@ -126,7 +126,7 @@ def read_axial(folder: Path, *, labelled: bool = True) -> Table[AxialRow]:
 
 
 def _yes(text: str) -> bool:
-    """The index writes True and False; without the column nothing casts doubt on a level."""
+    """True or False as in the index; without the column every level is confirmed."""
     if text.strip().lower() in {"", "true", "1"}:
         return True
     if text.strip().lower() in {"false", "0"}:

@@ -1,4 +1,4 @@
-"""Sagittal T2 slices with masks; those of discs and canal (SPIDER) turned into named points."""
+"""Sagittal T2 slices with masks (SPIDER), and disc points computed from the masks."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class MaskedSlice:
 class DiscPoint:
     """A disc's centroid and the middle of the canal behind it, (column, row) in pixels.
 
-    `canal` is None where the mask shows no canal behind the disc: the slice is off the
-    midline there.
+    `canal` is None where the mask shows no canal behind the disc, because the slice is off
+    the midline there.
     """
 
     level: Level
@@ -56,15 +56,15 @@ class DiscPoint:
 def read_masked_slices(
     folder: Path, needing: Collection[MaskKind] = (MaskKind.DISC,)
 ) -> Table[MaskedSlice]:
-    """Read the index of such a folder; masks that lack a structure of `needing` are left out.
+    """Read the index of a folder; masks that lack a structure of `needing` are left out.
 
-    Raises BadSettings where there is no index.
+    Raises BadSettings where the index is missing.
     """
 
     def parse(record: Mapping[str, str]) -> MaskedSlice | LeftOut:
         # "vertebra, disc and canal as separate grey values" or "vertebral bodies only"
-        words = record["mask_classes"].replace("vertebral", "vertebra")
-        kinds = frozenset(kind for kind in MaskKind if kind in words)
+        classes = record["mask_classes"].replace("vertebral", "vertebra")
+        kinds = frozenset(kind for kind in MaskKind if kind in classes)
         if not kinds:
             raise ValueError(f"unknown mask classes {record['mask_classes']!r}")
         picture, mask = file_of(folder, record), file_of(folder, record, "mask")
@@ -79,7 +79,7 @@ def read_masked_slices(
 def disc_points(mask_file: Path) -> tuple[DiscPoint, ...]:
     """The five lowest discs of a mask, counted upward: the lowest is L5/S1.
 
-    Empty when the mask shows fewer than five discs, so that no level is ever guessed.
+    Empty when the mask shows fewer than five discs, because levels would be a guess.
     """
     with Image.open(mask_file) as image:
         mask = np.asarray(image.convert("L"))

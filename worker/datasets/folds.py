@@ -1,4 +1,4 @@
-"""The one fold rule, and whether a fold can be trained and judged on at all."""
+"""The assignment of studies to folds, and the check that a fold is usable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.errors import BadSettings
 
 
 def fold_of(study_id: str, folds: int) -> int:
-    """The fold of a study: crc32 of its id, the one rule for all sets (patient-grouped)."""
+    """The fold of a study: CRC-32 of its id modulo `folds`, for all data sets."""
     return zlib.crc32(study_id.encode()) % folds
 
 
@@ -21,14 +21,14 @@ def check_fold(
     studies: Sequence[str],
     grades: Mapping[str, Sequence[Severity | None]] | None = None,
 ) -> None:
-    """Raise BadSettings where training on all folds but one, and judging on it, cannot work.
+    """Raise BadSettings where training on all other folds and evaluating on `fold` cannot work.
 
     `what` names the samples in the message. `studies` holds the study of each sample,
-    `grades` the grade of each sample for every target (None where it has none); both the
-    fold and the rest must hold samples, and of every target an example of each severity.
+    `grades` the grade of each sample for every target (None where it has none). Both the
+    fold and the rest must have samples, and each severity of every target.
     """
     if not 0 <= fold < folds or folds < 2:
-        raise BadSettings(f"{what}: there is no fold {fold} of {folds}; name one of 0 to folds - 1")
+        raise BadSettings(f"{what}: invalid fold {fold} of {folds}; use 0 to {folds - 1}")
     inside = [fold_of(study, folds) == fold for study in studies]
     for is_fold, part in (
         (True, f"fold {fold} of {folds}"),
@@ -37,13 +37,13 @@ def check_fold(
         chosen = [i for i, here in enumerate(inside) if here is is_fold]
         if not chosen:
             raise BadSettings(
-                f"{what}: {part} holds no sample ({len(set(studies))} studies in all); "
+                f"{what}: {part} has no sample ({len(set(studies))} studies in total); "
                 "add studies or use fewer folds"
             )
         for target, labels in (grades or {}).items():
             found = {labels[i] for i in chosen}
             if lacking := [severity.label for severity in Severity if severity not in found]:
                 raise BadSettings(
-                    f"{what}: {part} holds no {' and no '.join(lacking)} {target} "
+                    f"{what}: {part} has no {' and no '.join(lacking)} {target} "
                     f"among {len(chosen)} samples; add studies or use fewer folds"
                 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dicom_sr.findings import Level, Severity, Side
-from worker.datasets.sides import Place, without_contradictions
+from worker.datasets.sides import SidedPosition, without_contradictions
 from worker.datasets.tables import (
     INDEX,
     LeftOut,
@@ -33,10 +33,10 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class ForaminalRow:
-    """One annotated foramen: where it is, on which slice, and its grade if it has one.
+    """One annotated foramen: its slice, its point, and its grade if it has one.
 
-    `x_fraction` and `y_fraction` are of the original width and height, counted from the
-    image's edge: pixel centres lie half a pixel on. `original` is that (height, width),
+    `x_fraction` and `y_fraction` are fractions of the original width and height, counted
+    from the edge of the image. `original` is that (height, width),
     `spacing` the (row, column) size of an original pixel in the unit of the picture's
     grid: millimetres of a DICOM image, 1 for a picture.
     """
@@ -55,7 +55,7 @@ class ForaminalRow:
 
     @property
     def physical(self) -> tuple[float, float]:
-        """(x, y) in the unit of the picture's grid, in which distances between points compare."""
+        """(x, y) in the unit of the picture's grid, for distances between points."""
         height, width = self.extent
         return self.x_fraction * width, self.y_fraction * height
 
@@ -66,12 +66,12 @@ class ForaminalRow:
 
 
 def read_foraminal(folder: Path, *, labelled: bool = True) -> Table[ForaminalRow]:
-    """Read the index of such a folder; of a repeated point the first is kept.
+    """Read the index of a folder; of a repeated point the first row is kept.
 
-    `labelled` leaves out what is no sound label to learn from: rows without a grade, and
-    the levels of a series whose left and right lie on each other's slices. With False the
-    severity column may be empty or absent, and every foramen that can be graded is kept.
-    Raises BadSettings where there is no index.
+    `labelled` leaves out rows that are unsuitable as labels: rows without a grade, and the
+    levels of a series whose left and right slices are swapped. With False the severity
+    column may be empty or absent, and every foramen is kept. Raises BadSettings where the
+    index is missing.
     """
     seen: set[tuple[str, str, int, Side, Level]] = set()
 
@@ -104,8 +104,8 @@ def read_foraminal(folder: Path, *, labelled: bool = True) -> Table[ForaminalRow
     table = read_index(folder, "foramina on sagittal T1 slices", columns, parse)
     if not labelled:
         return table
-    # Instance numbers run either way, but left and right stay on two sides of the middle.
-    return without_contradictions(table, folder / INDEX, _place, leftward=False)
+    # Instance numbers may run either way; left and right lie on two sides of the middle.
+    return without_contradictions(table, folder / INDEX, _position, leftward=False)
 
 
 def pool_by_side(
@@ -118,6 +118,6 @@ def pool_by_side(
     return dict(pooled)
 
 
-def _place(row: ForaminalRow) -> Place:
+def _position(row: ForaminalRow) -> SidedPosition:
     group = f"study {row.study_id}, series {row.series_id}"
-    return Place(group, row.level, row.side, row.instance_number)
+    return SidedPosition(group, row.level, row.side, row.instance_number)

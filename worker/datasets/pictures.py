@@ -1,4 +1,4 @@
-"""A slice as a file: grey values and how their pixels lie, from a picture or from DICOM."""
+"""Reads one slice from a picture or DICOM file: grey values and the grid of its pixels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from worker.intake.headers import read_study
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Grey values, shape (rows, columns), and how their pixels lie.
+    """Grey values, shape (rows, columns), and the grid of their pixels.
 
-    The grid of a DICOM image is in millimetres and knows which way it was stored. That of
-    a picture has no known unit, unequal spacings where it was squashed to a square, and
-    no flips: pictures are taken to show what a viewer shows.
+    The grid of a DICOM image is in millimetres, with its orientation. The grid of a picture
+    has no known unit, unequal spacings where it was resized to a square, and no flips:
+    pictures are assumed to be oriented as displayed.
     """
 
     pixels: NDArray[np.float32]
@@ -31,10 +31,10 @@ class Picture:
 
 
 def read_picture(path: Path, original: tuple[float, float] | None = None) -> Picture:
-    """Read a picture, or a single-frame DICOM image (`.dcm`) in its modality's own units.
+    """Read a picture, or a single-frame DICOM image (`.dcm`) in modality units.
 
-    `original` is the (height, width) a picture had before it was squashed; a DICOM image
-    knows its own. Raises OSError when the file cannot be read as one image.
+    `original` is the (height, width) of a picture before it was resized to a square; it is
+    not used for DICOM images. Raises OSError when the file cannot be read as one image.
     """
     if path.suffix.lower() == ".dcm":
         return _read_dicom(path)
@@ -42,8 +42,8 @@ def read_picture(path: Path, original: tuple[float, float] | None = None) -> Pic
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"), dtype=np.float32)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # All that Pillow's readers raise for a file that is missing or broken.
-        raise OSError(f"{path} is no picture: {error}") from error
+        # The exceptions of Pillow for a missing or broken file.
+        raise OSError(f"{path} is not a readable picture: {error}") from error
     if original is None:
         return Picture(pixels, Grid())
     height, width = original
@@ -51,17 +51,17 @@ def read_picture(path: Path, original: tuple[float, float] | None = None) -> Pic
 
 
 def read_plane(path: Path, content: bytes | None = None) -> Plane:
-    """Where a single-frame DICOM image lies, from its header (or that of `content`).
+    """The plane of a single-frame DICOM image, from its file or from `content`.
 
-    Raises OSError when it cannot be read or does not say.
+    Raises OSError when it cannot be read or has no plane.
     """
     instance = read_header(str(path), path if content is None else content)
     try:
         slices = [header for series in read_study([instance]).series for header in series.slices]
     except Rejected as error:
-        raise OSError(f"{path} is no DICOM image") from error
+        raise OSError(f"{path} is not a readable DICOM image") from error
     if len(slices) != 1:
-        what = "holds several frames" if slices else "does not say where it lies"
+        what = "has several frames" if slices else "has no image plane"
         raise OSError(f"{path} {what}")
     return slices[0].plane
 
@@ -73,5 +73,5 @@ def _read_dicom(path: Path) -> Picture:
     if isinstance(frames, Unreadable):
         raise OSError(f"{path} cannot be decoded: {frames.error}")
     if frames.shape != (1, plane.rows, plane.columns):
-        raise OSError(f"{path} has pixels that do not fit its header")
+        raise OSError(f"the pixels of {path} do not match its header")
     return Picture(frames[0], plane.grid)

@@ -30,9 +30,9 @@ REPEATED: Final = "a second point of one target on one image"
 class Coordinate:
     """One annotated point: a target on one image.
 
-    x and y are pixels of the original, counted from the image's edge, so that the centre
-    of the first pixel is at 0.5: annotators' clicks are whole steps from the edge where a
-    series was not moved on their screen.
+    x and y are pixels of the original, counted from the edge of the image: the centre of the
+    first pixel is at 0.5. (Clicks of the annotators are whole steps from the edge where the
+    image was not moved on the screen.)
     """
 
     study_id: str
@@ -53,7 +53,7 @@ _CONDITIONS: Final = {
 
 
 def read_coordinates(folder: Path) -> Table[Coordinate]:
-    """Read `train_label_coordinates.csv`; of a point repeated on one image the first is kept.
+    """Read `train_label_coordinates.csv`; of a point repeated on one image the first row is kept.
 
     Raises BadSettings where it is missing.
     """
@@ -95,12 +95,12 @@ def read_labels(folder: Path) -> Table[tuple[str, Mapping[Target, Severity]]]:
 
 
 def read_severities(folder: Path) -> dict[str, Mapping[Target, Severity]]:
-    """The labelled targets of every study in `train.csv`, whose faulty rows are left out."""
+    """The labelled targets of every study in `train.csv`, without faulty rows."""
     return dict(read_labels(folder).rows)
 
 
 def read_descriptions(folder: Path) -> Table[tuple[tuple[str, str], str]]:
-    """Read `train_series_descriptions.csv`: what each (study, series) is.
+    """Read `train_series_descriptions.csv`: the description of each (study, series).
 
     Raises BadSettings where it is missing.
     """

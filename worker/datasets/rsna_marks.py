@@ -1,8 +1,7 @@
-"""The competition's coordinates joined to the DICOM images that they were marked on.
+"""Joins the coordinates of the RSNA 2024 challenge with their DICOM images.
 
-Only what is there is given. A study without a folder is no fault (the tables are handed
-out alone, too): all such studies are one line and a count. A missing image, a bad row or
-a point outside its image is a line each.
+Studies without a folder are summed up in one problem, because the tables are also distributed
+alone. A missing image, a faulty row or a point outside of its image is one problem each.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ IMAGES: Final = "train_images"
 WITHOUT_IMAGES: Final = "of studies without a folder"
 
 CENTRE: Final = 0.5
-"""From the tables' coordinates, counted from the image's edge, to those of pixel centres."""
+"""The coordinate of the centre of the first pixel in the tables."""
 
 _SERIES: Final = {
     Condition.NEURAL_FORAMINAL_NARROWING: "Sagittal T1",
     Condition.SPINAL_CANAL_STENOSIS: "Sagittal T2/STIR",
     Condition.SUBARTICULAR_STENOSIS: "Axial T2",
 }
-"""The series that each condition's points are marked on."""
+"""The series on which the points of each condition are marked."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """An annotated point on an image that is there."""
+    """An annotated point with its image."""
 
     coordinate: Coordinate
     path: Path
@@ -48,7 +47,7 @@ class Mark:
 
     @property
     def fractions(self) -> tuple[float, float]:
-        """(x, y) as fractions of width and height, counted from the image's edge."""
+        """(x, y) as fractions of width and height, counted from the edge of the image."""
         return self.coordinate.x / self.plane.columns, self.coordinate.y / self.plane.rows
 
     @property
@@ -63,16 +62,16 @@ class Mark:
 
     @property
     def side(self) -> Side:
-        """The side of a condition that has sides."""
+        """The side; only for conditions with sides."""
         side = self.coordinate.target.side
         assert side is not None
         return side
 
 
 def read_marks(folder: Path, condition: Condition) -> Table[Mark]:
-    """The points of a condition whose images are there.
+    """The points of a condition whose images exist.
 
-    Raises BadSettings when a table or the images' folder is missing.
+    Raises BadSettings when a table or the folder of images is missing.
     """
     if not (folder / IMAGES).is_dir():
         raise BadSettings(
@@ -89,7 +88,7 @@ def read_marks(folder: Path, condition: Condition) -> Table[Mark]:
     for row, line in zip(coordinates.rows, coordinates.lines, strict=True):
         if row.target.condition is not condition:
             continue
-        if not images.holds(row.study_id):
+        if not images.has(row.study_id):
             absent.append((row.study_id, line))
             continue
         try:
@@ -116,13 +115,13 @@ def read_marks(folder: Path, condition: Condition) -> Table[Mark]:
 
 @dataclass
 class _Images:
-    """The images of a folder; every header is read once."""
+    """The images of a folder; each header is read once."""
 
     folder: Path
     _studies: dict[str, bool] = field(default_factory=dict)
     _planes: dict[Path, Plane | OSError] = field(default_factory=dict)
 
-    def holds(self, study_id: str) -> bool:
+    def has(self, study_id: str) -> bool:
         if study_id not in self._studies:
             self._studies[study_id] = (self.folder / study_id).is_dir()
         return self._studies[study_id]
@@ -135,10 +134,10 @@ class _Images:
                 self._planes[path] = _plane(path)
             except OSError as error:
                 self._planes[path] = error
-        found = self._planes[path]
-        if isinstance(found, OSError):
-            raise found
-        return path, found
+        plane = self._planes[path]
+        if isinstance(plane, OSError):
+            raise plane
+        return path, plane
 
 
 def _plane(path: Path) -> Plane:

@@ -1,4 +1,4 @@
-"""The competition's own layout as the same rows that the index folders give."""
+"""Reads the layout of the RSNA 2024 challenge as the rows of the index folders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from worker.datasets.axial import BOX_ASPECT, BOX_SPANS, AxialRow
 from worker.datasets.foraminal import ForaminalRow
 from worker.datasets.rsna import COORDINATES, read_labels
 from worker.datasets.rsna_marks import CENTRE, Mark, read_marks
-from worker.datasets.sides import Place, without_contradictions
+from worker.datasets.sides import SidedPosition, without_contradictions
 from worker.datasets.tables import Table
 
 ONE_SIDED: Final = "with one recess alone in their series"
 
 Grades = tuple[Severity | None, Severity | None, Severity | None]
-"""Of one level: canal, left and right recess."""
+"""The grades of one level: canal, left and right recess."""
 
 
 @dataclass(frozen=True)
 class CanalRow:
-    """One sagittal T2 or STIR slice with the middle of the canal at the levels marked on it.
+    """One sagittal T2 or STIR slice with the centre of the canal at its marked levels.
 
-    Points are (x, y) fractions of width and height, counted from the image's edge;
+    Points are (x, y) fractions of width and height, counted from the edge of the image;
     `original` is (height, width) in pixels, `spacing` the (row, column) size of a pixel in
     millimetres.
     """
@@ -46,9 +46,9 @@ class CanalRow:
 def rsna_foraminal(folder: Path) -> Table[ForaminalRow]:
     """The graded foramina on sagittal T1, one row for each point.
 
-    Levels whose left point does not lie at larger patient x than the right one are left
-    out; where that is half of a study's levels or more, all of them are. Raises
-    BadSettings when a table or the images' folder is missing.
+    Levels whose left point does not have a larger patient x than the right one are left
+    out; where these are at least half of the levels of a study, all its levels are. Raises
+    BadSettings when a table or the folder of images is missing.
     """
     marks, grades = _sided(folder, Condition.NEURAL_FORAMINAL_NARROWING)
     rows, lines, ungraded = [], [], 0
@@ -82,10 +82,9 @@ def rsna_foraminal(folder: Path) -> Table[ForaminalRow]:
 def rsna_axial(folder: Path) -> Table[AxialRow]:
     """The graded levels on axial T2: a row for each slice on which a recess is marked.
 
-    Both recesses must be marked within the series; one that lies on another slice is
-    projected through patient space. The box is as wide as those of the crop folders, for
-    the same span of the recesses. Sides are checked and errors raised as for
-    `rsna_foraminal`.
+    Both recesses must be marked within the series; one on another slice is projected through
+    patient space. The box has the width of the boxes in the crop folders for the same span
+    of the recesses. Sides are checked and errors raised as for `rsna_foraminal`.
     """
     marks, grades = _sided(folder, Condition.SUBARTICULAR_STENOSIS)
     levels: dict[tuple[str, str, Level], list[tuple[Mark, int]]] = defaultdict(list)
@@ -114,7 +113,7 @@ def rsna_axial(folder: Path) -> Table[AxialRow]:
 def rsna_canal(folder: Path) -> Table[CanalRow]:
     """The sagittal T2 and STIR slices with canal points, graded or not.
 
-    Raises BadSettings when a table or the images' folder is missing.
+    Raises BadSettings when a table or the folder of images is missing.
     """
     marks = read_marks(folder, Condition.SPINAL_CANAL_STENOSIS)
     slices: dict[Path, list[tuple[Mark, int]]] = defaultdict(list)
@@ -138,12 +137,12 @@ def rsna_canal(folder: Path) -> Table[CanalRow]:
 def _sided(
     folder: Path, condition: Condition
 ) -> tuple[Table[Mark], dict[str, Mapping[Target, Severity]]]:
-    """The marks of a condition with sides, those that contradict left out, and all grades."""
+    """The marks of a condition without contradicting sides, and all grades."""
 
-    def place(mark: Mark) -> Place:
+    def place(mark: Mark) -> SidedPosition:
         at = mark.coordinate
         x_mm = float(mark.position_mm[0])
-        return Place(f"study {at.study_id}", at.target.level, mark.side, x_mm)
+        return SidedPosition(f"study {at.study_id}", at.target.level, mark.side, x_mm)
 
     labels = read_labels(folder)
     marks = read_marks(folder, condition)

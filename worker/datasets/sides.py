@@ -1,7 +1,7 @@
-"""Whether left and right of a level lie on their own sides of the patient.
+"""Checks that left and right of a level lie on the correct sides of the patient.
 
-A few studies have left and right swapped, or both on one slice. Whether the label or the
-point is wrong cannot be known, so what contradicts is left out and told, never mended.
+A few studies have left and right swapped, or both on one slice. Whether label or point is
+wrong is unknown, so such rows are left out and reported, never corrected.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a sided point lies along the patient's left-right axis, in any one unit.
+class SidedPosition:
+    """The position of a sided point along the left-right axis of the patient, in any unit.
 
-    `group` names what is judged together: a study, or a series of one.
+    `group` names the points that are checked together: a study, or one of its series.
     """
 
     group: str
@@ -34,12 +34,14 @@ class Place:
     along: float
 
 
-def contradictions(places: Sequence[Place], *, leftward: bool) -> Mapping[str, frozenset[Level]]:
-    """The levels of each group whose sides contradict; all five where half or more do.
+def contradictions(
+    places: Sequence[SidedPosition], *, leftward: bool
+) -> Mapping[str, frozenset[Level]]:
+    """The levels of each group whose sides contradict; all levels where half or more do.
 
-    With `leftward` the axis runs to the patient's left (LPS x); otherwise its direction is
-    unknown (the order of slices), and it is taken to be what most levels say. A level with
-    one side alone cannot be judged, and falls only with its group.
+    With `leftward` the axis points to the patient's left (LPS x); otherwise its direction is
+    unknown (order of slices) and taken from the majority of levels. A level with one side
+    only cannot be checked, and is left out only with its whole group.
     """
     sides: dict[str, dict[Level, dict[Side, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
@@ -62,31 +64,34 @@ def contradictions(places: Sequence[Place], *, leftward: bool) -> Mapping[str, f
 
 
 def without_contradictions(
-    table: Table[Row], path: Path, place: Callable[[Row], Place], *, leftward: bool
+    table: Table[Row], path: Path, place: Callable[[Row], SidedPosition], *, leftward: bool
 ) -> Table[Row]:
-    """The table without the rows whose sides contradict: one problem a group, by its first line.
+    """The table without rows whose sides contradict, with one problem for each group.
 
-    `path` is the file that the table's lines count.
+    `path` is the file of the table, for the problems.
     """
     places = [place(row) for row in table.rows]
-    doubts = contradictions(places, leftward=leftward)
+    contradicting = contradictions(places, leftward=leftward)
     kept: list[tuple[Row, int]] = []
-    lost: dict[str, list[int]] = defaultdict(list)
+    left_out: dict[str, list[int]] = defaultdict(list)
     for row, here, line in zip(table.rows, places, table.lines, strict=True):
-        if here.level in doubts.get(here.group, frozenset()):
-            lost[here.group].append(line)
+        if here.level in contradicting.get(here.group, frozenset()):
+            left_out[here.group].append(line)
         else:
             kept.append((row, line))
     problems = [
         f"{path}:{lines[0]}: {group}: left and right contradict each other at "
-        f"{'most levels' if len(doubts[group]) == len(Level) else ', '.join(sorted(doubts[group]))}"
-        f"; {len(lines)} points left out"
-        for group, lines in lost.items()
+        f"{_names(contradicting[group])}; {len(lines)} points left out"
+        for group, lines in left_out.items()
     ]
     return replace(
         table,
         rows=tuple(row for row, _ in kept),
         lines=tuple(line for _, line in kept),
         problems=(*table.problems, *problems),
-        skipped={**table.skipped, CONTRADICT: sum(map(len, lost.values()))},
+        skipped={**table.skipped, CONTRADICT: sum(map(len, left_out.values()))},
     )
+
+
+def _names(levels: frozenset[Level]) -> str:
+    return "most levels" if len(levels) == len(Level) else ", ".join(sorted(levels))

@@ -1,4 +1,4 @@
-"""The slices of an index folder as pictures alone, for whoever must not see the labels."""
+"""Reads the slices of an index folder without their labels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from worker.datasets.tables import INDEX, LeftOut, Table, file_of, read_index, s
 
 @dataclass(frozen=True)
 class IndexedSlice:
-    """One picture of an index; `file` is its name there.
+    """One picture of an index; `file` is its name in the index.
 
-    `original` is the (height, width) it had before it was squashed, None where it was not.
+    `original` is the (height, width) before it was resized to a square, else None.
     """
 
     study_id: str
@@ -24,9 +24,9 @@ class IndexedSlice:
 
 
 def read_slices(folder: Path) -> Table[IndexedSlice]:
-    """Every picture that an index names, once, in its order; no label is read.
+    """Every picture of an index, once, in its order; no label is read.
 
-    Raises BadSettings where there is no index.
+    Raises BadSettings where the index is missing.
     """
     seen: set[str] = set()
 
@@ -35,7 +35,7 @@ def read_slices(folder: Path) -> Table[IndexedSlice]:
         known = "height" in record and "width" in record
         original = size_of(record, "height", "width") if known else None
         if record["file"] in seen:
-            return LeftOut("named before")
+            return LeftOut("repeated")
         seen.add(record["file"])
         return IndexedSlice(record["study_id"], record["file"], path, original)
 
@@ -43,6 +43,6 @@ def read_slices(folder: Path) -> Table[IndexedSlice]:
 
 
 def has_masks(folder: Path) -> bool:
-    """Whether an index names masks: then it is of sagittal T2, otherwise of T1 with points."""
+    """Whether an index has masks: sagittal T2 with masks, otherwise T1 with points."""
     with (folder / INDEX).open(newline="", encoding="utf-8-sig") as file:
         return "mask" in next(csv.reader(file), [])

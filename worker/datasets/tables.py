@@ -1,4 +1,4 @@
-"""Reading an index, row by row: a bad row is told by file and line, skipped and counted."""
+"""Reads CSV tables row by row: a faulty row is reported with file and line, and skipped."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Row = TypeVar("Row")
 SEVERITIES: Final = tuple(Severity)
 INDEX: Final = "index.csv"
 FAULTY: Final = "faulty"
-"""The reason under which rows with a problem of their own are counted."""
+"""The reason under which faulty rows are counted."""
 
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """The rows that can be used, and an account of those that cannot.
+    """The usable rows of a table, and the number of others by reason.
 
-    `problems` names file, line and fault. `skipped` counts every row left out by its
-    reason, those that a rule of cleaning left out silently included. `lines` holds the
-    line of each row, where the table was read from one file.
+    `problems` holds file, line and fault of each faulty row. `skipped` counts every row left
+    out by reason, including rows left out by a cleaning rule. `lines` holds the line of each
+    row, where the table was read from one file.
     """
 
     rows: tuple[Row, ...]
@@ -37,15 +37,15 @@ class Table(Generic[Row]):
     lines: tuple[int, ...] = ()
 
     @property
-    def account(self) -> str:
-        """One line: how many rows there are, and how many were left out for what reason."""
+    def summary(self) -> str:
+        """The number of rows, and of those left out by reason, in one line."""
         left_out = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items() if count)
         return f"{len(self.rows)} rows" + (f"; left out: {left_out}" if left_out else "")
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a parser returns for a sound row that a rule leaves out: the rule's name."""
+    """Returned by a parser for a valid row that a cleaning rule leaves out."""
 
     reason: str
 
@@ -57,9 +57,9 @@ def read_table(
 ) -> Table[Row]:
     """Read a CSV file with a header (UTF-8, with or without a byte order mark).
 
-    A ValueError from `parse` becomes a problem that names file and line, and so does a row
-    of another length than the header. Without one of `columns` no row is read, and one
-    problem says so. Raises FileNotFoundError.
+    A ValueError from `parse`, or a row of another length than the header, becomes a problem
+    with file and line. Without one of `columns` no row is read, and there is one problem.
+    Raises FileNotFoundError.
     """
     rows: list[Row] = []
     lines: list[int] = []
@@ -70,12 +70,12 @@ def read_table(
         try:
             if absent := [name for name in columns if name not in (reader.fieldnames or ())]:
                 unread = sum(1 for _ in reader)
-                named = ", ".join(absent)
-                problem = f"{path}:1: no column {named}: none of the {unread} rows can be read"
+                names = ", ".join(absent)
+                problem = f"{path}:1: missing column {names}; {unread} rows not read"
                 return Table((), (problem,), {FAULTY: unread})
             for record in reader:
                 try:
-                    row = parse(_whole(record))
+                    row = parse(_complete(record))
                 except ValueError as error:
                     problems.append(f"{path}:{reader.line_num}: {error}")
                     skipped[FAULTY] += 1
@@ -86,25 +86,25 @@ def read_table(
                     rows.append(row)
                     lines.append(reader.line_num)
         except csv.Error as error:
-            problems.append(f"{path}:{reader.line_num}: {error}; nothing after it was read")
+            problems.append(f"{path}:{reader.line_num}: {error}; the rest of the file was not read")
             skipped[FAULTY] += 1
     return Table(tuple(rows), tuple(problems), skipped, tuple(lines))
 
 
 def read_index(
     folder: Path,
-    holds: str,
+    content: str,
     columns: Sequence[str],
     parse: Callable[[Mapping[str, str]], Row | LeftOut],
 ) -> Table[Row]:
-    """Read the `index.csv` of a folder as `read_table` does; `holds` says what it lists.
+    """Read the `index.csv` of a folder like `read_table`; `content` names its rows.
 
-    Raises BadSettings where there is none.
+    Raises BadSettings where it is missing.
     """
     path = folder / INDEX
     if not path.is_file():
         raise BadSettings(
-            f"{folder} has no {INDEX}; name a folder whose {INDEX} lists {holds}, "
+            f"{folder} has no {INDEX}; name a folder whose {INDEX} lists {content}, "
             f"with the columns {', '.join(columns)}"
         )
     return read_table(path, parse, columns)
@@ -119,21 +119,21 @@ def file_of(folder: Path, record: Mapping[str, str], column: str = "file") -> Pa
 
 
 def number_of(record: Mapping[str, str], column: str) -> float:
-    """A finite number; raises ValueError where there is none."""
+    """A finite number; raises ValueError otherwise."""
     try:
         value = float(record[column])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{column} is no number: {record[column]!r}")
+        raise ValueError(f"{column} is not a number: {record[column]!r}")
     return value
 
 
 def integer_of(record: Mapping[str, str], column: str) -> int:
-    """A whole number; raises ValueError where there is none."""
+    """An integer; raises ValueError otherwise."""
     value = number_of(record, column)
     if value != int(value):
-        raise ValueError(f"{column} is no whole number: {record[column]!r}")
+        raise ValueError(f"{column} is not an integer: {record[column]!r}")
     return int(value)
 
 
@@ -141,12 +141,12 @@ def size_of(record: Mapping[str, str], rows: str, columns: str) -> tuple[float, 
     """The (height, width) in pixels; raises ValueError where it is not positive."""
     height, width = number_of(record, rows), number_of(record, columns)
     if height <= 0 or width <= 0:
-        raise ValueError(f"an image of {height:g} x {width:g} pixels")
+        raise ValueError(f"invalid image size {height:g} x {width:g}")
     return height, width
 
 
 def severity_of(text: str) -> Severity | None:
-    """A severity from 0/1/2 or the challenge's words; None where the label is missing."""
+    """A severity from 0/1/2 or the labels of the challenge; None where it is missing."""
     text = text.strip()
     if not text:
         return None
@@ -158,8 +158,8 @@ def severity_of(text: str) -> Severity | None:
     raise ValueError(f"unknown severity {text!r}")
 
 
-def _whole(record: Mapping[str | None, str | list[str] | None]) -> Mapping[str, str]:
-    """The record, once it is known to have one cell for each column."""
+def _complete(record: Mapping[str | None, str | list[str] | None]) -> Mapping[str, str]:
+    """The record, checked to have one cell for each column."""
     cells = {name: cell for name, cell in record.items() if name and isinstance(cell, str)}
     if len(cells) != len(record):
         raise ValueError("the row has more or fewer cells than the header")

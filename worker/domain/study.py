@@ -1,10 +1,11 @@
-"""What the headers say: slices, series, the study, and the roles that series take."""
+"""A study by its headers: slices, series, and the roles of series."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from worker.domain.geometry import Plane
 
 
 class Role(StrEnum):
-    """What a series is used for."""
+    """The use of a series in grading."""
 
     SAGITTAL_T1 = "sagittal_t1"
     SAGITTAL_T2 = "sagittal_t2"
@@ -23,20 +24,24 @@ class Role(StrEnum):
 
     @property
     def label(self) -> str:
-        """The role as people read it."""
-        return {
-            "sagittal_t1": "sagittal T1",
-            "sagittal_t2": "sagittal T2",
-            "axial_t2": "axial T2",
-        }[self]
+        """The role as messages name it."""
+        match self:
+            case Role.SAGITTAL_T1:
+                return "sagittal T1"
+            case Role.SAGITTAL_T2:
+                return "sagittal T2"
+            case Role.AXIAL_T2:
+                return "axial T2"
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One stored DICOM object: the archive's own key for it, and its header.
+    """One stored DICOM object: its key in the archive, and its header.
 
-    `key` is opaque to everyone but the archive that made it (a path, an Orthanc id).
-    `header` holds no PixelData.
+    `key` has a meaning only for the archive that made it (a path, an Orthanc id).
+    `header` has no PixelData.
     """
 
     key: str
@@ -45,7 +50,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A stored object that is no readable DICOM file; `error` names the exception's type."""
+    """A stored object that cannot be read; `error` names the type of the exception."""
 
     key: str
     error: str
@@ -53,10 +58,10 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """One slice: a single-frame image, or one frame of a multi-frame one.
+    """One slice: a single-frame image, or one frame of a multi-frame image.
 
-    `image` names it in reports (after repair); `key` names the stored object in the
-    archive, whose pixels have not been read yet.
+    `image` identifies it in reports (after repair); `key` identifies the stored object in
+    the archive.
     """
 
     key: str
@@ -67,10 +72,10 @@ class SliceHeader:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The physics and the texts that routing looks at; None or empty where absent.
+    """The physics and the texts that routing uses; None or empty where absent.
 
-    Times are in milliseconds, the flip angle in degrees. `acquired` is date and time as
-    DICOM writes them, so that later sorts after earlier.
+    Times are in milliseconds, the flip angle in degrees. `acquired` is date and time in
+    DICOM format, so that it sorts by time.
     """
 
     echo_time_ms: float | None = None
@@ -100,7 +105,7 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Series:
-    """One series: what was acquired, and its slices in no particular order.
+    """One series: its acquisition, and its slices in no particular order.
 
     `unplaced` counts objects without a usable image plane.
     """
@@ -114,7 +119,7 @@ class Series:
 
     @cached_property
     def extent_mm(self) -> NDArray[np.float64]:
-        """The box around all slice corners, shape (2, 3): lowest and highest LPS in mm."""
+        """The bounding box of all slice corners, shape (2, 3): lowest and highest LPS in mm."""
         planes = [header.plane for header in self.slices]
         origin = np.array([p.position_mm for p in planes])
         across = np.array([p.along_columns for p in planes]) * np.array(
@@ -129,7 +134,7 @@ class Series:
 
 
 class RepairKind(StrEnum):
-    """What intake had to mend, or could not."""
+    """A repair made by intake, or an object that it left out."""
 
     SOP_CLASS = "sop_class_uid_assumed_mr"
     MODALITY = "modality_assumed_mr"
@@ -143,7 +148,7 @@ class RepairKind(StrEnum):
 
 @dataclass(frozen=True)
 class Repair:
-    """One kind of repair made on one series, and to how many instances."""
+    """One kind of repair of one series, with the number of instances."""
 
     kind: RepairKind
     series_instance_uid: str | None
@@ -153,10 +158,10 @@ class Repair:
 
 @dataclass(frozen=True)
 class Study:
-    """All series of one study, after repair, with the repairs recorded.
+    """All series of one study after repair, and the repairs.
 
     `sources` maps (Series Instance UID, SOP Instance UID) after repair to the repaired
-    header, which the SR copies its patient and study modules from.
+    header; the SR copies its patient and study modules from these.
     """
 
     study_instance_uid: str
@@ -167,7 +172,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one rule said about one series: the rule's name, its claim, and what it rests on."""
+    """The result of one rule for one series: the name of the rule, its result, and the reason."""
 
     rule: str
     says: str
@@ -176,10 +181,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Routing:
-    """What was decided for one series: a role or none, and the reason in words.
+    """The decision for one series: a role or none, and the reason as text.
 
-    `evidence` holds every rule that spoke, for or against, the stronger before the weaker:
-    a site's rule, geometry, physics, texts, pixels, and last how the series lie to each other.
+    `evidence` holds every rule that matched, in order of precedence: site rule, geometry,
+    physics, texts, pixels, and last the spatial relation to other series.
     """
 
     series_instance_uid: str
@@ -188,15 +193,15 @@ class Routing:
     reason: str
     flags: tuple[str, ...] = ()
     elsewhere: Role | None = None
-    """The role it would have had, if it shared the study's patient space."""
+    """The role that it would have in the patient space of the study."""
     evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Why nothing of a study is graded, by its headers alone, and what that rests on.
+    """Why a study is not graded, by its headers alone, with the evidence.
 
-    `because` never holds a birth date, an age or a text as it was written.
+    `because` never contains a birth date, an age or a free text.
     """
 
     reason: NotAssessedReason
@@ -207,9 +212,9 @@ class Exclusion:
 class RoutedStudy:
     """A study with a decision for every series: `routed | rejected == all`.
 
-    `roles` holds the series to use for each role, best first; `decisions` holds one
-    entry for every series of the study, in the study's order. Where there are `exclusions`
-    nothing is graded, and the first is the reason.
+    `roles` holds the series of each role, best first; `decisions` holds one entry for every
+    series of the study, in the order of the study. With `exclusions` nothing is graded, and
+    the first is the reason.
     """
 
     study: Study
@@ -219,15 +224,15 @@ class RoutedStudy:
 
     @property
     def rejected(self) -> tuple[Routing, ...]:
-        """The decisions that gave no role."""
+        """The decisions without a role."""
         return tuple(d for d in self.decisions if d.role is None)
 
     @property
     def elsewhere(self) -> frozenset[Role]:
-        """The roles of series that lie in another patient space."""
+        """The roles of series in another patient space."""
         return frozenset(d.elsewhere for d in self.decisions if d.elsewhere is not None)
 
     @property
     def routed(self) -> tuple[Routing, ...]:
-        """The decisions that gave a role."""
+        """The decisions with a role."""
         return tuple(d for d in self.decisions if d.role is not None)

@@ -28,7 +28,7 @@ from worker.domain.study import Role, SliceHeader, Unreadable
 from worker.grade.crop_windows import CropOptions
 from worker.intake.decoding import decode
 from worker.intake.headers import read_study
-from worker.intake.weighting import Weighting, weigh
+from worker.intake.weighting import Weighting, decide_weighting
 from worker.phantom import SMALL, make_phantom
 from worker.recognise.recogniser import SliceRecogniser
 
@@ -111,7 +111,7 @@ def recognise_slices(
             pixels, grid = known.read()
         except OSError:
             continue
-        recognised.append(RecognisedSlice(known, recogniser.look(pixels, grid).weighting))
+        recognised.append(RecognisedSlice(known, recogniser.recognise(pixels, grid).weighting))
     return tuple(recognised)
 
 
@@ -195,7 +195,7 @@ def _studies(data: Path) -> Iterator[KnownSlice]:
     archive = FolderArchive()
     for folder in sorted(data.glob("rsna_2024/*_images/*")):
         for series in read_study(archive.headers(str(folder))).series:
-            truth = weigh(series.acquisition).weighting
+            truth = decide_weighting(series.acquisition).weighting
             planes = {header.plane.orientation for header in series.slices}
             if planes != {Orientation.SAGITTAL} or truth not in (Weighting.T1, Weighting.T2):
                 continue

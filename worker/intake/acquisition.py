@@ -1,4 +1,4 @@
-"""The physics and the texts of a series, from a classic or an enhanced MR header."""
+"""Reads the physics and the texts of a series from a classic or enhanced MR header."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _NO_AGENT = frozenset({"", "NO", "NONE", "N", "0", "NOT APPLIED", "WITHOUT"})
 
 
 def image_type(header: Dataset, frame: Dataset | None) -> tuple[str, ...]:
-    """What one image or, of an enhanced image, one frame says that it is, in upper case.
+    """The image type of a classic image, or the frame type of one frame, in upper case.
 
-    `frame` is its item of functional groups, None for a classic image.
+    `frame` is the item of functional groups, None for a classic image.
     """
     if frame is not None:
         group = functional_group(header, frame, "MRImageFrameTypeSequence")
@@ -71,23 +71,23 @@ def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
 
 
 def _first(*found: float | None) -> float | None:
-    """The first that says something: zero is how exporters write an absent time."""
+    """The first value other than zero: exporters write absent times as zero."""
     return next((value for value in found if value), None)
 
 
 def _pulse_sequence(header: Dataset, modifier: Dataset) -> tuple[str, ...]:
-    """The enhanced attributes in the words of the classic ScanningSequence."""
+    """The enhanced attributes as terms of the classic ScanningSequence."""
     echo = text(header, "EchoPulseSequence").upper()
-    words = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(echo, ())
+    terms = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(echo, ())
     if text(header, "EchoPlanarPulseSequence").upper() == "YES":
-        words = (*words, "EP")
+        terms = (*terms, "EP")
     if text(modifier, "InversionRecovery").upper() == "YES":
-        words = (*words, "IR")
-    return words
+        terms = (*terms, "IR")
+    return terms
 
 
 def _suppression(modifier: Dataset) -> tuple[str, ...]:
-    """The enhanced Spectrally Selected Suppression in the words of the classic ScanOptions."""
+    """The enhanced Spectrally Selected Suppression as a term of the classic ScanOptions."""
     return ("FS",) if "FAT" in text(modifier, "SpectrallySelectedSuppression").upper() else ()
 
 

@@ -1,4 +1,4 @@
-"""What a compressed frame says about its own size, before a codec believes it."""
+"""Reads the size that a compressed frame declares, before a codec decodes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _JPEG2000_SIZE: Final = b"\xff\x4f\xff\x51"
 """Start of codestream directly followed by the SIZ marker (ISO/IEC 15444-1 A.5.1)."""
 
 _JP2_SIGNATURE: Final = b"\x00\x00\x00\x0cjP  "
-"""The first box of a JP2 file (I.5.1), which DICOM forbids and some write (PS3.5 A.4.4)."""
+"""The first box of a JP2 file (I.5.1), which DICOM forbids and some systems write (PS3.5 A.4.4)."""
 
 _JPEG_START: Final = b"\xff\xd8"
 
@@ -18,9 +18,9 @@ _FRAME_HEADERS: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xC
 
 
 def stream_size(frame: bytes) -> tuple[int, int] | None:
-    """The (rows, columns) that a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream announces.
+    """The (rows, columns) that a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream declares.
 
-    None for other streams (RLE announces no size) and for one without a frame header;
+    None for other streams (RLE declares no size) and for one without a frame header;
     (0, 0) for a stream that no greyscale image of 16 bits can have: GDCM crashes the
     process on some of these, and OpenJPEG allocates every component.
     """
@@ -31,14 +31,14 @@ def stream_size(frame: bytes) -> tuple[int, int] | None:
         return None
     right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
-    # The depth is one less than the bits, its highest bit says whether they are signed.
+    # The depth is the number of bits minus one; its highest bit is the sign flag.
     if components != 1 or depth & 0x7F >= 16:
         return 0, 0
     return bottom - top, right - left
 
 
 def _codestream_in_jp2(frame: bytes) -> int:
-    """Where the contiguous codestream box of a JP2 file begins; its end where there is none."""
+    """The offset of the contiguous codestream box of a JP2 file; the length without one."""
     position = 0
     while position + 8 <= len(frame):
         length, kind = struct.unpack_from(">I4s", frame, position)

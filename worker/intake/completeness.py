@@ -1,4 +1,4 @@
-"""What a study lacks: the roles that no series took, and the targets that are lost with them."""
+"""The roles that no series of a study has, and the targets that cannot be graded without them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEEDED: Final = {
     Condition.NEURAL_FORAMINAL_NARROWING: frozenset({Role.SAGITTAL_T1}),
     Condition.SUBARTICULAR_STENOSIS: frozenset({Role.AXIAL_T2}),
 }
-"""The roles without which a condition cannot be graded at all."""
+"""The roles that the grading of each condition requires."""
 
 
 def missing(routed: RoutedStudy) -> tuple[Role, ...]:
@@ -26,8 +26,8 @@ def lost(roles: Collection[Role]) -> tuple[Target, ...]:
     return tuple(target for target in TARGETS if NEEDED[target.condition] & set(roles))
 
 
-def in_words(roles: Collection[Role]) -> str:
-    """What is missing and what that costs, in one line; empty where nothing is."""
+def describe(roles: Collection[Role]) -> str:
+    """The missing roles and the number of targets lost, in one line; empty without any."""
     if not roles:
         return ""
     names = " and ".join(role.label for role in Role if role in roles)

@@ -1,8 +1,7 @@
-"""The one decoder boundary: bytes become headers or pixels here, and nothing is raised.
+"""The decoder boundary: turns bytes into headers or pixels without raising.
 
-Whatever pydicom and its codecs do to a malformed file ends as `Unreadable`, which names
-the exception's type and never its message: messages of parsers quote the values they
-stumbled over, and those may be a patient's name.
+Every exception of pydicom and its codecs becomes an `Unreadable` with the type of the
+exception. Its message is dropped, because parsers quote values, which may be a patient's name.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from pydicom.pixels.utils import iter_pixels
 
 from dicom_sr.attributes import integer, item, number, text
 from worker.domain.study import Instance, SliceHeader, Unreadable
-from worker.intake.gdcm_child import decode_apart
-from worker.intake.pixel_limits import DecompressionBomb, NoPixels, promised_bytes, refuse_bomb
+from worker.intake.gdcm_child import decode_in_child
+from worker.intake.pixel_limits import DecompressionBomb, NoPixels, checked_shape, declared_bytes
 
 # Warnings and log lines of the parser quote values; see the module's docstring.
 warnings.filterwarnings("ignore", module="pydicom")
@@ -36,13 +35,13 @@ for _parser in ("pydicom", "openjpeg", "pylibjpeg"):
     logging.getLogger(_parser).setLevel(logging.CRITICAL)
 
 MAX_HEADER_BYTES: Final = 2**23
-"""What a deflated header may grow to; that of 2,000 enhanced frames is half as long."""
+"""Limit of an inflated header; the header of 2,000 enhanced frames is half as long."""
 
 _TRAILING_BYTES: Final = 2**20
-"""What may follow the pixels of a deflated data set: padding and signatures."""
+"""Limit of the data after the pixels of a deflated data set: padding and signatures."""
 
 MAX_NESTING: Final = 32
-"""Sequences within sequences of a header; no header needs more than ten."""
+"""Limit of nested sequences in a header; usual headers need fewer than ten."""
 
 _PIXEL_KEYWORDS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_TAGS: Final = frozenset(map(tag_for_keyword, _PIXEL_KEYWORDS))
@@ -69,49 +68,48 @@ _PLUGINS: Final = {
     **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pylibjpeg"),
     **dict.fromkeys(_JPEG, "gdcm"),
 }
-"""One codec for each transfer syntax that is decoded: pydicom would try the next after a
-failure, and GDCM aborts the whole process on malformed streams. JPEG, which GDCM alone
+"""One codec for each supported transfer syntax: pydicom would try the next one after a
+failure, and GDCM aborts the process on malformed streams. JPEG, which GDCM alone
 decodes under a free licence, is decoded in a child process."""
 
 _T = TypeVar("_T")
 
 
 class NotGreyscale(ValueError):
-    """Colour, palette or other pixels that are no MR intensities."""
+    """Colour, palette or other pixels that are not MR intensities."""
 
 
 class UnsupportedSyntax(ValueError):
-    """A transfer syntax without a decoder here; its one argument is the syntax's name."""
+    """A transfer syntax without a decoder; the argument is its name."""
 
 
 class ShiftedBits(ValueError):
-    """Stored bits that are not the lowest of their cells, which PS3.5 8.1.1 forbids."""
+    """Stored bits that are not the lowest bits of their cells (forbidden by PS3.5 8.1.1)."""
 
 
 class ImpossibleRescale(ValueError):
-    """Rescale slope or intercept that turn pixels into something that is not finite."""
+    """Rescale slope or intercept that are malformed, zero, or give values that are not finite."""
 
 
 def read_header(key: str, source: bytes | Path) -> Instance | Unreadable:
     """The header of one DICOM file, without pixels and private elements.
 
-    Every element is parsed here, so that reading a value later cannot fail; an element
-    that cannot be parsed is left out as if it were absent.
+    Every element is parsed; an element that cannot be parsed is dropped.
     """
     return guarded(key, lambda: Instance(key, _read_header(source)))
 
 
-def settle(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
-    """Parse every element in place and drop pixels, private and unparsable ones.
+def parse_in_place(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
+    """Parse every element in place; drop pixels, private elements and unparsable ones.
 
-    Sequences deeper than `nesting` go too. For headers that an archive got in another way
-    than by `read_header`.
+    Sequences nested deeper than `nesting` are dropped too. For headers that an archive did
+    not read by `read_header`.
     """
     for keyword in _PIXEL_KEYWORDS:
         if keyword in header:
             del header[keyword]
     for tag in list(header.keys()):
-        # pydicom parses on access; a value that is malformed counts as absent.
+        # pydicom parses on access; a malformed value counts as absent.
         if tag.is_private or isinstance(guarded("", partial(header.get, tag)), Unreadable):
             del header[tag]
             continue
@@ -121,7 +119,7 @@ def settle(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
                 del header[tag]
                 continue
             for nested in element.value:
-                settle(nested, nesting - 1)
+                parse_in_place(nested, nesting - 1)
     return header
 
 
@@ -131,13 +129,13 @@ def decode(key: str, content: bytes) -> Frames | Unreadable:
     Rescale slope and intercept are applied (PS3.3 C.11.1, for enhanced images from the
     Pixel Value Transformation functional group, C.7.6.16.2.9); MONOCHROME1 is inverted
     within its stored range (C.7.6.3.1.2). Colour and palette images, and headers that
-    promise more pixels than the file can hold, are refused before anything is allocated.
+    declare more pixels than the file can hold, are rejected before memory is allocated.
     """
     return guarded(key, lambda: _decode(content))
 
 
 def pixels_of(header: SliceHeader, decoded: Frames) -> Frames | None:
-    """The pixels (rows, columns) of one slice among its object's; None where they do not fit."""
+    """The pixels (rows, columns) of one slice; None where they do not match its header."""
     index = (header.image.frame or 1) - 1
     if index >= len(decoded) or decoded.shape[1:] != (header.plane.rows, header.plane.columns):
         return None
@@ -146,7 +144,7 @@ def pixels_of(header: SliceHeader, decoded: Frames) -> Frames | None:
 
 
 def guarded(key: str, read: Callable[[], _T]) -> _T | Unreadable:
-    """What `read` returns, or `Unreadable` whatever it raises: the boundary itself."""
+    """What `read` returns, or an `Unreadable` for any exception: the boundary itself."""
     try:
         return read()
     except UnsupportedSyntax as error:
@@ -157,9 +155,9 @@ def guarded(key: str, read: Callable[[], _T]) -> _T | Unreadable:
 
 def _read_header(source: bytes | Path) -> Dataset:
     if isinstance(source, bytes):
-        return settle(_read(BytesIO(source), stop_before_pixels=True))
+        return parse_in_place(_read(BytesIO(source), stop_before_pixels=True))
     with source.open("rb") as file:
-        return settle(_read(file, stop_before_pixels=True))
+        return parse_in_place(_read(file, stop_before_pixels=True))
 
 
 def _read(file: BinaryIO, *, stop_before_pixels: bool = False) -> Dataset:
@@ -177,7 +175,7 @@ def _read(file: BinaryIO, *, stop_before_pixels: bool = False) -> Dataset:
 
 
 def _inflated(content: bytes, meta: Dataset, *, stop_before_pixels: bool) -> Dataset:
-    """A deflated data set, inflated no further than its own header says it reaches.
+    """A deflated data set, inflated at most to the size that its header declares.
 
     pydicom inflates without a limit.
     """
@@ -193,9 +191,9 @@ def _inflated(content: bytes, meta: Dataset, *, stop_before_pixels: bool) -> Dat
     if not inflater.eof and header.tell() == len(data):
         raise DecompressionBomb  # a header without an end
     if not stop_before_pixels:
-        # The pixels that did not fit beside the header, and what may follow them.
-        promised = promised_bytes(dataset) + _TRAILING_BYTES
-        data += inflater.decompress(inflater.unconsumed_tail, promised)
+        # The pixels after the part inflated with the header, and trailing data.
+        declared = declared_bytes(dataset) + _TRAILING_BYTES
+        data += inflater.decompress(inflater.unconsumed_tail, declared)
         if not inflater.eof:
             raise DecompressionBomb if inflater.unconsumed_tail else EOFError
         dataset = read_dataset(BytesIO(data), is_implicit_VR=False, is_little_endian=True)
@@ -215,7 +213,7 @@ def _decode(content: bytes) -> Frames:
         "MONOCHROME2",
     ):
         raise NotGreyscale
-    shape = refuse_bomb(dataset, syntax, len(dataset[pixels].value))
+    shape = checked_shape(dataset, syntax, len(dataset[pixels].value))
     frames = np.empty(shape, np.float32)
     count = 0
     for index, stored in enumerate(_stored_frames(dataset, syntax, content)):
@@ -235,10 +233,10 @@ def _decode(content: bytes) -> Frames:
 
 
 def _syntax(dataset: Dataset) -> uid.UID:
-    """The transfer syntax (PS3.5 10), once it is known that pixels in it can be decoded."""
+    """The transfer syntax (PS3.5 10); raises where its pixels cannot be decoded."""
     syntax = uid.UID(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in _PLUGINS:
-        # A UID that the standard does not list might be any text: it is not repeated.
+        # A value that is not a UID of the standard may be any text and is not repeated.
         raise UnsupportedSyntax(syntax.keyword or "unknown")
     bits, high = integer(dataset, "BitsStored"), integer(dataset, "HighBit")
     plain = syntax in _NATIVE or syntax == uid.RLELossless
@@ -252,12 +250,12 @@ def _stored_frames(
 ) -> Iterable[NDArray[np.generic]]:
     """The stored values, frame by frame, each of shape (rows, columns)."""
     if syntax in _JPEG:
-        return decode_apart(content)
+        return decode_in_child(content)
     return iter_pixels(dataset, decoding_plugin=_PLUGINS[syntax])
 
 
 def _rescale(dataset: Dataset, index: int) -> tuple[float, float]:
-    """Slope and intercept of one frame; 1 and 0 where the header gives none."""
+    """Slope and intercept of one frame; 1 and 0 where they are absent."""
     groups = (
         item(dataset, "PerFrameFunctionalGroupsSequence", index),
         item(dataset, "SharedFunctionalGroupsSequence"),

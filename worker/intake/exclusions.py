@@ -1,8 +1,7 @@
-"""Why a whole study is not graded, by its headers alone: no rule here looks at a pixel.
+"""Rules that exclude a whole study from grading, by its headers alone.
 
-Routing comes first, and may have looked at one slice of a series that headers do not tell.
-What headers cannot tell, stage 1 looks for in the pixels (`worker/localise/doubts.py`).
-BodyPartExamined excludes nothing here either.
+They run after routing, which may have read one slice of a series. What headers do not show
+is checked in the pixels during localisation. BodyPartExamined excludes nothing here either.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from worker.domain.study import Exclusion, Role, RoutedStudy, Series
 from worker.intake import vocabulary
 
 MIN_HEIGHT_MM: Final = 100.0
-"""A sagittal stack lower than this cannot show L1/L2 to L5/S1 of an adult.
+"""The least height of a sagittal stack that can show L1/L2 to L5/S1 of an adult.
 
-These lie four level spacings apart, 30 mm each (`NOMINAL_SPACING_MM`), with half a vertebra to
-be seen above and below: less than 100 mm is a stack of another part.
+These are four level spacings apart, about 30 mm each; a stack of less than 100 mm shows another
+part of the body.
 """
 
 _AGE: Final = re.compile(r"(\d{1,3})\s*([DWMY])")
@@ -34,9 +33,9 @@ _EXAMINED: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
 def exclude(routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS) -> RoutedStudy:
-    """The study with every reason why its headers forbid grading it.
+    """The study with all reasons for which its headers exclude it from grading.
 
-    `min_age_years` of 0 takes patients of every age.
+    `min_age_years` of 0 accepts patients of every age.
     """
     rules: tuple[tuple[NotAssessedReason, Callable[[RoutedStudy], str | None]], ...] = (
         (NotAssessedReason.UNDER_AGE, lambda study: under_age(study, min_age_years)),
@@ -55,7 +54,7 @@ def exclude(routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS) -> RoutedSt
 def under_age(routed: RoutedStudy, min_age_years: int) -> str | None:
     """Patient's Age (PS3.3 C.7.2.3), or Patient's Birth Date (C.7.1.1) on the day of the study.
 
-    Where they differ the younger counts; an age that nothing tells excludes nothing.
+    Where they differ, the younger counts; an unknown age excludes nothing.
     """
     for header in _one_of_each_series(routed):
         for source, years in (("age", _stated_years(header)), ("birth date", _years(header))):
@@ -73,30 +72,30 @@ def short_stacks(routed: RoutedStudy) -> str | None:
     ]
     heights = [_height_mm(series) for series in stacks]
     if heights and max(heights) < MIN_HEIGHT_MM:
-        return f"the highest sagittal stack shows {max(heights):.0f} mm of the patient"
+        return f"the highest sagittal stack covers {max(heights):.0f} mm"
     return None
 
 
 def named_transitional(routed: RoutedStudy) -> str | None:
-    """Somebody wrote that a lumbosacral vertebra is transitional."""
-    for said in _texts(routed):
-        if word := vocabulary.transitional(said):
+    """A description names a transitional vertebra."""
+    for description in _texts(routed):
+        if word := vocabulary.transitional(description):
             return f"by the description: {word}"
     return None
 
 
 def named_metal(routed: RoutedStudy) -> str | None:
-    """Somebody wrote of metal in the spine, or chose a sequence that metal disturbs less.
+    """A description names metal in the spine, or a metal artefact reduction sequence.
 
-    At which levels is not told, so that none is graded.
+    The affected levels are unknown, so none is graded.
     """
-    for said in _texts(routed):
-        if word := vocabulary.metal(said):
+    for description in _texts(routed):
+        if word := vocabulary.metal(description):
             return f"by the description: {word}"
     for series in _used(routed):
-        for said in vocabulary.texts_of(series.acquisition):
-            if word := vocabulary.metal_sequence(said):
-                return f"by the name of a sequence: {word}"
+        for description in vocabulary.texts_of(series.acquisition):
+            if word := vocabulary.metal_sequence(description):
+                return f"by a sequence name: {word}"
     return None
 
 
@@ -110,7 +109,7 @@ def _one_of_each_series(routed: RoutedStudy) -> Iterator[Dataset]:
 
 
 def _stated_years(header: Dataset) -> float | None:
-    """The age in years; zero is how exporters write an absent one."""
+    """Patient's Age in years; exporters write an absent age as zero."""
     found = _AGE.fullmatch(text(header, "PatientAge").upper())
     if found is None or not int(found[1]):
         return None
@@ -118,14 +117,14 @@ def _stated_years(header: Dataset) -> float | None:
 
 
 def _years(header: Dataset) -> int | None:
-    """The years completed between birth and the study."""
+    """The completed years between birth and study."""
     born = _DATE.match(text(header, "PatientBirthDate"))
     examined = next(filter(None, (_DATE.match(text(header, name)) for name in _EXAMINED)), None)
     if born is None or examined is None:
         return None
     birth, day = (tuple(map(int, date.groups())) for date in (born, examined))
     years = day[0] - birth[0] - (day[1:] < birth[1:])
-    # A birth after the study is a made-up one.
+    # A birth date after the study date is a placeholder.
     return years if years >= 0 else None
 
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are worth opening as DICOM."""
+"""Finds the DICOM files of a folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ _SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 def dicom_files(place: Path) -> list[Path]:
     """Every file below a folder (or the one file) that looks like DICOM, in a fixed order.
 
-    A file looks like DICOM by its magic word (PS3.10 7.1) or its suffix; a DICOMDIR, which
-    indexes images and is none, does not.
+    A file looks like DICOM by its prefix (PS3.10 7.1) or its suffix; a DICOMDIR does not.
     """
     return [path for path in _files(place) if _looks_like_dicom(path)]
 
@@ -31,7 +30,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _looks_like_dicom(path: Path) -> bool:
     if path.name.upper() == "DICOMDIR" or (path.exists() and not path.is_file()):
-        return False  # who opens a pipe waits for its other end
+        return False  # opening a pipe would block
     if path.suffix.lower() in _SUFFIXES:
         return True
     try:

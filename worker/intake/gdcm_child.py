@@ -1,8 +1,8 @@
-"""GDCM in a process of its own: it aborts or crashes on some malformed JPEG streams.
+"""Runs GDCM in a child process, because it aborts on some malformed JPEG streams.
 
-`decode_apart` is the parent's side. Run as a module, this file is the child: it answers
-each DICOM file on its standard input with its stored pixels, until the input ends. Both
-directions carry an 8-byte length before each message; an empty answer is a failure.
+`decode_in_child` is the side of the parent. Run as a module, this file is the child: it
+reads DICOM files from the standard input and writes their stored pixels, until the input
+ends. Each message is preceded by its length in 8 bytes; an empty response is a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGExtended12Bit
 
 TIMEOUT_S: Final = 30.0
-"""What one object may take; a codec that runs longer hangs."""
+"""Time limit for one object."""
 
 _LENGTH: Final = struct.Struct(">Q")
 _lock = threading.Lock()
@@ -36,10 +36,10 @@ class CodecFailed(ValueError):
     """The codec refused the stream, crashed or hung."""
 
 
-def decode_apart(content: bytes) -> NDArray[Any]:
+def decode_in_child(content: bytes) -> NDArray[Any]:
     """The stored pixels of a DICOM file in JPEG, shape (frames, rows, columns).
 
-    One child serves all threads of a process; one that died is replaced. Raises
+    One child serves all threads of a process and is replaced when it has ended. Raises
     CodecFailed.
     """
     with _lock:
@@ -50,19 +50,19 @@ def decode_apart(content: bytes) -> NDArray[Any]:
         watchdog.start()
         try:
             _send(child.stdin, content)
-            answer = _receive(child.stdout)
+            response = _receive(child.stdout)
         except OSError as error:
             raise CodecFailed from error
         finally:
             watchdog.cancel()
-    if not answer:
+    if not response:
         raise CodecFailed
-    pixels: NDArray[Any] = np.load(BytesIO(answer), allow_pickle=False)
+    pixels: NDArray[Any] = np.load(BytesIO(response), allow_pickle=False)
     return pixels
 
 
 def _child() -> subprocess.Popen[bytes]:
-    """The child of this very process: a fork must not share its parent's pipes."""
+    """The child of this process: a forked process must not share its parent's pipes."""
     child = _children.get(os.getpid())
     if child is None or child.poll() is not None:
         child = subprocess.Popen(
@@ -83,7 +83,7 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes] | BinaryIO) -> bytes:
-    """One message; empty where the other side is gone."""
+    """One message; empty where the other process has ended."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return b""
@@ -92,8 +92,8 @@ def _receive(pipe: IO[bytes] | BinaryIO) -> bytes:
     return message if len(message) == length else b""
 
 
-def _answer(content: bytes) -> bytes:
-    # Only exceptions arrive here; what GDCM does beyond them ends this process.
+def _response(content: bytes) -> bytes:
+    # A crash of GDCM ends this process; only exceptions are handled here.
     try:
         frames = np.stack(list(_frames(dcmread(BytesIO(content)))))
     except (ValueError, RuntimeError, AttributeError, TypeError, KeyError, OSError):
@@ -105,7 +105,7 @@ def _answer(content: bytes) -> bytes:
 
 def _frames(dataset: Dataset) -> Iterator[NDArray[Any]]:
     if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and dataset.BitsStored > 8:
-        # pydicom asks GDCM for 8 bits of this syntax only; GDCM itself decodes 12.
+        # pydicom supports only 8 bits of this syntax by GDCM; GDCM itself decodes 12.
         count = int(dataset.get("NumberOfFrames") or 1)
         for stream in generate_frames(dataset.PixelData, number_of_frames=count):
             yield _extended(stream, dataset)
@@ -135,17 +135,17 @@ def _extended(stream: bytes, dataset: Dataset) -> NDArray[Any]:
     image.SetPixelFormat(
         gdcm.PixelFormat(1, 16, dataset.BitsStored, dataset.BitsStored - 1, signed)
     )
-    # GDCM's char* comes as text; one of another size than the header's cannot be reshaped.
+    # GDCM returns char* as text; a size other than the header's fails in reshape.
     values = image.GetBuffer().encode("utf-8", "surrogateescape")
     return np.frombuffer(values, "<i2" if signed else "<u2").reshape(dataset.Rows, dataset.Columns)
 
 
 def _serve() -> None:
-    # GDCM writes to the standard output; the answers go to a copy of it.
-    answers = os.fdopen(os.dup(1), "wb")
+    # GDCM prints to the standard output; responses go to a copy of it.
+    responses = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while content := _receive(sys.stdin.buffer):
-        _send(answers, _answer(content))
+        _send(responses, _response(content))
 
 
 if __name__ == "__main__":

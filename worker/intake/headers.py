@@ -1,4 +1,4 @@
-"""From stored objects to a `Study`: series, slices with their planes, and acquisitions."""
+"""Builds a `Study` from stored objects: series, slices with their planes, acquisitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from dicom_sr.attributes import functional_group, integer, text, values, vector
 from dicom_sr.findings import ImageReference
-from dicom_sr.uids import shown
+from dicom_sr.uids import printable_uid
 from worker.domain.geometry import Plane
 from worker.domain.study import (
     Instance,
@@ -23,26 +23,26 @@ from worker.domain.study import (
 )
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
-from worker.intake.parts import Sliced, usable_part
+from worker.intake.mixed_series import SourceSlice, usable_slices
 from worker.intake.repair import repair_headers
 from worker.intake.stacks import in_one_plane
 
 MIN_SPACING_MM: Final = 0.01
 MAX_SPACING_MM: Final = 50.0
 FARTHEST_MM: Final = 10_000.0
-"""No scanner has such pixels, nor such a distance from its isocentre: a broken header has, and
-what is cut to millimetres would not fit into memory."""
+"""Limits of plausible geometry: a header beyond them is broken, and crops in millimetres would not
+fit into memory."""
 
 
 def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
-    """The study that these objects make up, after repair, whatever order they come in.
+    """Build the study of these objects, after repair; their order does not matter.
 
-    An object met twice (same series and SOP Instance UID) is kept once. Raises NotLumbar
-    when there is no DICOM object at all, BrokenStudy when none can be read, or when they
-    belong to several studies: grading never crosses studies.
+    A duplicate object (same series and SOP Instance UID) is kept once. Raises NotLumbar
+    when there is no DICOM object, BrokenStudy when none can be read or when they belong to
+    several studies.
     """
     if not instances:
-        raise NotLumbar("there is no DICOM object; name the folder of one lumbar MRI study")
+        raise NotLumbar("no DICOM object found; name the folder of one lumbar MRI study")
     named = [i for i in instances if isinstance(i, Instance) and _has_identity(i.header)]
     lost = len(instances) - len(named)
     if not named:
@@ -86,9 +86,9 @@ def _has_identity(header: Dataset) -> bool:
 def _one_study(instances: Sequence[Instance]) -> str:
     found = sorted({text(i.header, "StudyInstanceUID") for i in instances})
     if len(found) > 1:
-        uids = ", ".join(map(shown, found[:5])) + (" ..." if len(found) > 5 else "")
+        uids = ", ".join(map(printable_uid, found[:5])) + (" ..." if len(found) > 5 else "")
         raise BrokenStudy(
-            f"these objects belong to {len(found)} studies; grade them one at a time "
+            f"the objects belong to {len(found)} studies; grade one study at a time "
             f"(Study Instance UIDs {uids})"
         )
     return found[0]
@@ -109,17 +109,17 @@ def _without_duplicates(
 
 
 def _read_series(uid: str, instances: Sequence[Instance]) -> tuple[Series, Counter[str]]:
-    """One series and, of one that mixes several, how many slices were left out and why.
+    """One series, and the number of slices left out of a mixed series, by reason.
 
     `instances` is not empty and ordered by SOP Instance UID.
     """
-    found: list[Sliced] = []
+    found: list[SourceSlice] = []
     unplaced = 0
     for instance in instances:
         slices = list(_slices(instance))
         found += slices
         unplaced += not slices
-    used, left_out = usable_part(found)
+    used, left_out = usable_slices(found)
     header, frame = (used[0].source, used[0].frame) if used else (instances[0].header, None)
     series = Series(
         series_instance_uid=uid,
@@ -132,7 +132,7 @@ def _read_series(uid: str, instances: Sequence[Instance]) -> tuple[Series, Count
     return series, left_out
 
 
-def _slices(instance: Instance) -> Iterator[Sliced]:
+def _slices(instance: Instance) -> Iterator[SourceSlice]:
     """The slices of one object: one, or one for each frame that has a plane."""
     header = instance.header
     frames = values(header, "PerFrameFunctionalGroupsSequence")
@@ -140,10 +140,10 @@ def _slices(instance: Instance) -> Iterator[Sliced]:
     instance_number = integer(header, "InstanceNumber")
     if not frames:
         plane = _plane(header, header, header, header)
-        # A multi-frame image without functional groups has no place for its frames.
+        # A multi-frame image without functional groups gives no position for its frames.
         if plane is not None and (integer(header, "NumberOfFrames") or 1) == 1:
             found = SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
-            yield _sliced(found, header, None)
+            yield _source_slice(found, header, None)
         return
     for number, frame in enumerate(frames, start=1):
         if not isinstance(frame, Dataset):
@@ -160,18 +160,17 @@ def _slices(instance: Instance) -> Iterator[Sliced]:
         if plane is not None:
             reference = ImageReference(*image, frame=number)
             found = SliceHeader(instance.key, reference, instance_number, plane)
-            yield _sliced(found, header, frame)
+            yield _source_slice(found, header, frame)
 
 
-def _sliced(found: SliceHeader, header: Dataset, frame: Dataset | None) -> Sliced:
-    kinds, echo = image_type(header, frame), echo_time_ms(header, frame)
-    return Sliced(found, header, frame, kinds, echo)
+def _source_slice(found: SliceHeader, header: Dataset, frame: Dataset | None) -> SourceSlice:
+    return SourceSlice(found, header, frame, image_type(header, frame), echo_time_ms(header, frame))
 
 
 def _plane(
     header: Dataset, position: Dataset, orientation: Dataset, measures: Dataset
 ) -> Plane | None:
-    """The plane (PS3.3 C.7.6.2), or None where the header gives none that is sound."""
+    """The plane (PS3.3 C.7.6.2); None where attributes are missing or invalid."""
     origin = vector(position, "ImagePositionPatient", 3)
     directions = vector(orientation, "ImageOrientationPatient", 6)
     spacing = vector(measures, "PixelSpacing", 2)

@@ -1,4 +1,4 @@
-"""The pixels of the routed series, as volumes ordered along their normals."""
+"""Loads the pixels of the routed series as volumes, ordered along their normals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.domain.study import (
 from worker.domain.volume import Volume, Volumes
 from worker.errors import BrokenStudy
 from worker.intake.decoding import Frames, decode, pixels_of
-from worker.intake.pixel_limits import MAX_VOXELS, DecompressionBomb, NoPixels, shape
+from worker.intake.pixel_limits import MAX_VOXELS, DecompressionBomb, NoPixels, declared_shape
 from worker.intake.rules import MIN_SLICES
 from worker.intake.stacks import stacks
 
@@ -36,22 +36,22 @@ DECODERS: Final = 2
 """Threads that decode; the codecs release the interpreter lock."""
 
 _IN_FLIGHT: Final = 16
-"""Objects fetched and not yet decoded: a bound on memory, not on speed."""
+"""Objects fetched and not yet decoded; limits the memory."""
 
 
 def load(
     routed: RoutedStudy, fetch: Fetch, *, on_slice: Callable[[int], None] | None = None
 ) -> Volumes:
-    """Read, decode and stack the series that the routing chose, and nothing else.
+    """Fetch, decode and stack the routed series.
 
-    Of a sagittal role the best series is read, the next one where too few of its slices
-    can be decoded; of the axial role all are. Every object is decoded once. A slice that
-    cannot be decoded is left out and recorded, as is a second slice in the same place.
-    `on_slice` is called with the number of slices that each decoded object brought.
-    The result does not depend on the order in which `fetch` answers.
+    Of a sagittal role the best series is read, or the next one where too few slices can be
+    decoded; of the axial role all are. Every object is decoded once. A slice that cannot be
+    decoded is left out and recorded, as is a second slice at the same position.
+    `on_slice` is called with the number of slices of each decoded object.
+    The result does not depend on the order in which `fetch` yields objects.
 
-    Raises BrokenStudy when there is something to decode and nothing of it can be, or when
-    it is more than this machine should hold.
+    Raises BrokenStudy when no routed image can be decoded, or when the series have more
+    than `MAX_VOXELS` pixels.
     """
     wanted = [
         *(routed.roles[role][0] for role in _SAGITTAL if routed.roles.get(role)),
@@ -90,7 +90,7 @@ _SAGITTAL: Final = (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
 
 @dataclass
 class _Reader:
-    """Decoded objects by key, and what could not be used."""
+    """Decoded objects by key, and the slices that could not be used."""
 
     sources: Mapping[tuple[str, str], Dataset]
     fetch: Fetch
@@ -101,15 +101,15 @@ class _Reader:
     _voxels: int = 0
 
     def read(self, series: Sequence[Series]) -> None:
-        """Fetch and decode the objects of these series that were not read yet."""
+        """Fetch and decode the objects of these series that are not decoded yet."""
         images = {header.key: header.image for one in series for header in one.slices}
         keys = images.keys() - self._decoded.keys()
         if not keys:
             return
-        if self._voxels + sum(self._promised(images[key]) for key in keys) > MAX_VOXELS:
+        if self._voxels + sum(self._declared(images[key]) for key in keys) > MAX_VOXELS:
             raise BrokenStudy(
-                f"the routed series promise more than {MAX_VOXELS // 10**6} million pixels "
-                "together; send only the series to be graded"
+                f"the routed series have more than {MAX_VOXELS // 10**6} million pixels in total; "
+                "send only the series to grade"
             )
         pending: dict[str, Future[Frames | Unreadable]] = {}
         with ThreadPoolExecutor(DECODERS) as pool:
@@ -120,7 +120,7 @@ class _Reader:
             while pending:
                 self._keep(pending)
         for key in keys - self._decoded.keys():
-            self._decoded[key] = Unreadable(key, "gone from the archive")
+            self._decoded[key] = Unreadable(key, "no longer in the archive")
 
     def _keep(self, pending: dict[str, Future[Frames | Unreadable]]) -> None:
         """Wait for the oldest pending object."""
@@ -133,15 +133,17 @@ class _Reader:
         if self.on_slice is not None:
             self.on_slice(len(result))
 
-    def _promised(self, image: ImageReference) -> int:
-        """The pixels that an object claims to hold; none where its own bounds refuse it."""
+    def _declared(self, image: ImageReference) -> int:
+        """The number of pixels that an object declares; 0 where the limits reject it."""
         try:
-            return math.prod(shape(self.sources[image.series_instance_uid, image.sop_instance_uid]))
+            return math.prod(
+                declared_shape(self.sources[image.series_instance_uid, image.sop_instance_uid])
+            )
         except (NoPixels, DecompressionBomb):
             return 0
 
     def volumes(self, series: Series, role: Role) -> tuple[Volume, ...]:
-        """The volumes of one series that was read; its decoded objects are let go."""
+        """The volumes of one decoded series; its decoded objects are released."""
         lost: Counter[str] = Counter()
         usable: list[SliceHeader] = []
         for header in series.slices:
@@ -170,11 +172,11 @@ class _Reader:
         return volumes
 
     def _error(self, header: SliceHeader) -> str | None:
-        """Why a slice cannot be used, None where it can."""
+        """Why a slice cannot be used; None where it can."""
         frames = self._decoded[header.key]
         if isinstance(frames, Unreadable):
             return frames.error
-        return "pixels do not fit the header" if pixels_of(header, frames) is None else None
+        return "pixels do not match the header" if pixels_of(header, frames) is None else None
 
     def _pixels(self, header: SliceHeader) -> Frames:
         frames = self._decoded[header.key]
@@ -185,12 +187,12 @@ class _Reader:
 
     @property
     def reasons(self) -> list[str]:
-        """Every reason for which a slice was left out, once."""
+        """The distinct reasons for which slices were left out."""
         return sorted({error for errors in self._lost.values() for error in errors})
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
-        """What was left out, by series."""
+        """The slices left out, by series."""
         lost = [
             Repair(
                 RepairKind.UNREADABLE, uid, errors.total(), f"left out: {', '.join(sorted(errors))}"
@@ -198,7 +200,7 @@ class _Reader:
             for uid, errors in sorted(self._lost.items())
         ]
         repeated = [
-            Repair(RepairKind.DUPLICATE, uid, count, "another slice lies in the same place")
+            Repair(RepairKind.DUPLICATE, uid, count, "another slice has the same position")
             for uid, count in sorted(self._repeated.items())
         ]
         return (*lost, *repeated)

@@ -1,4 +1,4 @@
-"""What a header promises of its pixels, checked before anything is allocated for them."""
+"""Checks the declared size of pixel data before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ _RLE_RATIO: Final = 64
 
 
 class DecompressionBomb(ValueError):
-    """The header promises more pixels than the file can hold or this machine should allocate."""
+    """The header declares more pixels than the file can hold, or more than the limits allow."""
 
 
 class BrokenStream(ValueError):
-    """A compressed frame tells no size, or what no greyscale image of 16 bits can be."""
+    """A compressed frame declares no size, or one that no 16-bit greyscale image can have."""
 
 
 class NoPixels(ValueError):
-    """The object carries no image."""
+    """The object has no pixel data."""
 
 
-def shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The promised shape (frames, rows, columns), once it is one that this machine can hold."""
+def declared_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """The shape (frames, rows, columns) in the header.
+
+    Raises NoPixels without a size, DecompressionBomb beyond the limits.
+    """
     rows, columns = integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0
     frames = integer(dataset, "NumberOfFrames") or 1
     if rows < 1 or columns < 1 or frames < 1:
@@ -46,27 +49,30 @@ def shape(dataset: Dataset) -> tuple[int, int, int]:
     return frames, rows, columns
 
 
-def promised_bytes(dataset: Dataset) -> int:
-    """What the pixels of a native data set take, by its header."""
+def declared_bytes(dataset: Dataset) -> int:
+    """The bytes of uncompressed pixel data according to the header."""
     bits = (integer(dataset, "BitsAllocated") or 8) * (integer(dataset, "SamplesPerPixel") or 1)
-    return math.prod(shape(dataset)) * bits // 8
+    return math.prod(declared_shape(dataset)) * bits // 8
 
 
-def refuse_bomb(dataset: Dataset, syntax: UID, stored_bytes: int) -> tuple[int, int, int]:
-    """The shape (frames, rows, columns), once it is known to be harmless."""
-    frames, rows, columns = shape(dataset)
+def checked_shape(dataset: Dataset, syntax: UID, stored_bytes: int) -> tuple[int, int, int]:
+    """The shape (frames, rows, columns), checked against the stored data.
+
+    Raises DecompressionBomb, BrokenStream or NoPixels.
+    """
+    frames, rows, columns = declared_shape(dataset)
     if not syntax.is_encapsulated:
-        if promised_bytes(dataset) > stored_bytes:
+        if declared_bytes(dataset) > stored_bytes:
             raise DecompressionBomb
     elif syntax == RLELossless:
-        if promised_bytes(dataset) > stored_bytes * _RLE_RATIO:
+        if declared_bytes(dataset) > stored_bytes * _RLE_RATIO:
             raise DecompressionBomb
     else:
-        # A codec allocates what its own stream says, whatever the header says.
+        # A codec allocates what its stream declares, whatever the header declares.
         for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
-            announced = stream_size(frame)
-            if announced in (None, (0, 0)):
+            declared = stream_size(frame)
+            if declared in (None, (0, 0)):
                 raise BrokenStream
-            if announced != (rows, columns):
+            if declared != (rows, columns):
                 raise DecompressionBomb
     return frames, rows, columns

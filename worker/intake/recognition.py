@@ -1,4 +1,4 @@
-"""What routing asks of whoever looks at pixels, for a series whose headers say nothing."""
+"""The interface by which routing asks for the weighting that the pixels of a series show."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from worker.intake.weighting import Weighting
 
 @dataclass(frozen=True)
 class Recognition:
-    """The weighting that one slice shows, or None, and why."""
+    """The weighting that one slice shows, or None, with the reason."""
 
     weighting: Weighting | None
     because: str
 
 
 class Recogniser(Protocol):
-    """Looks at one slice of a series; called for undecided series alone.
+    """Recognises the weighting of one slice; called only for undecided series.
 
-    May raise `ArchiveUnavailable`; a slice that cannot be read is a recognition of nothing.
+    May raise `ArchiveUnavailable`; a slice that cannot be read gives no weighting.
     """
 
     def __call__(self, series: Series) -> Recognition:
-        """What the series' middle slice shows."""
+        """The weighting that the middle slice of the series shows."""
         ...

@@ -1,7 +1,7 @@
-"""What intake mends in headers, recorded: nothing is invented that could be wrong.
+"""Repairs headers and records every repair.
 
-Only what the rest of the object proves is filled in; attributes that must hold a value
-which nobody can know (ImageType, ScanningSequence) stay absent.
+Only values that follow from the rest of the object are filled in; attributes whose value is
+unknown (ImageType, ScanningSequence) stay absent.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ TYPE_2: Final = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
     *("SeriesNumber", "PositionReferenceIndicator", "Manufacturer"),
 )
-"""Attributes that every image must have and that may be empty."""
+"""Type 2 attributes of every image: required, may be empty."""
 
 # General Image (C.7.6.1), Image Plane (C.7.6.2), MR Image (C.8.3.1).
 TYPE_2_MR: Final = (
     *("InstanceNumber", "SliceThickness", "ScanOptions", "MRAcquisitionType"),
     *("EchoTime", "EchoTrainLength"),
-    "RepetitionTime",  # 2C, on a condition that nobody can know without ScanningSequence
+    "RepetitionTime",  # 2C; the condition depends on ScanningSequence
 )
-"""The same, of an MR Image Storage object."""
+"""Further type 2 attributes of MR Image Storage objects."""
 
 _TAGS: Final = {keyword: Tag(keyword) for keyword in TYPE_2 + TYPE_2_MR}
 
 
 @dataclass(frozen=True)
-class Mended:
-    """A header after repair; `done` lists what was done, each with its detail."""
+class RepairedHeader:
+    """A header after repair; `done` lists the repairs with their details."""
 
     header: Dataset
     done: tuple[tuple[RepairKind, str], ...] = ()
@@ -56,30 +56,30 @@ class Mended:
 def repair_headers(
     instances: Sequence[Instance],
 ) -> tuple[tuple[Instance, ...], tuple[Repair, ...]]:
-    """Mend every header that needs it; the given ones are not changed.
+    """Repair every header that needs it; the given headers are not changed.
 
     Returns the instances in the given order and the repairs, one for each series and
-    kind. Mending twice changes nothing more.
+    kind. Repairing twice changes nothing more.
     """
     colliding = colliding_uids(instance.header for instance in instances)
-    mended = [mend(instance.header, colliding) for instance in instances]
-    repaired = tuple(Instance(i.key, m.header) for i, m in zip(instances, mended, strict=True))
-    return repaired, summary(mended)
+    repaired = [repair_header(instance.header, colliding) for instance in instances]
+    result = tuple(Instance(i.key, r.header) for i, r in zip(instances, repaired, strict=True))
+    return result, summary(repaired)
 
 
 def colliding_uids(headers: Iterable[Dataset]) -> frozenset[str]:
-    """The SOP Instance UIDs that are met in more than one series."""
+    """The SOP Instance UIDs that occur in more than one series."""
     series: defaultdict[str, set[str]] = defaultdict(set)
     for header in headers:
         series[text(header, "SOPInstanceUID")].add(text(header, "SeriesInstanceUID"))
     return frozenset(uid for uid, found in series.items() if uid and len(found) > 1)
 
 
-def mend(header: Dataset, colliding: Collection[str]) -> Mended:
-    """One data set after repair, a copy unless there was nothing to do.
+def repair_header(header: Dataset, colliding: Collection[str]) -> RepairedHeader:
+    """One data set after repair: a copy, or the same object where nothing was repaired.
 
-    `colliding` holds the SOP Instance UIDs met in several series of the study: every
-    instance with one of them gets a derived UID, so that none depends on file order.
+    `colliding` holds the SOP Instance UIDs that occur in several series of the study: every
+    instance with one of them gets a derived UID, independent of the order of files.
     """
     changes: dict[str, str] = {}
     missing: list[str] = []
@@ -87,7 +87,7 @@ def mend(header: Dataset, colliding: Collection[str]) -> Mended:
     sop_class, modality = text(header, "SOPClassUID"), text(header, "Modality")
     frames, has_pixels = values(header, "NumberOfFrames"), values(header, "Rows")
     if not sop_class and not frames and has_pixels and modality in ("", "MR"):
-        # Never from the file meta information: exports are seen to claim Enhanced MR there.
+        # Not from the file meta information: some exports declare Enhanced MR there.
         sop_class = str(MRImageStorage)
         changes["SOPClassUID"] = MRImageStorage
         done.append((RepairKind.SOP_CLASS, "SOPClassUID"))
@@ -103,24 +103,24 @@ def mend(header: Dataset, colliding: Collection[str]) -> Mended:
         missing = [keyword for keyword in wanted if _TAGS[keyword] not in header]
         done += [(RepairKind.TYPE_2, keyword) for keyword in missing]
     if not changes and not missing:
-        return Mended(header)
+        return RepairedHeader(header)
     copy = Dataset()
     copy.update(header)
     for keyword, value in changes.items():
         copy.add_new(keyword, dictionary_VR(keyword), value)
     for keyword in missing:
         vr = dictionary_VR(_TAGS[keyword])
-        # Nothing to convert in what is empty: a thousand instances lack a dozen each.
+        # Skips the conversion of empty values, for speed.
         empty = DataElement(_TAGS[keyword], vr, empty_value_for_VR(vr), already_converted=True)
         copy.add(empty)
-    return Mended(copy, tuple(done))
+    return RepairedHeader(copy, tuple(done))
 
 
-def summary(mended: Sequence[Mended]) -> tuple[Repair, ...]:
-    """One repair for each series and kind, with the number of instances it was made on."""
+def summary(headers: Sequence[RepairedHeader]) -> tuple[Repair, ...]:
+    """One repair for each series and kind, with the number of repaired instances."""
     instances: Counter[tuple[str, RepairKind]] = Counter()
     details: defaultdict[tuple[str, RepairKind], set[str]] = defaultdict(set)
-    for one in mended:
+    for one in headers:
         series = text(one.header, "SeriesInstanceUID")
         instances.update({(series, kind) for kind, _ in one.done})
         for kind, detail in one.done:

@@ -1,8 +1,8 @@
-"""Which series takes which role, with a reason for every series.
+"""Assigns roles to the series of a study, with a reason for every series.
 
-A site's rule first; plane from the orientation, always; weighting from physics, then words,
-then pixels; then the series that do not share the patient's space fall out.
-`routed | rejected == all`, and every rule that spoke is kept as evidence.
+Site rules come first. The plane always comes from the orientation, the weighting from the
+physics, else from texts, else from pixels. Series outside of the patient space of the study
+are rejected last. `routed | rejected == all`, and every matching rule is kept as evidence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_sr.uids import shown
+from dicom_sr.uids import printable_uid
 from worker.domain.geometry import Orientation
 from worker.domain.study import (
     Evidence,
@@ -29,7 +29,7 @@ from worker.domain.study import (
 )
 from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules, vocabulary
-from worker.intake.judging import FROM_PIXELS, Verdict, judge
+from worker.intake.classification import FROM_PIXELS, Classification, classify
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule
 from worker.intake.space import overlap, same_frame_of_reference, same_space
@@ -41,46 +41,49 @@ _PREFERENCE: Final = (Weighting.T2, Weighting.FAT_SUPPRESSED_T2, Weighting.STIR)
 def route(
     study: Study, site: Sequence[SiteRule] = (), recognise: Recogniser | None = None
 ) -> RoutedStudy:
-    """Give each series its role or the reason why it has none, and rank those that share one.
+    """Assign each series a role, or a reason for none, and rank the series of each role.
 
-    The rules of a `site` are asked before ours; the first that matches a series decides.
-    `recognise` is asked last, about series whose headers leave only the weighting open. A
+    Site rules precede the built-in ones; the first that matches a series decides. `recognise`
+    is called last, for series of which the headers leave only the weighting undecided. A
     frame of reference that differs from the sagittal series' is recorded as a repair.
-    A study whose MR calls itself lumbar is routed even where no series gets a role: it is owed
-    a report that says so. Raises NotLumbar when there is no MR or every series shows another
-    region, NoUsableSeries when no series gets a role and none says that it is lumbar.
+    A study with MR images labelled lumbar is routed even where no series gets a role, so that
+    its report can give the reasons. Raises NotLumbar when there is no MR or every series shows
+    another region, NoUsableSeries when no series gets a role and none is labelled lumbar.
     """
-    verdicts = _without_other_regions([judge(series, site, recognise) for series in study.series])
-    reference = _reference(verdicts)
+    classified = _without_other_regions(
+        [classify(series, site, recognise) for series in study.series]
+    )
+    reference = _reference(classified)
     repairs: list[Repair] = []
     if reference is not None:
-        verdicts = [_place(verdict, reference) for verdict in verdicts]
+        classified = [_check_space(one, reference) for one in classified]
         repairs = [
             Repair(
                 RepairKind.FRAME_OF_REFERENCE,
                 v.series.series_instance_uid,
                 len(v.series.slices),
-                "taken to share the patient space of "
-                f"{shown(reference.series_instance_uid)}: same position, overlapping stacks",
+                "assumed to share the patient space of "
+                f"{printable_uid(reference.series_instance_uid)}: "
+                "same patient position, overlapping stacks",
             )
-            for v in verdicts
-            if v.role is not None and not _is_or_names_frame_of(v.series, reference)
+            for v in classified
+            if v.role is not None and not _has_frame_of(v.series, reference)
         ]
-    if not any(verdict.role for verdict in verdicts) and not _calls_itself_lumbar(verdicts):
-        _refuse(verdicts)
-    roles = _ranked(verdicts)
+    if not any(one.role for one in classified) and not _labelled_lumbar(classified):
+        _reject(classified)
+    roles = _ranked(classified)
     return RoutedStudy(
         study=replace(study, repairs=study.repairs + tuple(repairs)),
         roles=roles,
-        decisions=tuple(_decision(verdict, roles) for verdict in verdicts),
+        decisions=tuple(_decision(one, roles) for one in classified),
     )
 
 
-def _without_other_regions(verdicts: list[Verdict]) -> list[Verdict]:
-    """Without a sagittal series to confirm it, an axial one labelled as another region falls."""
-    if any(v.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2) for v in verdicts):
-        return verdicts
-    reason = "labelled as another region, and no sagittal series shows a lumbar spine"
+def _without_other_regions(classified: list[Classification]) -> list[Classification]:
+    """Reject axial series labelled as another region where no sagittal series has a role."""
+    if any(v.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2) for v in classified):
+        return classified
+    reason = "labelled as another region, and no sagittal series shows the lumbar spine"
     return [
         replace(
             v,
@@ -91,18 +94,18 @@ def _without_other_regions(verdicts: list[Verdict]) -> list[Verdict]:
         )
         if v.role is not None and not v.by_site and rules.labelled_elsewhere(v.series)
         else v
-        for v in verdicts
+        for v in classified
     ]
 
 
-def _reference(verdicts: Sequence[Verdict]) -> Series | None:
-    """The series whose space the study is read in.
+def _reference(classified: Sequence[Classification]) -> Series | None:
+    """The series that defines the patient space of the study.
 
-    The sagittal T2 (else T1, else an axial) that shares its space with most others: one
-    station of a whole spine, or one series after the patient moved, is the odd one out. One
-    known by its pixels alone is none, where headers tell another.
+    The sagittal T2 (else T1, else axial) series that shares its space with most others: one
+    station of a whole spine, or one series after the patient moved, is the exception. A
+    series classified by its headers precedes one classified by pixels.
     """
-    routed = [v for v in verdicts if v.role is not None]
+    routed = [v for v in classified if v.role is not None]
     axials = _axials_mm(routed)
     for role in (Role.SAGITTAL_T2, Role.SAGITTAL_T1, Role.AXIAL_T2):
         candidates = [v for v in routed if v.role is role]
@@ -119,40 +122,40 @@ def _reference(verdicts: Sequence[Verdict]) -> Series | None:
     return None
 
 
-def _is_or_names_frame_of(series: Series, reference: Series) -> bool:
+def _has_frame_of(series: Series, reference: Series) -> bool:
     return series is reference or same_frame_of_reference(series, reference)
 
 
-def _place(verdict: Verdict, reference: Series) -> Verdict:
-    """Reject a routed series that the reference cannot be projected into; flag a doubt."""
-    series = verdict.series
-    if verdict.role is None or series is reference:
-        return verdict
+def _check_space(classification: Classification, reference: Series) -> Classification:
+    """Reject a routed series in another patient space than `reference`; flag a doubtful one."""
+    series = classification.series
+    if classification.role is None or series is reference:
+        return classification
     if not same_space(series, reference):
         moved = series.patient_position != reference.patient_position
         why = "the patient position differs" if moved else "the stacks do not overlap"
-        other = shown(reference.series_instance_uid)
+        other = printable_uid(reference.series_instance_uid)
         apart = f"does not share the patient space of {other}: {why}"
         return replace(
-            verdict,
+            classification,
             role=None,
-            reason=f"{verdict.reason}; {apart}",
-            elsewhere=verdict.role,
-            evidence=(*verdict.evidence, Evidence("patient_space", "no role", apart)),
+            reason=f"{classification.reason}; {apart}",
+            elsewhere=classification.role,
+            evidence=(*classification.evidence, Evidence("patient_space", "no role", apart)),
         )
     if not same_frame_of_reference(series, reference):
-        flag = "another frame of reference, but the same patient position and overlapping stacks"
-        return replace(verdict, flags=(*verdict.flags, flag))
-    return verdict
+        flag = "another frame of reference, but same patient position and overlapping stacks"
+        return replace(classification, flags=(*classification.flags, flag))
+    return classification
 
 
-def _ranked(verdicts: Sequence[Verdict]) -> dict[Role, tuple[Series, ...]]:
-    routed = [v for v in verdicts if v.role is not None]
+def _ranked(classified: Sequence[Classification]) -> dict[Role, tuple[Series, ...]]:
+    routed = [v for v in classified if v.role is not None]
     axials = _axials_mm(routed)
-    by_role: defaultdict[Role, list[Verdict]] = defaultdict(list)
-    for verdict in routed:
-        if verdict.role is not None:
-            by_role[verdict.role].append(verdict)
+    by_role: defaultdict[Role, list[Classification]] = defaultdict(list)
+    for classification in routed:
+        if classification.role is not None:
+            by_role[classification.role].append(classification)
     return {
         role: tuple(
             v.series for v in sorted(by_role[role], key=lambda v: _rank(v, axials), reverse=True)
@@ -162,20 +165,23 @@ def _ranked(verdicts: Sequence[Verdict]) -> dict[Role, tuple[Series, ...]]:
     }
 
 
-def _axials_mm(routed: Sequence[Verdict]) -> NDArray[np.float64]:
-    """The heights in the patient of the centres of all axial slices, shape (slices,)."""
+def _axials_mm(routed: Sequence[Classification]) -> NDArray[np.float64]:
+    """The z of the centres of all axial slices, shape (slices,)."""
     planes = [h.plane for v in routed if v.role is Role.AXIAL_T2 for h in v.series.slices]
     return np.array([plane.to_mm(plane.columns / 2, plane.rows / 2)[2] for plane in planes])
 
 
-def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str, ...]:
-    """Larger is better: told before seen, T2 before STIR, coverage, resolution, recency, the UID.
+def _rank(
+    classification: Classification, axials_mm: NDArray[np.float64]
+) -> tuple[float | str, ...]:
+    """Sort key; larger is better.
 
-    An axial stack is planned on the levels that matter: a sagittal series covers the heights
-    of its slices, or not.
+    In order: classified by headers, T2 before STIR, coverage, resolution, recency, UID. The
+    coverage of a sagittal series is the number of axial slices within its height, because
+    axial stacks are planned on the levels of interest.
     """
-    series = verdict.series
-    preference = _PREFERENCE.index(verdict.weighting) if verdict.weighting in _PREFERENCE else 0
+    series, weighting = classification.series, classification.weighting
+    preference = _PREFERENCE.index(weighting) if weighting in _PREFERENCE else 0
     low, high = series.extent_mm
     across, _, height = high - low
     sagittal = series.slices[0].plane.orientation is Orientation.SAGITTAL
@@ -186,10 +192,10 @@ def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str
     plane = series.slices[0].plane
     resolution = -plane.row_spacing_mm * plane.column_spacing_mm
     return (
-        FROM_PIXELS not in verdict.flags,
+        FROM_PIXELS not in classification.flags,
         -preference,
         covered,
-        # In steps of a centimetre: a slice more or less is no better coverage.
+        # In steps of a centimetre: one slice more does not make the coverage better.
         round(extent / 10),
         round(resolution, 3),
         series.acquisition.acquired,
@@ -197,37 +203,37 @@ def _rank(verdict: Verdict, axials_mm: NDArray[np.float64]) -> tuple[float | str
     )
 
 
-def _decision(verdict: Verdict, roles: dict[Role, tuple[Series, ...]]) -> Routing:
-    reason = verdict.reason
-    if verdict.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2):
-        place = roles[verdict.role].index(verdict.series)
-        if place:
-            reason += f"; in reserve, number {place + 1} of its role"
+def _decision(classification: Classification, roles: dict[Role, tuple[Series, ...]]) -> Routing:
+    reason = classification.reason
+    if classification.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2):
+        position = roles[classification.role].index(classification.series)
+        if position:
+            reason += f"; reserve, number {position + 1} of its role"
     return Routing(
-        series_instance_uid=verdict.series.series_instance_uid,
-        series_description=verdict.series.acquisition.series_description,
-        role=verdict.role,
+        series_instance_uid=classification.series.series_instance_uid,
+        series_description=classification.series.acquisition.series_description,
+        role=classification.role,
         reason=reason,
-        flags=verdict.flags,
-        elsewhere=verdict.elsewhere,
-        evidence=verdict.evidence,
+        flags=classification.flags,
+        elsewhere=classification.elsewhere,
+        evidence=classification.evidence,
     )
 
 
-def _calls_itself_lumbar(verdicts: Sequence[Verdict]) -> bool:
+def _labelled_lumbar(classified: Sequence[Classification]) -> bool:
     return any(
         v.rule not in (rules.structured_report, rules.not_mr) and rules.labelled_lumbar(v.series)
-        for v in verdicts
+        for v in classified
     )
 
 
-def _refuse(verdicts: Sequence[Verdict]) -> None:
-    """Say why a study without any role is refused."""
-    if all(v.rule in (rules.structured_report, rules.not_mr) for v in verdicts):
-        kinds = Counter(vocabulary.modality(v.series.acquisition.modality) for v in verdicts)
-        held = ", ".join(f"{kind} ({count} series)" for kind, count in sorted(kinds.items()))
-        raise NotLumbar(f"the study holds no MR images but {held}; send a lumbar MRI")
-    reasons = "; ".join(sorted({v.reason for v in verdicts})[:6])
-    if any(v.rule is rules.other_region for v in verdicts):
+def _reject(classified: Sequence[Classification]) -> None:
+    """Raise the error of a study without any role."""
+    if all(v.rule in (rules.structured_report, rules.not_mr) for v in classified):
+        kinds = Counter(vocabulary.modality(v.series.acquisition.modality) for v in classified)
+        content = ", ".join(f"{kind} ({count} series)" for kind, count in sorted(kinds.items()))
+        raise NotLumbar(f"the study has no MR images, only {content}; send a lumbar MRI")
+    reasons = "; ".join(sorted({v.reason for v in classified})[:6])
+    if any(v.rule is rules.other_region for v in classified):
         raise NotLumbar(f"no series shows the lumbar spine: {reasons}")
-    raise NoUsableSeries(f"none of the {len(verdicts)} series can be used: {reasons}")
+    raise NoUsableSeries(f"none of the {len(classified)} series can be used: {reasons}")

@@ -1,8 +1,8 @@
-"""Why a series can have no role: an ordered table of small rules.
+"""Rules that exclude a series from having a role, in order.
 
-Each rule looks at one series and returns the reason in words, or None. The first that
-speaks decides: `PHYSICS` before `TEXTS`. BodyPartExamined alone never excludes: it is often
-a leftover.
+Each rule takes one series and returns the reason as text, or None. The first that matches
+decides: `PHYSICS` before `TEXTS`. BodyPartExamined alone never excludes a series: it often
+remains from an earlier examination.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final
 
 from worker.domain.geometry import Orientation
 from worker.domain.study import Series
-from worker.intake import kinds, vocabulary
+from worker.intake import image_types, vocabulary
 from worker.intake.repair import MR_IMAGE_CLASSES
 
 MIN_SLICES: Final = 5
 
-Exclusion = Callable[[Series], str | None]
+ExclusionRule = Callable[[Series], str | None]
 
 _STRUCTURED_REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
 _GRADIENT_NAMES: Final = ("fl2d", "fl3d", "tfl", "tfi", "fi2d", "fi3d", "me2d", "me3d", "qfl")
@@ -29,19 +29,19 @@ _SPIN_ECHO_ANGLE_DEG: Final = 60
 FLUID_TE_MS: Final = 400
 """The shortest TR and the smallest flip angle of a spin echo; TE of heavy T2 weighting.
 
-Spin echoes wait several hundred ms for marrow to recover and begin with about 90 degrees. Of
-tissue with a T2 of 100 ms an echo after 400 ms has 2 % left. All three lie far outside what
-protocols of the lumbar spine use, and were not fitted to data.
+Spin echo needs several hundred ms for marrow to recover and excites by about 90 degrees. With a
+T2 of 100 ms, 2 % of the signal is left after 400 ms. All three lie far outside the range of
+lumbar protocols and were not fitted to data.
 """
 
 _WIDEST_SPINE_MM: Final = 125
 _LOWEST_LUMBAR_MM: Final = 170
-"""Sagittal lumbar stacks are some 60 to 90 mm wide and 200 mm or more high: wider is a head, lower
-a joint. Round numbers, asked only beside a label that names another region."""
+"""Sagittal lumbar stacks are 60 to 90 mm wide and at least 200 mm high: a wider one shows a head, a
+lower one a joint. Round numbers, used only with a label that names another region."""
 
 
 def structured_report(series: Series) -> str | None:
-    """Reports, our own among them, are no images."""
+    """Structured reports are not images."""
     found = series.acquisition
     if found.modality == "SR" or found.sop_class_uid.startswith(_STRUCTURED_REPORTS):
         return "a structured report, not an image"
@@ -49,29 +49,29 @@ def structured_report(series: Series) -> str | None:
 
 
 def not_mr(series: Series) -> str | None:
-    """Only MR images carry MR contrast; a secondary capture of one does not."""
+    """Only MR images have MR contrast; a secondary capture does not."""
     found = series.acquisition
     if found.modality not in ("", "MR"):
-        return f"not MR but {vocabulary.modality(found.modality)}"
+        return f"not MR: modality {vocabulary.modality(found.modality)}"
     if found.sop_class_uid and found.sop_class_uid not in MR_IMAGE_CLASSES:
-        return "not stored as MR images"
+        return "SOP Class is not an MR image class"
     return None
 
 
 def no_plane(series: Series) -> str | None:
-    """Without position, orientation and spacing nothing can be placed in the patient."""
+    """Without position, orientation and spacing a slice has no place in patient space."""
     if not series.slices:
         return (
             f"none of its {series.unplaced} objects has a usable image plane: position, "
-            "orientation, spacing or size is missing or unsound"
+            "orientation, spacing or size is missing or invalid"
         )
     return None
 
 
 def several_planes(series: Series) -> str | None:
-    """Slices in several anatomical planes are a scout's; see `in_one_plane` for steep blocks."""
+    """Slices in several anatomical planes are a localiser; see `in_one_plane` for steep blocks."""
     if len({header.plane.orientation for header in series.slices}) > 1:
-        return "slices in several anatomical planes: a scout"
+        return "slices in several anatomical planes: a localiser"
     return None
 
 
@@ -84,13 +84,13 @@ def coronal(series: Series) -> str | None:
 def few_slices(series: Series) -> str | None:
     """Fewer than five slices do not cover a lumbar spine."""
     if 0 < len(series.slices) < MIN_SLICES:
-        return f"only {len(series.slices)} slices, {MIN_SLICES} are needed"
+        return f"too few slices: {len(series.slices)}, at least {MIN_SLICES} are required"
     return None
 
 
 def image_type(series: Series) -> str | None:
     """ImageType (PS3.3 C.7.6.1.1.2) names localisers, maps, projections and Dixon parts."""
-    return kinds.unusable(series.acquisition.image_type)
+    return image_types.unusable(series.acquisition.image_type)
 
 
 def echo_planar(series: Series) -> str | None:
@@ -103,7 +103,7 @@ def echo_planar(series: Series) -> str | None:
 
 
 def gradient_pulse(series: Series) -> str | None:
-    """Gradient echo weights by T2*, whatever its echo time.
+    """Gradient echo is T2*-weighted, whatever its echo time.
 
     A spin echo has a flip angle near 90 degrees, and TR enough for a whole stack of slices.
     """
@@ -123,46 +123,46 @@ def gradient_pulse(series: Series) -> str | None:
 
 
 def fluid_alone(series: Series) -> str | None:
-    """After so long an echo nothing but fluid is left to see."""
+    """At a very long echo time only fluid has signal."""
     te = series.acquisition.echo_time_ms
     return f"myelography by TE {te:.0f} ms" if te is not None and te >= FLUID_TE_MS else None
 
 
 def localiser(series: Series) -> str | None:
-    """Scouts, surveys and calibrations, named so."""
-    said = _described(series)
-    stems = any(stem in word for word in said for stem in vocabulary.LOCALISER_STEMS)
-    if stems or set(said) & vocabulary.LOCALISER or ("3", "plane") in pairwise(said):
+    """Scouts, surveys and calibrations, by their description."""
+    words = _description_tokens(series)
+    stems = any(stem in word for word in words for stem in vocabulary.LOCALISER_STEMS)
+    if stems or set(words) & vocabulary.LOCALISER or ("3", "plane") in pairwise(words):
         return "a localiser by its description"
     return None
 
 
 def reconstruction(series: Series) -> str | None:
     """Projections, reformats, maps and screen captures by their description."""
-    said = set(_described(series))
-    found = said & vocabulary.RECONSTRUCTION
-    found |= {word for word in said if word.startswith(vocabulary.SUBTRACTION_STEMS)}
+    words = set(_description_tokens(series))
+    found = words & vocabulary.RECONSTRUCTION
+    found |= {word for word in words if word.startswith(vocabulary.SUBTRACTION_STEMS)}
     return f"{min(found).upper()} by its description" if found else None
 
 
 def myelography(series: Series) -> str | None:
-    """Heavily T2-weighted projections show fluid and nothing else."""
-    said = _described(series)
-    stems = any(stem in word for word in said for stem in vocabulary.MYELOGRAPHY_STEMS)
-    return "myelography" if stems or "mrm" in said else None
+    """Heavily T2-weighted projections show only fluid."""
+    words = _description_tokens(series)
+    stems = any(stem in word for word in words for stem in vocabulary.MYELOGRAPHY_STEMS)
+    return "myelography by its description" if stems or "mrm" in words else None
 
 
 def diffusion(series: Series) -> str | None:
     """Diffusion and perfusion by their description."""
-    said = _described(series)
-    if set(said) & vocabulary.DIFFUSION or any(vocabulary.B_VALUE.fullmatch(word) for word in said):
+    words = _description_tokens(series)
+    if set(words) & vocabulary.DIFFUSION or any(map(vocabulary.B_VALUE.fullmatch, words)):
         return "diffusion or perfusion by its description"
     return None
 
 
-def gradient_words(series: Series) -> str | None:
+def gradient_description(series: Series) -> str | None:
     """Gradient echo by its description, where the pulse sequence is not known to be spin echo."""
-    if _spin_echo(series) or not _called_gradient(series):
+    if _spin_echo(series) or not _described_as_gradient(series):
         return None
     return "gradient echo by its description"
 
@@ -178,15 +178,15 @@ def dixon_part(series: Series) -> str | None:
             "phase" in found and vocabulary.OPPOSED & set(found)
         ):
             return "an in-phase or opposed-phase image by its description"
-        if vocabulary.dixon_parts(found) & (vocabulary.OPPOSED | {"f"}):
+        if vocabulary.dixon_words(found) & (vocabulary.OPPOSED | {"f"}):
             return "a part of a Dixon set that is not water by its description"
     return None
 
 
 def other_region(series: Series) -> str | None:
-    """Another part of the body: by its texts, or by its label together with its size.
+    """Another part of the body, by its texts, or by BodyPartExamined together with its size.
 
-    A description that names a region speaks for itself: a study may hold several.
+    A region in the series description precedes the other texts: a study may cover several.
     """
     own = _regions_in(series.acquisition.series_description)
     about, label = _regions(series)
@@ -198,57 +198,58 @@ def other_region(series: Series) -> str | None:
         named = (own & vocabulary.OTHER_REGION) or (about & vocabulary.OTHER_REGION)
         return f"another region: {min(named)}"
     if label & vocabulary.OTHER_REGION and _unlike_a_lumbar_stack(series):
-        return f"another region: labelled {min(label & vocabulary.OTHER_REGION)}, and sized like it"
+        region = min(label & vocabulary.OTHER_REGION)
+        return f"another region: labelled {region}, and its size fits"
     return None
 
 
 def labelled_lumbar(series: Series) -> bool:
-    """Whether its texts or its label say that it shows the lumbar spine."""
+    """Whether its texts or BodyPartExamined name the lumbar spine."""
     about, label = _regions(series)
     return bool((about | label) & vocabulary.LUMBAR)
 
 
 def labelled_elsewhere(series: Series) -> bool:
-    """Whether BodyPartExamined names another region; evidence only beside other evidence."""
+    """Whether BodyPartExamined names another region; never sufficient on its own."""
     _, label = _regions(series)
     return bool(label & vocabulary.OTHER_REGION) and not label & vocabulary.LUMBAR
 
 
-UNUSABLE: Final[tuple[Exclusion, ...]] = (
+UNUSABLE: Final[tuple[ExclusionRule, ...]] = (
     *(structured_report, not_mr, no_plane, several_planes, few_slices),
 )
-"""What no site's rule can change: these objects cannot be graded on."""
+"""Rules that precede site rules: these objects cannot be graded."""
 
-PHYSICS: Final[tuple[Exclusion, ...]] = (
+PHYSICS: Final[tuple[ExclusionRule, ...]] = (
     *(structured_report, not_mr, no_plane, several_planes, image_type),
     *(echo_planar, gradient_pulse, fluid_alone, coronal, few_slices),
 )
-"""Rules that rest on what the objects are, their geometry and how they were acquired."""
+"""Rules based on the type of the objects, their geometry and their acquisition."""
 
-TEXTS: Final[tuple[Exclusion, ...]] = (
-    *(localiser, reconstruction, myelography, diffusion, gradient_words, dixon_part),
+TEXTS: Final[tuple[ExclusionRule, ...]] = (
+    *(localiser, reconstruction, myelography, diffusion, gradient_description, dixon_part),
     other_region,
 )
-"""Rules that rest on what somebody wrote."""
+"""Rules based on free texts."""
 
-Excluded = tuple[Exclusion, str]
+Match = tuple[ExclusionRule, str]
 
 
-def asked(table: tuple[Exclusion, ...], series: Series) -> tuple[Excluded, ...]:
-    """Every rule of a table that speaks against a series, with its reason; the first decides."""
+def matching(table: tuple[ExclusionRule, ...], series: Series) -> tuple[Match, ...]:
+    """Every rule of a table that excludes a series, with its reason; the first decides."""
     return tuple((rule, reason) for rule in table if (reason := rule(series)) is not None)
 
 
 def gradient_conflict(series: Series) -> str | None:
-    """A gradient echo by its name that is a spin echo by its pulse sequence."""
-    if _spin_echo(series) and _called_gradient(series):
+    """A spin echo by its pulse sequence that is described as gradient echo."""
+    if _spin_echo(series) and _described_as_gradient(series):
         return "described as gradient echo but spin echo by its pulse sequence"
     return None
 
 
 def processed(series: Series) -> str | None:
-    """A primary image that was denoised or corrected after it was acquired is still diagnostic."""
-    if kinds.processed(series.acquisition.image_type):
+    """A primary image that was denoised or corrected after acquisition; it is still usable."""
+    if image_types.processed(series.acquisition.image_type):
         return "processed after it was acquired, by its image type"
     return None
 
@@ -258,34 +259,34 @@ def _spin_echo(series: Series) -> bool:
     return "SE" in sequence and not {"GR", "EP"} & set(sequence)
 
 
-def _called_gradient(series: Series) -> bool:
-    said = _described(series)
-    return bool(set(said) & vocabulary.GRADIENT_ECHO) or any(
-        (one, other) in vocabulary.GRADIENT_PHRASES
-        for one, other in zip(said, said[2:], strict=False)
+def _described_as_gradient(series: Series) -> bool:
+    words = _description_tokens(series)
+    return bool(set(words) & vocabulary.GRADIENT_ECHO) or any(
+        (first, third) in vocabulary.GRADIENT_PHRASES
+        for first, third in zip(words, words[2:], strict=False)
     )
 
 
-def _described(series: Series) -> tuple[str, ...]:
-    """The words of the series description; of the protocol where there is none.
+def _description_tokens(series: Series) -> tuple[str, ...]:
+    """The tokens of the series description, else of the protocol name.
 
-    A protocol is often named after its first step, or after a sequence it no longer holds.
+    Protocols are often named after their first step or after an earlier sequence.
     """
     return vocabulary.tokens(next(iter(vocabulary.texts_of(series.acquisition)), ""))
 
 
 def _regions(series: Series) -> tuple[set[str], set[str]]:
-    """The words of its texts, and those of its label BodyPartExamined."""
+    """The tokens of its texts, and those of BodyPartExamined."""
     found = series.acquisition
     texts = (*vocabulary.texts_of(found), found.study_description)
     return set().union(*map(_regions_in, texts)), _regions_in(found.body_part)
 
 
 def _regions_in(text: str) -> set[str]:
-    """The words of a text, with `C-Spine` and `L Spine` as the one word of the vocabulary."""
+    """The tokens of a text, with `C-Spine` and `L Spine` as one token."""
     split = vocabulary.tokens(text)
     joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
-    # `decúbito dorsal` is how the patient lies.
+    # `decúbito dorsal` is the patient position (supine).
     lying = {b for a, b in pairwise(split) if a.startswith("decubit")}
     return {*split, *joined} - lying
 

@@ -1,4 +1,4 @@
-"""A site's own routing rules, in TOML: asked before ours, checked on load.
+"""Routing rules of a site, in TOML: they precede the built-in rules and are checked on load.
 
 ```toml
 [[rule]]
@@ -29,7 +29,7 @@ _TEXTS: Final[dict[str, Callable[[Acquisition], tuple[str, ...]]]] = {
     "body_part": lambda a: (a.body_part,),
     "station": lambda a: (a.station_name,),
 }
-"""The conditions on texts, and the texts that each looks at: one of them must match."""
+"""The conditions on texts, and the texts of each; one of them must match."""
 
 _NUMBER: Final = "series_number"
 _CONDITIONS: Final = (*_TEXTS, _NUMBER)
@@ -40,9 +40,9 @@ _ROLES: Final = (*(role.value for role in Role), _NO_ROLE)
 
 @dataclass(frozen=True)
 class SiteRule:
-    """One rule: every condition must hold; `role` is None where it keeps a series out.
+    """One rule: every condition must hold; `role` is None where it excludes a series.
 
-    `series_number` is the first and the last number, both included.
+    `series_number` is the first and the last number, inclusive.
     """
 
     name: str
@@ -53,12 +53,12 @@ class SiteRule:
 
     @property
     def title(self) -> str:
-        """How the rule is named in reasons."""
-        return f"the site's rule {self.name!r}"
+        """The name of the rule in reasons."""
+        return f"site rule {self.name!r}"
 
     @property
     def because(self) -> str:
-        """Its reason; where it gives none, the conditions that matched."""
+        """Its reason; without one, the conditions that matched."""
         return self.reason or f"{', '.join(name for name, _ in self.patterns) or _NUMBER} matches"
 
     def matches(self, series: Series) -> bool:
@@ -80,34 +80,37 @@ def first_match(rules: Sequence[SiteRule], series: Series) -> SiteRule | None:
 
 
 def load_site_rules(path: Path) -> tuple[SiteRule, ...]:
-    """The rules of a file, in its order; raise BadSettings that names the file and the line."""
+    """The rules of a file, in its order.
+
+    Raises BadSettings with the file and the line.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise BadSettings(f"the site's rules {path} cannot be read: {error.strerror}") from error
+        raise BadSettings(f"cannot read site rules {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadSettings(f"the site's rules {path} are not UTF-8 text") from error
+        raise BadSettings(f"site rules {path} are not UTF-8 text") from error
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{path}: no valid TOML: {error}") from error
+        raise BadSettings(f"{path}: invalid TOML: {error}") from error
     lines = _Lines(path, text)
     for key in content:
         if key != "rule":
-            raise lines.error(None, key, f"unknown key {key!r}; the file holds [[rule]] tables")
+            raise lines.error(None, key, f"unknown key {key!r}; the file contains [[rule]] tables")
     tables = content.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise lines.error(None, "rule", "write each rule as a table of its own, below [[rule]]")
+        raise lines.error(None, "rule", "write each rule as a [[rule]] table")
     read = tuple(_read(table, index, lines) for index, table in enumerate(tables))
     names = [rule.name for rule in read]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise lines.error(index, "name", f"two rules are named {name!r}")
+            raise lines.error(index, "name", f"duplicate rule name {name!r}")
     return read
 
 
 class _Lines:
-    """Where things stand in a file: tomllib keeps no lines, so they are looked for."""
+    """Finds the line of a key in a file, because tomllib does not report lines."""
 
     _TABLE: Final = re.compile(r"\s*\[\[\s*[\"']?rule[\"']?\s*\]\]")
 
@@ -117,7 +120,7 @@ class _Lines:
         self._tables = [n for n, line in enumerate(self._lines) if self._TABLE.match(line)]
 
     def error(self, rule: int | None, key: str | None, problem: str) -> BadSettings:
-        """An error at a key of a rule, at its [[rule]] where the key is absent."""
+        """An error at a key of a rule, or at its [[rule]] where the key is absent."""
         begin, end = 0, len(self._lines)
         if rule is not None and rule < len(self._tables):
             begin, end = self._tables[rule], (*self._tables, end)[rule + 1]
@@ -132,19 +135,19 @@ def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
 
     for key, value in table.items():
         if key not in _KEYS:
-            raise wrong(key, f"unknown key {key!r}; a rule has {', '.join(_KEYS)}")
+            raise wrong(key, f"unknown key {key!r}; known: {', '.join(_KEYS)}")
         if key != _NUMBER and not isinstance(value, str):
-            raise wrong(key, f"{key} must be a text in quotes")
+            raise wrong(key, f"{key} must be a string")
     if not table.get("name"):
-        raise wrong("name", "a rule needs a name: it stands in every reason that it gives")
+        raise wrong("name", "a rule needs a name")
     if "role" not in table:
-        raise wrong(None, f"a rule needs a role: {', '.join(_ROLES)}")
+        raise wrong(None, f"a rule needs a role: one of {', '.join(_ROLES)}")
     if table["role"] not in _ROLES:
-        raise wrong("role", f"unknown role {table['role']!r}; it is one of {', '.join(_ROLES)}")
+        raise wrong("role", f"unknown role {table['role']!r}; known: {', '.join(_ROLES)}")
     if table["role"] == _NO_ROLE and not table.get("reason"):
         raise wrong("role", 'a rule with the role "none" needs a reason')
     if not table.keys() & set(_CONDITIONS):
-        raise wrong(None, f"a rule needs a condition: {', '.join(_CONDITIONS)}")
+        raise wrong(None, f"a rule needs a condition: one of {', '.join(_CONDITIONS)}")
     patterns = []
     for key in _TEXTS:
         if key not in table:
@@ -152,7 +155,7 @@ def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
         try:
             patterns.append((key, re.compile(table[key], re.IGNORECASE)))
         except re.error as error:
-            raise wrong(key, f"{key} is no regular expression: {error}") from error
+            raise wrong(key, f"{key} is not a valid regular expression: {error}") from error
     return SiteRule(
         name=table["name"],
         role=None if table["role"] == _NO_ROLE else Role(table["role"]),

@@ -1,4 +1,4 @@
-"""Whether two series may be projected into each other."""
+"""Whether two series share a patient space."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from worker.domain.study import Series
 MIN_OVERLAP: Final = 0.25
 """Share of the smaller extent, along each patient axis, that two stacks must have in common.
 
-An axial slab lies inside the sagittal stack but for its sides; two neighbouring stations
+An axial slab lies inside the sagittal stack except for its sides; two neighbouring stations
 of a whole spine share about a tenth of their height.
 """
 
 
 def same_space(one: Series, other: Series) -> bool:
-    """Whether patient positions in the two series of one study mean the same place.
+    """Whether patient coordinates of two series of one study are comparable.
 
-    True in one frame of reference; also in two (de-identification is known to give every
-    series its own) when PatientPosition agrees and the stacks overlap. A PatientPosition
-    that contradicts the other says that the patient was moved.
+    True with a common frame of reference; also with two (de-identification may give every
+    series its own) when PatientPosition agrees and the stacks overlap. Different values of
+    PatientPosition mean that the patient was moved.
     """
     here, there = one.patient_position, other.patient_position
     if here and there and here != there:
@@ -32,7 +32,7 @@ def same_space(one: Series, other: Series) -> bool:
 
 
 def same_frame_of_reference(one: Series, other: Series) -> bool:
-    """Whether both name the same frame of reference."""
+    """Whether both have the same frame of reference."""
     uid = one.frame_of_reference_uid
     return uid is not None and uid == other.frame_of_reference_uid
 

@@ -1,4 +1,4 @@
-"""Slices into stacks: one orientation, one shape, ordered along the common normal."""
+"""Groups slices into stacks of one orientation and shape, ordered along the common normal."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from worker.domain.geometry import Plane
 from worker.domain.study import SliceHeader
 
 MAX_ANGLE_DEG: Final = 3.0
-"""How far the directions of two slices of one stack may differ."""
+"""The largest angle between two slices of one stack."""
 
 SCOUT_ANGLE_DEG: Final = 60.0
-"""Slices farther apart than this are a scout's, whose planes are 90 degrees apart.
+"""A larger angle between slices means a localiser, whose planes are 90 degrees apart.
 
-The blocks of one axial series follow the lordosis: the one through L5/S1 may lie 50 degrees
-from that through L1/L2.
+The blocks of one axial series follow the lordosis: those through L1/L2 and L5/S1 may differ
+by 50 degrees.
 """
 
 SAME_PLACE_MM: Final = 0.05
-"""Two slices whose origins are closer than this show the same place."""
+"""Slices whose origins are closer than this have the same position."""
 
 Stack = tuple[SliceHeader, ...]
 
 
 def in_one_plane(slices: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
-    """The slices of a series, all of the anatomical plane that most of them lie closest to.
+    """The slices of a series, all assigned to the anatomical plane of the majority.
 
-    A block angled more than 45 degrees lies closest to another plane than its series, and is
-    shown as the series is all the same. The slices of a scout are left as they are.
+    A block angled by more than 45 degrees is closest to another plane than its series, but
+    is displayed like the rest. The slices of a localiser are left as they are.
     """
     planes = Counter(header.plane.orientation for header in slices)
     if len(planes) < 2 or _several_directions([header.plane for header in slices]):
         return tuple(slices)
-    # Of two with as many slices the later by name, which is never axial: rather not graded.
+    # A tie goes to the later name, which is never axial: a doubtful series is not graded.
     plane = max(planes, key=lambda one: (planes[one], one))
     return tuple(
         header
@@ -49,8 +49,8 @@ def in_one_plane(slices: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
 
 
 def _several_directions(planes: Sequence[Plane]) -> bool:
-    """Whether two slices lie more than `SCOUT_ANGLE_DEG` apart, give or take a few degrees."""
-    # One of each direction, roughly: thousands of different ones must not be held in pairs.
+    """Whether two slices differ by more than about `SCOUT_ANGLE_DEG`."""
+    # Only distinct directions, rounded: all pairs of thousands of slices take too much memory.
     normals = np.array([plane.normal for plane in planes])
     _, first = np.unique(normals.round(1), axis=0, return_index=True)
     cosines = np.abs(normals[first] @ normals[first].T)
@@ -58,11 +58,11 @@ def _several_directions(planes: Sequence[Plane]) -> bool:
 
 
 def stacks(slices: Sequence[SliceHeader]) -> tuple[tuple[Stack, ...], tuple[SliceHeader, ...]]:
-    """Group slices into stacks, largest first, and name those dropped as duplicates.
+    """Group slices into stacks, largest first; also return those dropped as duplicates.
 
-    One axial series often mixes a stack for each disc. Slices of one stack agree in shape,
+    One axial series often contains one stack for each disc. Slices of one stack agree in shape,
     spacing and, within `MAX_ANGLE_DEG`, in the direction of columns and of rows. Of slices
-    in one place the one with the lowest SOP Instance UID and frame stays. The result does
+    at one position the one with the lowest SOP Instance UID and frame stays. The result does
     not depend on the order of the input.
     """
     groups: list[list[SliceHeader]] = []
@@ -120,7 +120,7 @@ def _without_repeats(
 
 
 def _ordered(group: Sequence[SliceHeader]) -> list[Stack]:
-    """The group along its normal; in several stacks where no one normal orders it.
+    """The group along its normal; as several stacks where no single normal orders it.
 
     `Volume` orders by the normal of its first slice. Slices that differ by a degree have
     normals that differ too, so the first slice must come first by its own normal.

@@ -1,4 +1,4 @@
-r"""The vocabulary of series descriptions, in the languages and codes they come in.
+r"""The vocabulary of series descriptions, in several languages and vendor codes.
 
 Descriptions are tokenised rather than searched: `\b` does not split at an underscore,
 and `fat` means one thing in `FAT: Ax T2 FSE Flex` and another in `t2_tse_fatsat`.
@@ -20,7 +20,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def modality(code: str) -> str:
-    """A modality as messages name it: what is none of DICOM's terms may be a person's name."""
+    """A modality for messages; a value that is not a DICOM term is hidden: it may be a name."""
     return code if code in _MODALITIES else "another modality" if code else "unknown"
 
 
@@ -130,7 +130,7 @@ TRANSITIONAL_STEMS: Final = (
 """Not `lumbaris`: that is Latin for lumbar."""
 TRANSITION: Final = frozenset({"transition", "transicion", "transizione", "transicao"})
 VERTEBRA_STEMS: Final = ("vertebr", "wirbel", "wervel")
-"""A transition is most often a junction of regions; that of a vertebra is an anomaly."""
+"""`transition` alone usually means a junction of regions; with a vertebra it is an anomaly."""
 
 METAL: Final = _words(
     "screw screws schraube schrauben tornillo tornillos parafuso parafusos viti schroef schroeven "
@@ -141,16 +141,16 @@ METAL: Final = _words(
 )
 METAL_STEMS: Final = ("metal",)
 _REMOVAL: Final = "entfern"
-"""`Metallentfernung`: the metal is out."""
+"""`Metallentfernung`: the metal was removed."""
 
 METAL_SEQUENCES: Final = ("semac", "mavric", "warp")
-"""Metal-artefact reduction as the vendors call it; `mars` stands alone (it is a month too)."""
+"""Vendor names of metal artefact reduction; `mars` is matched alone: it is also a month."""
 
 NEGATIONS: Final = _words(
     "no not without ohne kein keine sans pas sin sem senza nessun nessuna zonder geen non"
 )
 _BREAK: Final = re.compile(r"[,;:.()\[\]\n]")
-"""No negation reaches across these."""
+"""A negation does not extend across these."""
 
 SAGITTAL: Final = _words("sag sagittal sagital sagittale sagittaal sagitt osag sagc sagitales")
 AXIAL: Final = _words(
@@ -182,7 +182,7 @@ def texts_of(acquisition: Acquisition) -> tuple[str, ...]:
 
 
 def t_weightings(words: tuple[str, ...]) -> frozenset[int]:
-    """1 and 2 for the T1 and T2 that the words name; `T12` and `T1-T5` are vertebrae."""
+    """1 and 2 for the T1 and T2 that the tokens name; `T12` and `T1-T5` are vertebrae."""
     return frozenset(int(m[1]) for w in words if (m := _WEIGHTING.fullmatch(w)))
 
 
@@ -193,10 +193,10 @@ def nulls_fluid(words: tuple[str, ...]) -> bool:
 
 
 def transitional(text: str) -> str | None:
-    """The word that says that a vertebra is transitional, None where none does."""
-    said = tokens(text)
-    for place, word in _undenied(text):
-        near = said[max(0, place - 2) : place + 3]
+    """The token that names a transitional vertebra; None where there is none."""
+    found = tokens(text)
+    for index, word in _not_negated(text):
+        near = found[max(0, index - 2) : index + 3]
         named = word in TRANSITIONAL or word.startswith(TRANSITIONAL_STEMS)
         named |= word in TRANSITION and any(other.startswith(VERTEBRA_STEMS) for other in near)
         if named:
@@ -205,47 +205,47 @@ def transitional(text: str) -> str | None:
 
 
 def metal(text: str) -> str | None:
-    """The word that names an implant in the spine or metal, None where none does."""
-    for _, word in _undenied(text):
+    """The token that names metal or an implant in the spine; None where there is none."""
+    for _, word in _not_negated(text):
         if word in METAL or (word.startswith(METAL_STEMS) and _REMOVAL not in word):
             return word
     return None
 
 
 def metal_sequence(text: str) -> str | None:
-    """The word that says that a series was acquired to reduce artefacts of metal."""
+    """The token that names a metal artefact reduction sequence; None where there is none."""
     for word in tokens(text):
         if word == "mars" or any(name in word for name in METAL_SEQUENCES):
             return word
     return None
 
 
-def _undenied(text: str) -> Iterator[tuple[int, str]]:
-    """The words that no negation shortly before them denies, and their places in `tokens`."""
-    place = 0
+def _not_negated(text: str) -> Iterator[tuple[int, str]]:
+    """The tokens without a negation shortly before them, with their index in `tokens`."""
+    index = 0
     for clause in _BREAK.split(text):
-        said = ("", "", *tokens(clause))
-        for negation, between, word in zip(said, said[1:], said[2:], strict=False):
-            # What is done without contrast says nothing of what is seen.
-            denied = negation in NEGATIONS and not _names_agent(between)
-            if not denied and between not in NEGATIONS:
-                yield place, word
-            place += 1
+        words = ("", "", *tokens(clause))
+        for negation, between, word in zip(words, words[1:], words[2:], strict=False):
+            # `without contrast` does not negate the word after it.
+            negated = negation in NEGATIONS and not _names_agent(between)
+            if not negated and between not in NEGATIONS:
+                yield index, word
+            index += 1
 
 
 def _names_agent(word: str) -> bool:
     return word in CONTRAST or word.startswith(_CONTRAST_STEMS)
 
 
-def dixon_parts(words: tuple[str, ...]) -> frozenset[str]:
-    """The words beside the name of a Dixon technique: one of them names the part."""
+def dixon_words(words: tuple[str, ...]) -> frozenset[str]:
+    """All tokens if one names a Dixon technique: another one then names the image type."""
     return frozenset(words) if DIXON & frozenset(words) else frozenset()
 
 
 def names_contrast(text: str) -> bool:
     """Whether a text says that a contrast agent was given."""
-    said = tokens(text)
-    words = set(said) - {a for a, b in pairwise(said) if a in ("pos", "post") and b in SURGERY}
+    found = tokens(text)
+    words = set(found) - {a for a, b in pairwise(found) if a in ("pos", "post") and b in SURGERY}
     plain = text.casefold().replace("_", " ")
     named = any(map(_names_agent, words))
     return bool(named or _CONTRAST_SIGN.search(plain)) and not words & NO_CONTRAST

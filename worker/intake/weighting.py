@@ -1,6 +1,6 @@
-"""What a series is weighted by: physics first, words second, a conflict flagged.
+"""The weighting of a series: physics first, texts second, a conflict is flagged.
 
-The thresholds are those of spin echo imaging; gradient echo never comes this far.
+The thresholds are those of spin echo imaging; gradient echo is excluded by `rules`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.intake import vocabulary
 
 
 class Weighting(StrEnum):
-    """The contrasts that routing tells apart; the value is what people read."""
+    """The weightings that routing distinguishes; the value is used in messages."""
 
     T1 = "T1"
     T2 = "T2"
@@ -29,7 +29,7 @@ class Weighting(StrEnum):
 
     @property
     def family(self) -> str:
-        """T1, T2 or what else: a conflict is between families."""
+        """T1, T2 or the weighting itself; only different families are a conflict."""
         return {
             Weighting.T1: "T1",
             Weighting.CONTRAST_T1: "T1",
@@ -41,10 +41,10 @@ class Weighting(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The weighting decided on, or None, with the reason and any conflict met.
+class WeightingDecision:
+    """A weighting, or None, with the reason and any conflict.
 
-    `physics` and `texts` are what each kind of rule said.
+    `physics` and `texts` hold the evidence of each kind of rule.
     """
 
     weighting: Weighting | None
@@ -55,19 +55,23 @@ class Decision:
 
 
 Claim = tuple[Weighting, str]
-"""A weighting and why it is believed."""
+"""A weighting and its reason."""
 
-Rule = Callable[[Acquisition], Claim | None]
+WeightingRule = Callable[[Acquisition], Claim | None]
 
 
-def inversion_time(found: Acquisition) -> Claim | None:
-    """TI tells STIR, T1 FLAIR and T2 FLAIR apart.
+def inversion_time(acquisition: Acquisition) -> Claim | None:
+    """TI distinguishes STIR, T1 FLAIR and T2 FLAIR.
 
     STIR nulls fat (130 to 220 ms at 1.5 and 3 T), T2 FLAIR fluid (from 1,700 ms up), and T1
-    FLAIR lies between, near 800 ms. The limits leave room around these; what lies between
-    them is left to the other rules.
+    FLAIR lies between, near 800 ms. The limits leave a margin around these; values in
+    between are left to the other rules.
     """
-    te, tr, ti = found.echo_time_ms, found.repetition_time_ms, found.inversion_time_ms
+    te, tr, ti = (
+        acquisition.echo_time_ms,
+        acquisition.repetition_time_ms,
+        acquisition.inversion_time_ms,
+    )
     if ti is None:
         return None
     reason = f"by TI {ti:.0f} ms"
@@ -80,15 +84,15 @@ def inversion_time(found: Acquisition) -> Claim | None:
     return None
 
 
-def echo_and_repetition(found: Acquisition) -> Claim | None:
-    """TE and TR; an inversion whose time is not told is left to the words."""
-    te, tr = found.echo_time_ms, found.repetition_time_ms
-    if te is None or _untold_inversion(found):
+def echo_and_repetition(acquisition: Acquisition) -> Claim | None:
+    """TE and TR; an inversion recovery without TI is left to the texts."""
+    te, tr = acquisition.echo_time_ms, acquisition.repetition_time_ms
+    if te is None or _inversion_without_ti(acquisition):
         return None
     if tr is None:
         return (Weighting.T2, f"by TE {te:.0f} ms") if te >= 80 else None
     reason = f"by TE {te:.0f} ms and TR {tr:.0f} ms"
-    if te >= 60 and (tr >= 1500 or (tr >= 900 and found.acquisition_type == "3D")):
+    if te >= 60 and (tr >= 1500 or (tr >= 900 and acquisition.acquisition_type == "3D")):
         return Weighting.T2, reason
     if te <= 30 and tr <= 1200:
         return Weighting.T1, reason
@@ -97,17 +101,17 @@ def echo_and_repetition(found: Acquisition) -> Claim | None:
     return None
 
 
-def description(found: Acquisition) -> Claim | None:
-    """What the first text that names a weighting says; nothing where it names both T1 and T2.
+def description(acquisition: Acquisition) -> Claim | None:
+    """The weighting in the first text that names one; None where it names both T1 and T2.
 
-    A second text is not asked then: a protocol's name settles no contradiction.
+    The next text is not read then: a protocol name does not resolve a contradiction.
     """
-    for text in vocabulary.texts_of(found):
+    for text in vocabulary.texts_of(acquisition):
         tokens = vocabulary.tokens(text)
-        named, have = vocabulary.t_weightings(tokens), set(tokens)
+        named, present = vocabulary.t_weightings(tokens), set(tokens)
         reason = "by its description"
-        stir = any("stir" in token for token in have)
-        if have & vocabulary.PROTON_DENSITY:
+        stir = any("stir" in token for token in present)
+        if present & vocabulary.PROTON_DENSITY:
             return Weighting.PROTON_DENSITY, reason
         if len(named) > 1 or (stir and named == {1}):
             return None
@@ -115,64 +119,65 @@ def description(found: Acquisition) -> Claim | None:
             return Weighting.T1, reason
         if named and vocabulary.nulls_fluid(tokens):
             return Weighting.FLUID_ATTENUATED, reason
-        if stir or have & vocabulary.STIR:
+        if stir or present & vocabulary.STIR:
             return Weighting.STIR, reason
         if named:
             return Weighting.T2, reason
     return None
 
 
-PHYSICS: Final[tuple[Rule, ...]] = (inversion_time, echo_and_repetition)
-TEXTS: Final[tuple[Rule, ...]] = (description,)
+PHYSICS: Final[tuple[WeightingRule, ...]] = (inversion_time, echo_and_repetition)
+TEXTS: Final[tuple[WeightingRule, ...]] = (description,)
 
 
-def weigh(found: Acquisition) -> Decision:
-    """Decide the weighting: physics beats words, and a conflict is flagged.
+def decide_weighting(acquisition: Acquisition) -> WeightingDecision:
+    """Decide the weighting: physics precedes texts, and a conflict is flagged.
 
-    What the words say must be possible with the physics there is. Fat suppression and
-    contrast agent then refine T1 and T2, whoever named these.
+    A weighting from texts must be possible with the known physics. Fat suppression and
+    contrast agent then refine T1 and T2.
     """
-    by_physics, physics = _ask(PHYSICS, found)
-    by_words, texts = _ask(TEXTS, found)
-    decided = by_physics or by_words
+    by_physics, physics = _evaluate(PHYSICS, acquisition)
+    by_text, texts = _evaluate(TEXTS, acquisition)
+    decided = by_physics or by_text
     if decided is None:
-        reason = "neither its physics nor its description tell the weighting"
-        return Decision(None, reason, (), physics, texts)
-    if by_physics is None and (contradiction := _impossible(decided[0], found)):
-        conflict = f"described as {decided[0]}, which {contradiction} contradicts"
-        return Decision(None, conflict, (conflict,), physics, texts)
+        reason = "neither physics nor description determine the weighting"
+        return WeightingDecision(None, reason, (), physics, texts)
+    if by_physics is None and (contradiction := _impossible(decided[0], acquisition)):
+        conflict = f"described as {decided[0]}, contradicted by {contradiction}"
+        return WeightingDecision(None, conflict, (conflict,), physics, texts)
     flags: tuple[str, ...] = ()
-    if by_physics and by_words and by_physics[0].family != by_words[0].family:
-        flags = (f"described as {by_words[0]} but {by_physics[0]} {by_physics[1]}",)
-    weighting, reason = _refined(decided, by_words, found)
+    if by_physics and by_text and by_physics[0].family != by_text[0].family:
+        flags = (f"described as {by_text[0]} but {by_physics[0]} {by_physics[1]}",)
+    weighting, reason = _refined(decided, by_text, acquisition)
     if weighting is not decided[0]:
         texts += (Evidence("refinement", weighting.value, reason),)
-    return Decision(weighting, f"{weighting} {reason}", flags, physics, texts)
+    return WeightingDecision(weighting, f"{weighting} {reason}", flags, physics, texts)
 
 
-def weigh_pixels(seen: Weighting, found: Acquisition) -> Decision:
-    """What a weighting seen in the pixels means beside headers that do not tell it.
+def weighting_from_pixels(recognised: Weighting, acquisition: Acquisition) -> WeightingDecision:
+    """The weighting of a series whose headers do not determine it, recognised in its pixels.
 
-    It must be possible with the physics there is; contrast agent and fat suppression refine
-    it as they do one that is told.
+    It must be possible with the known physics; contrast agent and fat suppression refine it.
     """
-    if contradiction := _impossible(seen, found):
-        conflict = f"looks {seen}-weighted, which {contradiction} contradicts"
-        return Decision(None, conflict, (conflict,))
-    weighting, reason = _refined((seen, "by its pixels"), None, found)
-    return Decision(weighting, f"{weighting} {reason}")
+    if contradiction := _impossible(recognised, acquisition):
+        conflict = f"pixels are {recognised}-weighted, contradicted by {contradiction}"
+        return WeightingDecision(None, conflict, (conflict,))
+    weighting, reason = _refined((recognised, "by its pixels"), None, acquisition)
+    return WeightingDecision(weighting, f"{weighting} {reason}")
 
 
-def _ask(rules: tuple[Rule, ...], found: Acquisition) -> tuple[Claim | None, tuple[Evidence, ...]]:
+def _evaluate(
+    rules: tuple[WeightingRule, ...], acquisition: Acquisition
+) -> tuple[Claim | None, tuple[Evidence, ...]]:
     """The first claim of these rules, and all of them as evidence."""
-    claims = [(rule.__name__, claim) for rule in rules if (claim := rule(found))]
+    claims = [(rule.__name__, claim) for rule in rules if (claim := rule(acquisition))]
     first = claims[0][1] if claims else None
     return first, tuple(Evidence(name, claim[0].value, claim[1]) for name, claim in claims)
 
 
-def _impossible(weighting: Weighting, found: Acquisition) -> str | None:
-    """The TE or TR that a weighting known from words alone cannot have."""
-    te, tr = found.echo_time_ms, found.repetition_time_ms
+def _impossible(weighting: Weighting, acquisition: Acquisition) -> str | None:
+    """The TE or TR that contradicts a weighting, as text; None where neither does."""
+    te, tr = acquisition.echo_time_ms, acquisition.repetition_time_ms
     if te is not None and (
         (weighting is Weighting.T1 and te >= 60) or (weighting is Weighting.T2 and te <= 30)
     ):
@@ -182,45 +187,49 @@ def _impossible(weighting: Weighting, found: Acquisition) -> str | None:
     return None
 
 
-def _refined(decided: Claim, by_words: Claim | None, found: Acquisition) -> Claim:
+def _refined(decided: Claim, by_text: Claim | None, acquisition: Acquisition) -> Claim:
     weighting, reason = decided
-    suppressed = _fat_suppressed(found)
+    suppressed = _fat_suppressed(acquisition)
     if weighting is Weighting.T1:
-        if found.contrast_agent:
+        if acquisition.contrast_agent:
             return Weighting.CONTRAST_T1, "by its contrast agent"
-        if any(vocabulary.names_contrast(text) for text in vocabulary.texts_of(found)):
+        if any(vocabulary.names_contrast(text) for text in vocabulary.texts_of(acquisition)):
             return Weighting.CONTRAST_T1, "by its description"
         if suppressed:
             return Weighting.FAT_SUPPRESSED_T1, f"by its {suppressed}"
     if weighting is Weighting.T2:
-        if by_words is not None and by_words[0] is Weighting.STIR:
+        if by_text is not None and by_text[0] is Weighting.STIR:
             return Weighting.STIR, f"{reason} and its description"
         if suppressed:
             return Weighting.FAT_SUPPRESSED_T2, f"{reason}, fat suppression by its {suppressed}"
     return decided
 
 
-def _untold_inversion(found: Acquisition) -> bool:
-    if found.inversion_time_ms is not None:
+def _inversion_without_ti(acquisition: Acquisition) -> bool:
+    if acquisition.inversion_time_ms is not None:
         return False
-    if "IR" in found.scanning_sequence:
+    if "IR" in acquisition.scanning_sequence:
         return True
-    if "SE" in found.scanning_sequence and (found.repetition_time_ms or 1500) < 1500:
-        return False  # no inversion recovery is as quick as that, whatever it is called
-    said = {word for text in vocabulary.texts_of(found) for word in vocabulary.tokens(text)}
-    return bool(said & vocabulary.STIR or any("flair" in word for word in said))
+    if "SE" in acquisition.scanning_sequence and (acquisition.repetition_time_ms or 1500) < 1500:
+        return False  # too short for an inversion recovery, whatever the name
+    tokens = {
+        token for text in vocabulary.texts_of(acquisition) for token in vocabulary.tokens(text)
+    }
+    return bool(tokens & vocabulary.STIR or any("flair" in token for token in tokens))
 
 
-def _fat_suppressed(found: Acquisition) -> str | None:
-    """What tells that fat is suppressed: scan options, description or image type."""
-    if "FS" in found.scan_options:
+def _fat_suppressed(acquisition: Acquisition) -> str | None:
+    """The source that shows fat suppression: scan options, description or image type."""
+    if "FS" in acquisition.scan_options:
         return "scan options"
-    for text in vocabulary.texts_of(found):
-        said = vocabulary.tokens(text)
-        if set(said) & vocabulary.FAT_SUPPRESSED or any(w.endswith(("fatsat", "fs")) for w in said):
+    for text in vocabulary.texts_of(acquisition):
+        tokens = vocabulary.tokens(text)
+        if set(tokens) & vocabulary.FAT_SUPPRESSED or any(
+            token.endswith(("fatsat", "fs")) for token in tokens
+        ):
             return "description"
-        if any(a == "fat" and b in vocabulary.FAT_IMAGE_FOLLOWERS for a, b in pairwise(said)):
+        if any(a == "fat" and b in vocabulary.FAT_IMAGE_FOLLOWERS for a, b in pairwise(tokens)):
             return "description"
-        if "water" in said or "w" in vocabulary.dixon_parts(said):
+        if "water" in tokens or "w" in vocabulary.dixon_words(tokens):
             return "description"
-    return "image type" if {"WATER", "W"} & set(found.image_type) else None
+    return "image type" if {"WATER", "W"} & set(acquisition.image_type) else None

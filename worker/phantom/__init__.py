@@ -1,9 +1,9 @@
 """Synthetic lumbar MRI studies with known truth, for tests, the demo and training.
 
-`make_phantom` draws a person from a seed (anatomy), lays the lesions along the spine
-(lesions, profiles), places three series on it (protocol) and renders them (rendering:
-spine and surroundings, painted with painting's brushes in tissue's signals);
-`write_phantom` puts DICOM files and the truth on disk.
+`make_phantom` generates an anatomy from a seed (anatomy), adds lesions along the spine
+(lesions, profiles), plans three series (protocol) and renders them (rendering, spine,
+surroundings, with the primitives of drawing and the signals of tissue); `write_phantom`
+writes DICOM files and the truth.
 """
 
 from worker.phantom.lesions import CLINICAL, TRAINING, Prevalence, parse_lesion

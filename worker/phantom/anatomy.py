@@ -1,9 +1,9 @@
-"""One person's spine, drawn from a seed: a curve, and what stands along it.
+"""The spine of one patient, generated from a seed: a curve, and the sizes along it.
 
-Spine coordinates (u, v, s) are millimetres in the frame that travels along the curve:
+Spine coordinates (u, v, s) are millimetres in the frame that moves along the curve:
 `u` to the patient's left, `v` to the back with 0 at the rear wall of the vertebral
 bodies, `s` towards the head with 0 at the centre of the L5/S1 disc. The curve is the
-rear wall itself in the midline, so lordosis makes the bodies higher in front, as it should.
+rear wall in the midline, so that lordosis makes the bodies higher in front.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _TABLE: Final = np.array(
     ]
 )
 FIRST_MOBILE: Final = 4
-"""The row of L5/S1, the lowest disc that moves."""
+"""The row of L5/S1, the lowest mobile disc."""
 
 SEGMENT_OF: Final = {level: FIRST_MOBILE + 4 - i for i, level in enumerate(Level)}
 """The row of each graded disc."""
@@ -80,15 +80,15 @@ class Anatomy:
     sac_gap_mm: NDArray[np.float64]
     pedicle_mm: NDArray[np.float64]
     hydration: NDArray[np.float64]
-    """0 for a black disc, 1 for a young one."""
+    """0 for a degenerated disc, 1 for a healthy one."""
     facet_angle_rad: NDArray[np.float64]
     spinous_length_mm: float
     conus_s_mm: float
     subcutaneous_mm: float
     skin_depth_mm: float
-    """From the rear wall of the bodies to the skin, in the mean."""
+    """Mean distance from the rear wall of the bodies to the skin."""
     fat_infiltration: float
-    """0..1: how much fat the back muscles hold."""
+    """0..1: the fat content of the back muscles."""
     torso_depth_mm: float
     seed: int
 
@@ -98,7 +98,7 @@ class Anatomy:
         return np.gradient(self.x_mm, STEP_MM)
 
     def index_at(self, s_mm: float) -> int:
-        """The sample nearest to a place along the spine."""
+        """The sample nearest to a position along the spine."""
         return round((s_mm - float(self.s_mm[0])) / STEP_MM)
 
     def tilt_at(self, s_mm: float) -> float:
@@ -106,7 +106,7 @@ class Anatomy:
         return float(self.tilt_rad[self.index_at(s_mm)])
 
     def to_patient(self, u_mm: float, v_mm: float, s_mm: float) -> Vector:
-        """The patient position (LPS) of a place in spine coordinates, shape (3,)."""
+        """The patient position (LPS, mm) of spine coordinates, shape (3,)."""
         i = self.index_at(s_mm)
         along = s_mm - float(self.s_mm[i]) - float(self.scoliosis[i]) * u_mm
         sin, cos = np.sin(self.tilt_rad[i]), np.cos(self.tilt_rad[i])
@@ -136,7 +136,7 @@ class SagittalMap:
 
     @classmethod
     def of(cls, anatomy: Anatomy, spacing_mm: float = 1.5) -> SagittalMap:
-        """Tabulate the nearest place on the curve for the whole region that is ever imaged."""
+        """Tabulate the nearest position on the curve for the whole imaged region."""
         middle = anatomy.index_at(float(anatomy.disc_s_mm[SEGMENT_OF[Level.L2_L3]]))
         y0, z0 = anatomy.y_mm[middle] - 300, anatomy.z_mm[middle] - 230
         y, z = y0 + spacing_mm * np.arange(290), z0 + spacing_mm * np.arange(310)
@@ -159,7 +159,7 @@ class SagittalMap:
 
 
 def draw_anatomy(seed: int) -> Anatomy:
-    """A spine of its own for every seed: size, lordosis, scoliosis, discs, fat and place."""
+    """Generate the spine of a seed: size, lordosis, scoliosis, discs, fat and position."""
     rng = stream(seed, "anatomy")
     width, depth, disc, above, sac_w, sac_d, gap, pedicle, tilt = _TABLE.T
     count = len(_TABLE)

@@ -1,4 +1,4 @@
-"""The DICOM attributes of a phantom: complete, legal, and plainly not a patient's."""
+"""The DICOM attributes of a phantom: complete, valid, and clearly not of a patient."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def file_meta(sop_instance_uid: str) -> FileMetaDataset:
 def study_header(phantom: Phantom) -> Dataset:
     """Patient, General Study and Frame of Reference modules (PS3.3 C.7.1, C.7.2, C.7.4).
 
-    Name, id and birth date are made up from the seed; a mirrored patient is another one.
+    Name, id and birth date are generated from the seed; a mirrored phantom is another patient.
     """
     rng = stream(phantom.seed, "patient")
     born = f"{rng.integers(1940, 1996)}{rng.integers(1, 13):02}{rng.integers(1, 29):02}"
@@ -51,7 +51,7 @@ def study_header(phantom: Phantom) -> Dataset:
 
 
 def series_header(phantom: Phantom, series: PhantomSeries) -> Dataset:
-    """Everything that all images of a series share, its study's header included."""
+    """The attributes that all images of a series share, with those of the study."""
     planned = series.acquisition
     t1 = planned.role is Role.SAGITTAL_T1
     header = study_header(phantom)
@@ -119,5 +119,5 @@ def image(phantom: Phantom, series: PhantomSeries, index: int) -> Dataset:
 
 
 def _decimal(value: float, digits: int = 9) -> str:
-    # A decimal string holds sixteen characters (PS3.5 6.2).
+    # A decimal string has at most 16 characters (PS3.5 6.2).
     return f"{value:.{digits}f}".rstrip("0").rstrip(".")[:16]

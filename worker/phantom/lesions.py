@@ -1,4 +1,4 @@
-"""Severities: drawn at random or named by the user, and what they do to the shapes."""
+"""Severities, random or given, and their effect on the shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.errors import BadSettings
 from worker.phantom.randomness import stream
 
 Prevalence = Mapping[Condition, tuple[float, float]]
-"""For each condition the shares of moderate and severe, averaged over the levels."""
+"""The shares of moderate and severe for each condition, averaged over the levels."""
 
 CLINICAL: Final[Prevalence] = {
     Condition.SPINAL_CANAL_STENOSIS: (0.075, 0.048),
@@ -21,18 +21,18 @@ CLINICAL: Final[Prevalence] = {
 """As in the training set of the RSNA 2024 challenge."""
 
 TRAINING: Final[Prevalence] = dict.fromkeys(Condition, (0.28, 0.28))
-"""Rich in lesions, so that few studies teach every class."""
+"""Rich in lesions, so that few studies contain every class."""
 
-# Lesions become commoner downwards and are rarest at L1/L2 (as in the challenge's tables).
+# Lesions become more frequent downwards and are rarest at L1/L2, as in the challenge.
 _LEVEL_FACTOR: Final = dict(zip(Level, (0.4, 0.8, 1.15, 1.6, 1.05), strict=True))
 _WORST: Final = 0.9
 
 
 def draw_severities(seed: int, prevalence: Prevalence = CLINICAL) -> dict[Target, Severity]:
-    """One severity for each of the 25 targets; sides of one level go together a little.
+    """One severity for each target of the current set; sides of one level correlate weakly.
 
-    A severe canal leaves no free recess beside it, so both subarticular zones are then at
-    least moderate, as readers grade them.
+    With a severe canal stenosis both subarticular zones are at least moderate, as readers
+    grade them.
     """
     rng = stream(seed, "severities")
     shared = {(c, level): rng.random() for c in Condition for level in Level}
@@ -58,18 +58,18 @@ def draw_severities(seed: int, prevalence: Prevalence = CLINICAL) -> dict[Target
 
 
 def complete(lesions: Mapping[Target, Severity]) -> dict[Target, Severity]:
-    """All 25 severities: the given ones, and normal for the others."""
+    """The severity of every target: as given, else normal."""
     return {target: lesions.get(target, Severity.NORMAL_MILD) for target in TARGETS}
 
 
 def parse_lesion(text: str) -> tuple[Target, Severity]:
-    """Read `L4/L5 left subarticular stenosis=severe`; raise `BadSettings` saying what to write."""
+    """Parse `L4/L5 left subarticular stenosis=severe`; raises BadSettings with the syntax."""
     name, equals, grade = text.partition("=")
     try:
         target = Target.parse(" ".join(name.split()))
     except ValueError as error:
         raise BadSettings(
-            f"cannot read the lesion {text!r}: write LEVEL [left|right] CONDITION=SEVERITY, "
+            f"invalid lesion {text!r}: write LEVEL [left|right] CONDITION=SEVERITY, "
             f'for example "{TARGETS[3]}=moderate" or "{TARGETS[-2]}=severe"; '
             "levels are L1/L2 to L5/S1, and the spinal canal has no side"
         ) from error
@@ -78,8 +78,7 @@ def parse_lesion(text: str) -> tuple[Target, Severity]:
         if equals and wanted in (severity.value, severity.label.lower(), *_SHORT[severity]):
             return target, severity
     raise BadSettings(
-        f"cannot read the severity of the lesion {text!r}: "
-        f"write {target}=moderate or {target}=severe"
+        f"invalid severity in lesion {text!r}: write {target}=moderate or {target}=severe"
     ) from None
 
 
@@ -92,7 +91,7 @@ _SHORT: Final = {
 
 @dataclass(frozen=True)
 class CanalShape:
-    """How the dural sac looks at a disc: factors of its size, roots crowded 0..1, filler 0..1."""
+    """The dural sac at a disc: factors of its size, crowding of the roots 0..1, filler 0..1."""
 
     depth_factor: float
     width_factor: float
@@ -102,7 +101,7 @@ class CanalShape:
 
 @dataclass(frozen=True)
 class RecessShape:
-    """Where the tissue in a lateral recess begins.
+    """The border of the tissue in a lateral recess.
 
     `cut` runs from 0 (at the free border of a wide recess) to 1 (the middle of the sac).
     """
@@ -112,7 +111,7 @@ class RecessShape:
 
 @dataclass(frozen=True)
 class ForamenShape:
-    """How much of a foramen is filled 0..1, and the factors of the nerve's two radii."""
+    """The filled share of a foramen 0..1, and the factors of the two radii of the nerve."""
 
     fill: float
     nerve_height: float
@@ -153,7 +152,7 @@ def foramen_shape(seed: int, target: Target, severity: Severity) -> ForamenShape
 
 
 def other_side(target: Target) -> Target:
-    """The same target on the other side; the canal's own."""
+    """The same target on the other side; the canal itself."""
     if target.side is None:
         return target
     side = Side.RIGHT if target.side is Side.LEFT else Side.LEFT

@@ -1,8 +1,8 @@
-"""Sizes and lesions as profiles along the spine, ready for look-up by every pixel.
+"""Sizes and lesions as profiles along the spine, for lookup by pixel.
 
-A profile is a table over `s` in steps of a quarter millimetre; a pixel reads it by its
-own index, so that nothing loops over levels. Sided profiles hold the patient's left
-first and the right after it: index + samples * (u < 0).
+A profile is a table over `s` in steps of `STEP_MM`; each pixel looks up its own index, so
+that there is no loop over levels. Sided profiles hold the patient's left first and then the
+right: index + samples * (u < 0).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from worker.phantom.lesions import canal_shape, foramen_shape, recess_shape
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Shape (samples,) each, or (2 * samples,) for `left_right_*`; millimetres unless said."""
+    """Shape (samples,) each, or (2 * samples,) for `left_right_*`; in mm unless stated."""
 
     along: Profile
     """Distance to the centre of the nearest disc, positive towards the head."""
     half_disc: Profile
     half_body: Profile
-    """From a disc's centre to the middle of the body that this sample belongs to."""
+    """From the centre of the disc to the middle of the adjacent body."""
     waist: Profile
     """0 at a disc, 1 in the middle of a body."""
     mobile: Profile
-    """1 where the vertebrae move, 0 in the sacrum."""
+    """1 at mobile vertebrae, 0 in the sacrum."""
     body_half_width: Profile
     body_depth: Profile
     nucleus: Profile
-    """0..1, how wet the disc is."""
+    """0..1, the hydration of the disc."""
     bulge: Profile
     sac_half_width: Profile
     sac_half_depth: Profile
@@ -60,31 +60,31 @@ class Profiles:
 
     @property
     def samples(self) -> int:
-        """Samples along the spine."""
+        """The number of samples along the spine."""
         return len(self.along)
 
 
-def foramen_place(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
+def foramen_position(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
     """The centre of the left foramen in spine coordinates (u, v, s)."""
     u = float(anatomy.pedicle_mm[segment]) + 1.0
     s = float(anatomy.disc_s_mm[segment] + anatomy.disc_height_mm[segment] / 2) + 1.5
     return u, 0.8, s
 
 
-def sac_place(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
+def sac_position(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
     """The middle of a healthy sac at a disc in spine coordinates (u, v, s)."""
     v = float(anatomy.sac_gap_mm[segment] + anatomy.sac_depth_mm[segment] / 2)
     return 0.0, v, float(anatomy.disc_s_mm[segment])
 
 
-def recess_place(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
+def recess_position(anatomy: Anatomy, segment: int) -> tuple[float, float, float]:
     """The left lateral recess at a disc, at the sac's front-lateral corner, in (u, v, s)."""
     v = float(anatomy.sac_gap_mm[segment]) + 0.25 * float(anatomy.sac_depth_mm[segment])
     return float(anatomy.sac_half_width_mm[segment]), v, float(anatomy.disc_s_mm[segment])
 
 
 def build_profiles(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> Profiles:
-    """Lay the anatomy and the lesions along the spine."""
+    """Tabulate the anatomy and the lesions along the spine."""
     s, discs = anatomy.s_mm, anatomy.disc_s_mm
     nearest = _nearest_segment(anatomy)
     along = s - discs[nearest]
@@ -92,7 +92,7 @@ def build_profiles(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> P
     half_body = np.where(along > 0, _gap_above(anatomy)[nearest], _gap_below(anatomy)[nearest])
     waist = np.clip((np.abs(along) - half_disc) / np.maximum(half_body - half_disc, 1), 0, 1)
 
-    def laid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def along_spine(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.interp(s, discs, values)
 
     depth_factor, width_factor = np.ones_like(s), np.ones_like(s)
@@ -106,7 +106,10 @@ def build_profiles(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> P
         crowding += shape.crowding * here
         filler += shape.filler * here
         bulge += 4.5 * (1 - shape.depth_factor) * _envelope(s - discs[SEGMENT_OF[level]], 6)
-    sac_depth, gap = laid(anatomy.sac_depth_mm), laid(anatomy.sac_gap_mm) + 0.8 * waist
+    sac_depth, gap = (
+        along_spine(anatomy.sac_depth_mm),
+        along_spine(anatomy.sac_gap_mm) + 0.8 * waist,
+    )
     index = np.arange(len(anatomy.disc_s_mm))
     return Profiles(
         along=_table(along),
@@ -114,28 +117,28 @@ def build_profiles(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> P
         half_body=_table(half_body),
         waist=_table(waist),
         mobile=_table(nearest >= FIRST_MOBILE),
-        body_half_width=_table(laid(anatomy.body_half_width_mm) * (1 - 0.09 * waist)),
-        body_depth=_table(laid(anatomy.body_depth_mm) * (1 - 0.07 * waist)),
+        body_half_width=_table(along_spine(anatomy.body_half_width_mm) * (1 - 0.09 * waist)),
+        body_depth=_table(along_spine(anatomy.body_depth_mm) * (1 - 0.07 * waist)),
         nucleus=_table(anatomy.hydration[nearest] * (1 - 0.7 * np.clip(filler, 0, 1))),
         bulge=_table(bulge),
-        sac_half_width=_table(laid(anatomy.sac_half_width_mm) * width_factor),
+        sac_half_width=_table(along_spine(anatomy.sac_half_width_mm) * width_factor),
         sac_half_depth=_table(sac_depth * depth_factor / 2),
         sac_centre_v=_table(gap + sac_depth / 2),
         canal_back_v=_table(gap + sac_depth),
-        canal_half_width=_table(laid(anatomy.sac_half_width_mm) + 2.2),
+        canal_half_width=_table(along_spine(anatomy.sac_half_width_mm) + 2.2),
         triangular=_table(
-            laid(np.interp(index, [3, 4, 5, 6, 8, 9], [0.1, 0.25, 0.75, 0.7, 0.3, 0]))
+            along_spine(np.interp(index, [3, 4, 5, 6, 8, 9], [0.1, 0.25, 0.75, 0.7, 0.3, 0]))
         ),
         crowding=_table(np.clip(crowding, 0, 1)),
         filler=_table(np.clip(filler, 0, 1)),
         cord_radius=_table(4.6 * np.clip((s - anatomy.conus_s_mm) / 22, 0, 1) ** 0.6),
-        pedicle=_table(laid(anatomy.pedicle_mm)),
-        joint_u=_table(laid(anatomy.pedicle_mm) + 1.5),
-        joint_cos=_table(np.cos(laid(anatomy.facet_angle_rad))),
-        joint_sin=_table(np.sin(laid(anatomy.facet_angle_rad))),
+        pedicle=_table(along_spine(anatomy.pedicle_mm)),
+        joint_u=_table(along_spine(anatomy.pedicle_mm) + 1.5),
+        joint_cos=_table(np.cos(along_spine(anatomy.facet_angle_rad))),
+        joint_sin=_table(np.sin(along_spine(anatomy.facet_angle_rad))),
         spinous_length=_table(
             anatomy.spinous_length_mm
-            * laid(np.interp(index, [0, 3, 4, 5, 6, 12], [0.1, 0.2, 0.66, 0.95, 1, 1]))
+            * along_spine(np.interp(index, [0, 3, 4, 5, 6, 12], [0.1, 0.2, 0.66, 0.95, 1, 1]))
         ),
         **_sided(anatomy, severities),
     )

@@ -1,4 +1,4 @@
-"""What the scanner was told: three series, their planes, their timing and their names."""
+"""Plans three series: their planes, timing and names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dicom_sr.findings import Level
 from worker.domain.geometry import Plane, Triple, Vector
 from worker.domain.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, Anatomy
-from worker.phantom.profiles import foramen_place
+from worker.phantom.profiles import foramen_position
 from worker.phantom.randomness import stream
 
 
 @dataclass(frozen=True)
 class SliceCounts:
-    """How many slices each series gets; at least 7, 5 and 10, so that all 25 targets show.
+    """The number of slices of each series; at least 7, 5 and 10, to show every target.
 
     Raises ValueError below that.
     """
@@ -32,13 +32,13 @@ class SliceCounts:
 
 
 STANDARD: Final = SliceCounts(17, 17, 62)
-"""About a hundred slices, as a hospital acquires them."""
+"""About a hundred slices, as in clinical studies."""
 SMALL: Final = SliceCounts(9, 7, 15)
-"""Thirty-one slices that still show all 25 targets."""
+"""Thirty-one slices that still show every target."""
 
 
 @dataclass(frozen=True)
-class Acquisition:
+class PlannedSeries:
     """One series as planned; `planes` in the order of their instance numbers."""
 
     role: Role
@@ -54,8 +54,8 @@ class Acquisition:
     planes: tuple[Plane, ...]
 
 
-def draw_protocol(anatomy: Anatomy, counts: SliceCounts) -> tuple[Acquisition, ...]:
-    """Sagittal T1, sagittal T2 and axial T2, placed on this anatomy as a technician would."""
+def draw_protocol(anatomy: Anatomy, counts: SliceCounts) -> tuple[PlannedSeries, ...]:
+    """Plan sagittal T1, sagittal T2 and axial T2 on this anatomy as a technician would."""
     rng = stream(anatomy.seed, "stacks")
     lean = np.array([0.0, _lean(anatomy)]) + rng.normal(0, [0.02, 0.006])
     middle = _middle(anatomy) + rng.normal(0, [1.2, 5, 6])
@@ -73,22 +73,22 @@ def _middle(anatomy: Anatomy) -> Vector:
 
 
 def _lean(anatomy: Anatomy) -> float:
-    # dx/dz of the lumbar spine: a technician lays the sagittal stack along it.
+    # dx/dz of the lumbar spine: the sagittal stack is planned along it.
     s = [float(anatomy.disc_s_mm[i]) for i in SEGMENT_OF.values()]
     x, _, z = np.array([anatomy.to_patient(0, 0, place) for place in s]).T
     return float(np.polyfit(z, x, 1)[0])
 
 
 def _reach(anatomy: Anatomy, middle: Vector, normal: Vector) -> float:
-    # How far to either side the stack must go to show every foramen.
-    places = [foramen_place(anatomy, segment) for segment in SEGMENT_OF.values()]
+    # The distance to either side that covers every foramen.
+    places = [foramen_position(anatomy, segment) for segment in SEGMENT_OF.values()]
     foramina = [anatomy.to_patient(side * u, v, s) for u, v, s in places for side in (-1, 1)]
     return float(max(abs((place - middle) @ normal) for place in foramina))
 
 
 def _sagittal(
     anatomy: Anatomy, role: Role, count: int, middle: Vector, lean: Vector
-) -> Acquisition:
+) -> PlannedSeries:
     rng = stream(anatomy.seed, "protocol", role)
     normal = np.array([-1.0, *lean])
     normal /= np.linalg.norm(normal)
@@ -98,7 +98,7 @@ def _sagittal(
     across = np.cross(down, normal)
     spacing = max(float(rng.uniform(4.0, 4.5)), 2 * _reach(anatomy, middle, normal) / (count - 1))
     if role is Role.SAGITTAL_T2 and count < SMALL.sagittal_t1:
-        spacing = 4.4  # few slices are spent on the canal, which lies in the middle
+        spacing = 4.4  # few slices are placed near the canal in the middle
     matrix, field = int(rng.choice([288, 320, 320, 384])), float(rng.uniform(250, 285))
     pixel = field / matrix
     from_right = rng.random() < 0.8
@@ -108,7 +108,7 @@ def _sagittal(
     order = offsets if from_right else offsets[::-1]
     planes = tuple(_plane(middle - normal * o, across, down, matrix, pixel) for o in order)
     t1 = role is Role.SAGITTAL_T1
-    return Acquisition(
+    return PlannedSeries(
         role=role,
         number=3 if t1 else 2,
         description=f"{'t1' if t1 else 't2'}_tse_sag_{matrix}",
@@ -123,7 +123,7 @@ def _sagittal(
     )
 
 
-def _axial(anatomy: Anatomy, count: int) -> Acquisition:
+def _axial(anatomy: Anatomy, count: int) -> PlannedSeries:
     rng = stream(anatomy.seed, "protocol", Role.AXIAL_T2)
     spacing = float(rng.uniform(3.6, 4.4))
     matrix, field = int(rng.choice([256, 320, 320, 384])), float(rng.uniform(160, 210))
@@ -134,7 +134,7 @@ def _axial(anatomy: Anatomy, count: int) -> Acquisition:
         for group in groups
         for plane in _axial_group(anatomy, group, spacing, matrix, field / matrix, rng)
     ]
-    return Acquisition(
+    return PlannedSeries(
         role=Role.AXIAL_T2,
         number=4,
         description=f"t2_tse_tra_{'msma_' if not block else ''}{matrix}",
@@ -203,7 +203,7 @@ def _axial_group(
 
 def _plane(centre: Vector, across: Vector, down: Vector, matrix: int, pixel: float) -> Plane:
     corner = centre - (across + down) * pixel * (matrix - 1) / 2
-    # Decimal strings hold sixteen characters: what is written is what was meant.
+    # Decimal strings have 16 characters: the planned values are those written.
     return Plane(
         position_mm=_triple(corner, 4),
         along_columns=_triple(across, 9),

@@ -1,7 +1,7 @@
-"""Everything random comes from here: one stream for each purpose, so that streams never mix.
+"""Random generators: an independent one for each purpose.
 
-A lesion drawn or left out must not change the anatomy, and a second series must not
-change the noise of the first; so every purpose has a generator of its own.
+Lesions must not change the anatomy, and a second series must not change the noise of the
+first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A generator that depends on the seed and the purpose, on nothing else."""
+    """A generator that depends only on the seed and the purpose."""
     digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 

@@ -1,4 +1,4 @@
-"""From anatomy to the pixels of one slice: what a scanner with a back coil would see."""
+"""Renders the pixels of a slice from the anatomy, as a scanner with a spine coil would."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dicom_sr.findings import Severity, Target
 from worker.domain.geometry import Plane
 from worker.domain.study import Role
 from worker.phantom.anatomy import STEP_MM, Anatomy
-from worker.phantom.painting import Pixels, Texture, cover, double
+from worker.phantom.drawing import Pixels, Texture, cover, double
 from worker.phantom.profiles import Profiles, build_profiles
 from worker.phantom.randomness import stream
-from worker.phantom.spine import Materials, Place, draw_roots, paint_spine
-from worker.phantom.surroundings import paint_surroundings, skin_y_mm
+from worker.phantom.spine import Materials, SpineCoordinates, draw_roots, draw_spine
+from worker.phantom.surroundings import draw_surroundings, skin_y_mm
 from worker.phantom.tissue import draw_signals
 
 SUBSLICES: Final = (-0.3, 0.3)
-"""Where a slice is sampled through its thickness, in parts of it: partial volume."""
+"""Sampling positions through the slice, in fractions of its thickness (partial volume)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
-    """How one series looks: coil, noise, blur and scale, drawn from the seed."""
+class Imaging:
+    """The imaging parameters of one series: coil, noise, blur and scale."""
 
     reach_mm: float
     bias: float
@@ -35,11 +35,11 @@ class Camera:
     blur_px: float
     scale: float
     anterior_saturation: float
-    """Factor on everything in front of the spine."""
+    """Factor of the signal in front of the spine."""
 
     @classmethod
-    def draw(cls, seed: int, role: Role) -> Camera:
-        """A camera of its own for each series."""
+    def draw(cls, seed: int, role: Role) -> Imaging:
+        """Generate the parameters of a series from the seed."""
         rng = stream(seed, "camera", role)
         sagittal_t2 = role is Role.SAGITTAL_T2
         return cls(
@@ -54,17 +54,17 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One person as one series sees them."""
+    """The anatomy, materials and imaging parameters of one series."""
 
     anatomy: Anatomy
     profiles: Profiles
     materials: Materials
-    camera: Camera
+    imaging: Imaging
     role: Role
 
 
 def draw_scenes(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> dict[Role, Scene]:
-    """The scene of each of the three series; they share everything but contrast and camera."""
+    """The scene of each of the three series; only contrast and imaging differ."""
     seed = anatomy.seed
     profiles = build_profiles(anatomy, severities)
     fine = Texture.draw(seed, "fine", grain_mm=0.9, smooth=0.8)
@@ -75,7 +75,7 @@ def draw_scenes(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> dict
             anatomy=anatomy,
             profiles=profiles,
             materials=Materials(draw_signals(seed, role), fine, coarse, roots),
-            camera=Camera.draw(seed, role),
+            imaging=Imaging.draw(seed, role),
             role=role,
         )
         for role in Role
@@ -83,7 +83,7 @@ def draw_scenes(anatomy: Anatomy, severities: Mapping[Target, Severity]) -> dict
 
 
 def render(scene: Scene, plane: Plane, thickness_mm: float, index: int) -> NDArray[np.uint16]:
-    """One slice, shape (rows, columns), both even; `index` tells the noise of slices apart."""
+    """One slice, shape (rows, columns), both even; `index` selects the noise of the slice."""
     anatomy = scene.anatomy
     x, y, z = _half_grid(plane)
     s, v = _look_up(anatomy, y, z)
@@ -92,7 +92,7 @@ def render(scene: Scene, plane: Plane, thickness_mm: float, index: int) -> NDArr
     depth -= np.float32(0.0019) * (x - middle_x) ** 2 - 3
     depth -= 6 * np.exp(-(((x - middle_x) / 20) ** 2))  # the groove along the midline
     place = _place(scene, x, s, v)
-    image = double(paint_surroundings(place, x - middle_x, depth, anatomy, scene.materials))
+    image = double(draw_surroundings(place, x - middle_x, depth, anatomy, scene.materials))
     gain = double(_coil(scene, place, depth, z))
     window = _spine_window(place)
     if window is not None:
@@ -106,7 +106,7 @@ def render(scene: Scene, plane: Plane, thickness_mm: float, index: int) -> NDArr
                 scene, x_full[here], s_full, v_full, plane.normal * part * thickness_mm
             )
             layer = background.copy()
-            paint_spine(layer, moved, scene.materials)
+            draw_spine(layer, moved, scene.materials)
             total += layer
         image[here] = (total / len(SUBSLICES)).reshape(s_full.shape)
     return _expose(scene, image * gain, index)
@@ -143,15 +143,17 @@ def _index(scene: Scene, s: Pixels) -> NDArray[np.int32]:
     return np.clip(index, 0, scene.profiles.samples - 1)
 
 
-def _place(scene: Scene, x: Pixels, s: Pixels, v: Pixels) -> Place:
-    # Two steps: where on the curve, then the tilt that scoliosis gives to the level.
+def _place(scene: Scene, x: Pixels, s: Pixels, v: Pixels) -> SpineCoordinates:
+    # Two steps: the position on the curve, then the tilt of the level by scoliosis.
     index = _index(scene, s)
     u = x - scene.anatomy.x_mm.astype(np.float32)[index]
     s = s + scene.anatomy.scoliosis.astype(np.float32)[index] * u
-    return Place(u, v, s, _index(scene, s), scene.profiles)
+    return SpineCoordinates(u, v, s, _index(scene, s), scene.profiles)
 
 
-def _shifted(scene: Scene, x: Pixels, s: Pixels, v: Pixels, move: NDArray[np.float64]) -> Place:
+def _shifted(
+    scene: Scene, x: Pixels, s: Pixels, v: Pixels, move: NDArray[np.float64]
+) -> SpineCoordinates:
     tilt = scene.anatomy.tilt_rad[_index(scene, s).ravel()].astype(np.float32)
     sin, cos = np.sin(tilt), np.cos(tilt)
     dx, dy, dz = (np.float32(m) for m in move)
@@ -160,8 +162,8 @@ def _shifted(scene: Scene, x: Pixels, s: Pixels, v: Pixels, move: NDArray[np.flo
     return _place(scene, x.ravel() + dx, s_moved, v_moved)
 
 
-def _spine_window(place: Place) -> tuple[int, int, int, int] | None:
-    # Rows and columns of the half grid that the spine's own tissues can reach.
+def _spine_window(place: SpineCoordinates) -> tuple[int, int, int, int] | None:
+    # Rows and columns of the half grid within reach of the tissues of the spine.
     near = (place.off_midline < 36) & (place.v > -48) & (place.v < 62)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     if not len(rows):
@@ -169,22 +171,22 @@ def _spine_window(place: Place) -> tuple[int, int, int, int] | None:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _coil(scene: Scene, place: Place, depth: Pixels, z: Pixels) -> Pixels:
-    camera = scene.camera
-    near = 1.25 / (1 + (np.maximum(depth, 0) / np.float32(camera.reach_mm)) ** 2)
+def _coil(scene: Scene, place: SpineCoordinates, depth: Pixels, z: Pixels) -> Pixels:
+    imaging = scene.imaging
+    near = 1.25 / (1 + (np.maximum(depth, 0) / np.float32(imaging.reach_mm)) ** 2)
     length = np.float32(np.median(scene.anatomy.z_mm))
     near *= np.exp(-(((z - length) / 215) ** 4))
-    near *= 1 + camera.bias * np.sin(0.013 * z + 0.02 * place.u + 40 * camera.bias)
+    near *= 1 + imaging.bias * np.sin(0.013 * z + 0.02 * place.u + 40 * imaging.bias)
     in_front = cover(place.v + place.body_depth + 16, 14)
-    near *= 1 + (camera.anterior_saturation - 1) * in_front
+    near *= 1 + (imaging.anterior_saturation - 1) * in_front
     return near.astype(np.float32)
 
 
 def _expose(scene: Scene, image: Pixels, index: int) -> NDArray[np.uint16]:
-    camera = scene.camera
-    image = ndimage.gaussian_filter(image, camera.blur_px)
+    imaging = scene.imaging
+    image = ndimage.gaussian_filter(image, imaging.blur_px)
     rng = stream(scene.anatomy.seed, "noise", scene.role, index)
     real, imaginary = rng.standard_normal((2, *image.shape), dtype=np.float32)
-    image = np.hypot(image + camera.noise * real, camera.noise * imaginary)
-    stored: NDArray[np.uint16] = np.clip(np.rint(image * camera.scale), 0, 4095).astype(np.uint16)
+    image = np.hypot(image + imaging.noise * real, imaging.noise * imaginary)
+    stored: NDArray[np.uint16] = np.clip(np.rint(image * imaging.scale), 0, 4095).astype(np.uint16)
     return stored

@@ -1,7 +1,7 @@
-"""The spine's own tissues as implicit shapes in spine coordinates (u, v, s).
+"""The tissues of the spine as implicit shapes in spine coordinates (u, v, s).
 
-Painted from the back of the scene to the front: fat around the nerves, nerves and what
-narrows their foramina, bodies and discs, the posterior arch, ligaments, canal, sac.
+Drawn in this order: fat around the nerves, nerves and the tissue that narrows their
+foramina, bodies and discs, posterior arch, ligaments, canal, sac.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.phantom.anatomy import Profile
-from worker.phantom.painting import Pixels, Texture, bone, cover, paint, segment_distance
+from worker.phantom.drawing import Pixels, Texture, blend, bone, cover, segment_distance
 from worker.phantom.profiles import Profiles
 from worker.phantom.randomness import stream
 from worker.phantom.tissue import Signals
@@ -22,8 +22,8 @@ _ROOT_TABLE = 96
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where some pixels are: spine coordinates in mm, and their sample in the profiles."""
+class SpineCoordinates:
+    """The position of pixels: spine coordinates in mm, and their sample in the profiles."""
 
     u: Pixels
     v: Pixels
@@ -43,19 +43,19 @@ class Place:
         """|u|."""
         return np.abs(self.u)
 
-    def subset(self, chosen: NDArray[np.intp]) -> Place:
-        """The same for some of the pixels."""
-        return Place(
+    def subset(self, chosen: NDArray[np.intp]) -> SpineCoordinates:
+        """The positions of a subset of the pixels."""
+        return SpineCoordinates(
             self.u[chosen], self.v[chosen], self.s[chosen], self.index[chosen], self.profiles
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Materials:
-    """What the shapes are filled with: signals, grain, and the pattern of the nerve roots.
+    """The fill of the shapes: signals, textures, and the pattern of the nerve roots.
 
-    `roots` has shape (2, 96 * 96): many roots for the upper canal, few for the lower, over
-    the sac's unit square.
+    `roots` has shape (2, 96 * 96), over the unit square of the sac: many roots for the upper
+    canal, few for the lower.
     """
 
     signals: Signals
@@ -65,10 +65,9 @@ class Materials:
 
 
 def draw_roots(seed: int) -> NDArray[np.float32]:
-    """Root cross-sections over the sac's unit square, shape (2, 96 * 96), 0..1.
+    """Cross-sections of the roots over the unit square of the sac, shape (2, 96 * 96), 0..1.
 
-    They lie in the rear half, the lower ones in two rows at the sides, as in a patient on
-    their back.
+    They lie in the rear half, as in a supine patient.
     """
     rng = stream(seed, "roots")
     axis = np.linspace(-1, 1, _ROOT_TABLE)
@@ -87,8 +86,8 @@ def draw_roots(seed: int) -> NDArray[np.float32]:
     return np.stack(patterns).astype(np.float32)
 
 
-def paint_spine(image: Pixels, place: Place, materials: Materials) -> None:
-    """Paint everything of the spine over a flat array of background pixels, in place."""
+def draw_spine(image: Pixels, place: SpineCoordinates, materials: Materials) -> None:
+    """Draw the spine over a flat array of background pixels, in place."""
     signals = materials.signals
     marrow = signals.marrow * (1 + 0.1 * materials.fine.at(place.u, place.v, place.s))
     marrow *= 1 + 0.13 * materials.coarse.at(place.u, place.v, place.s)
@@ -97,26 +96,26 @@ def paint_spine(image: Pixels, place: Place, materials: Materials) -> None:
     )
     if len(around):
         part = image[around]
-        _paint_foramina(part, place.subset(around), materials)
+        _draw_foramina(part, place.subset(around), materials)
         image[around] = part
     front = np.flatnonzero(place.v < 9)
     if len(front):
         part = image[front]
-        _paint_bodies(part, place.subset(front), materials, marrow[front])
+        _draw_bodies(part, place.subset(front), materials, marrow[front])
         image[front] = part
     back = np.flatnonzero(place.v > -9)
     if len(back):
         part, here = image[back], place.subset(back)
-        _paint_arch(part, here, materials, marrow[back])
-        _paint_canal(part, here, materials)
+        _draw_arch(part, here, materials, marrow[back])
+        _draw_canal(part, here, materials)
         image[back] = part
 
 
-def _paint_foramina(image: Pixels, at: Place, materials: Materials) -> None:
+def _draw_foramina(image: Pixels, at: SpineCoordinates, materials: Materials) -> None:
     signals, out = materials.signals, at.off_midline
     fat = signals.fat * (0.92 + 0.06 * materials.fine.at(at.u, at.v, at.s))
     zone = (np.sqrt((out / 27) ** 2 + ((at.v - 2) / 11) ** 2) - 1) * 11
-    paint(image, cover(zone, 2.5), fat)
+    blend(image, cover(zone, 2.5), fat)
     beyond = out - at.pedicle - 1
     down, forward = at.along - at.half_disc - 1.5, at.v - 0.8
     # Disc and osteophytes come from the front and below, the facet from behind.
@@ -126,17 +125,17 @@ def _paint_foramina(image: Pixels, at: Place, materials: Materials) -> None:
     tissue = np.minimum(
         0.62 * down + 0.5 * forward + 7.6 - 16 * fill, 9.5 - 11 * fill - forward - 0.2 * down
     )
-    paint(image, cover(np.maximum(tissue, window), 1.2), signals.scar)
+    blend(image, cover(np.maximum(tissue, window), 1.2), signals.scar)
     height = 3.4 * at.left_right_nerve_height
     depth = 2.7 * at.left_right_nerve_depth
     nerve = np.sqrt(
         ((forward + 0.2 + 0.3 * beyond) / depth) ** 2 + ((down - 2.2 + 0.75 * beyond) / height) ** 2
     )
     nerve = (nerve - 1) * np.minimum(depth, height)
-    paint(image, cover(np.maximum(nerve, np.maximum(8 - out, out - 30))), signals.nerve)
+    blend(image, cover(np.maximum(nerve, np.maximum(8 - out, out - 30))), signals.nerve)
 
 
-def _paint_bodies(image: Pixels, at: Place, materials: Materials, marrow: Pixels) -> None:
+def _draw_bodies(image: Pixels, at: SpineCoordinates, materials: Materials, marrow: Pixels) -> None:
     signals = materials.signals
     half_depth = at.body_depth / 2
     rear = _rear_wall(at)
@@ -160,17 +159,17 @@ def _paint_bodies(image: Pixels, at: Place, materials: Materials, marrow: Pixels
     inside += (signals.cortex - inside) * 0.85 * cover(np.abs(into_bone - 0.4) - 0.5)
     rim = cover(np.abs(outline + 0.5) - 0.6) * np.clip(into_bone + 1, 0, 1)
     inside += (signals.cortex - inside) * 0.85 * rim
-    paint(image, cover(outline), inside)
+    blend(image, cover(outline), inside)
 
 
-def _rear_wall(at: Place) -> Pixels:
+def _rear_wall(at: SpineCoordinates) -> Pixels:
     # v of the wall near the midline: hollow behind a body, pushed back by a bulging disc.
     hollow = np.exp(-((at.u / 9) ** 2)) * (0.5 + at.waist) * at.mobile
     wall: Pixels = at.bulge * np.exp(-((at.u / 14) ** 2)) - hollow
     return wall
 
 
-def _paint_arch(image: Pixels, at: Place, materials: Materials, marrow: Pixels) -> None:
+def _draw_arch(image: Pixels, at: SpineCoordinates, materials: Materials, marrow: Pixels) -> None:
     """Pedicles, facets, laminae, spinous processes and the flaval ligaments."""
     signals, out, along = materials.signals, at.off_midline, at.along
     cortex, mobile, back = signals.cortex, at.mobile, at.canal_back_v
@@ -182,7 +181,7 @@ def _paint_arch(image: Pixels, at: Place, materials: Materials, marrow: Pixels) 
     between = np.maximum(out - 4.2, np.maximum(back + 3 - at.v, at.v - tip))
     streaks = 0.45 + 0.2 * materials.fine.at(at.u, 0.3 * at.v, at.s + 0.4 * at.v)
     streaks += 0.15 * materials.coarse.at(at.u, at.v, at.s)
-    paint(image, cover(between, 2) * 0.9, signals.fat * np.clip(streaks, 0.15, 0.9))
+    blend(image, cover(between, 2) * 0.9, signals.fat * np.clip(streaks, 0.15, 0.9))
 
     pedicle_width = 3.6 + 0.34 * np.clip(at.pedicle - 12, 0, 9)
     pedicle = np.sqrt(((out - at.pedicle) / pedicle_width) ** 2 + ((along + half + 8) / 7.2) ** 2)
@@ -206,7 +205,7 @@ def _paint_arch(image: Pixels, at: Place, materials: Materials, marrow: Pixels) 
     lower = np.sqrt(((across - 3.3) / 3.2) ** 2 + (depth / 8) ** 2 + ((along + 4) / 9.5) ** 2)
     bone(image, (lower - 1) * 3.2 + fixed, cortex, marrow)
     joint = np.maximum(np.abs(across) - 0.6, np.maximum(np.abs(depth) - 6, np.abs(along + 3) - 7))
-    paint(image, cover(joint + fixed) * 0.8, signals.joint)
+    blend(image, cover(joint + fixed) * 0.8, signals.joint)
 
     from_canal = at.v - back - 6
     spinous = np.maximum(out - 2.8 - 0.05 * from_canal, np.maximum(-from_canal, at.v - tip))
@@ -216,10 +215,10 @@ def _paint_arch(image: Pixels, at: Place, materials: Materials, marrow: Pixels) 
 
     flaval = segment_distance(out, at.v, (at.canal_half_width + 1, joint_v - 3), (0.8, back + 4.5))
     flaval = np.maximum(flaval - 2.0 - 1.3 * at.filler, np.abs(along - 1) - half - 6)
-    paint(image, cover(flaval + fixed), signals.ligament)
+    blend(image, cover(flaval + fixed), signals.ligament)
 
 
-def _paint_canal(image: Pixels, at: Place, materials: Materials) -> None:
+def _draw_canal(image: Pixels, at: SpineCoordinates, materials: Materials) -> None:
     signals, out = materials.signals, at.off_midline
     inside = np.flatnonzero((out < 22) & (at.v < 34))
     if not len(inside):
@@ -233,13 +232,13 @@ def _paint_canal(image: Pixels, at: Place, materials: Materials) -> None:
     canal = np.maximum(out - at.canal_half_width * (1 - 0.85 * taper), at.v - apex)
     canal = np.maximum(canal, _rear_wall(at) + 0.4 - 3 * at.filler * middle - at.v)
     fat = signals.fat * (0.9 + 0.06 * materials.fine.at(at.u, at.v, at.s))
-    paint(part, cover(canal), fat + at.filler * middle * (signals.scar - fat))
+    blend(part, cover(canal), fat + at.filler * middle * (signals.scar - fat))
 
     # The traversing root, on its way from the sac's shoulder to the next pedicle.
     recess_v = at.sac_centre_v - 0.25 * (at.canal_back_v - at.sac_centre_v) * 2
     root = np.hypot(out - at.canal_half_width + 0.7 + 0.1 * at.along, at.v - recess_v) - 1.7
     root = np.maximum(root, np.maximum(at.along - 3, -18 - at.along)) + 40 * (1 - at.mobile)
-    paint(part, cover(root), signals.nerve)
+    blend(part, cover(root), signals.nerve)
 
     # Tissue in a lateral recess: everything in front of and outside an oblique plane.
     cut = at.left_right_cut
@@ -250,12 +249,12 @@ def _paint_canal(image: Pixels, at: Place, materials: Materials) -> None:
     width = np.where(sideways > 0, 4.5, 9.0)
     lump = np.hypot(sideways / width, (at.v - at.sac_centre_v + 2.5) / 8) - 1
     scar = np.maximum(-recess, np.maximum(lump * 6, _rear_wall(at) - 1.5 - at.v))
-    paint(part, cover(scar) * np.clip(cut / 0.15, 0, 1), signals.scar)
-    _paint_sac(part, at, materials, recess)
+    blend(part, cover(scar) * np.clip(cut / 0.15, 0, 1), signals.scar)
+    _draw_sac(part, at, materials, recess)
     image[inside] = part
 
 
-def _paint_sac(image: Pixels, at: Place, materials: Materials, recess: Pixels) -> None:
+def _draw_sac(image: Pixels, at: SpineCoordinates, materials: Materials, recess: Pixels) -> None:
     signals = materials.signals
     # A narrowed sac is pushed away from the disc, not towards it.
     centre = at.sac_centre_v + 0.5 * at.bulge
@@ -275,5 +274,5 @@ def _paint_sac(image: Pixels, at: Place, materials: Materials, recess: Pixels) -
     content = fluid + 0.85 * roots * (signals.root - fluid)
     cord = np.hypot(0.85 * at.u, at.v - centre - 0.5) - at.cord_radius
     content += cover(cord) * np.clip(at.cord_radius, 0, 1) * (signals.cord - content)
-    paint(image, cover(outline - 0.6), 0.6 * signals.ligament + 0.2 * signals.fat)
-    paint(image, cover(outline), content)
+    blend(image, cover(outline - 0.6), 0.6 * signals.ligament + 0.2 * signals.fat)
+    blend(image, cover(outline), content)

@@ -1,4 +1,4 @@
-"""The phantom itself: three series in memory, and the truth about them."""
+"""The phantom: three series in memory, and their truth."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from worker.domain.geometry import Plane, Triple, Vector
 from worker.domain.study import Role
 from worker.phantom.anatomy import SEGMENT_OF, Anatomy, draw_anatomy
 from worker.phantom.lesions import CLINICAL, Prevalence, complete, draw_severities, other_side
-from worker.phantom.profiles import foramen_place, recess_place, sac_place
-from worker.phantom.protocol import STANDARD, Acquisition, SliceCounts, draw_protocol
+from worker.phantom.profiles import foramen_position, recess_position, sac_position
+from worker.phantom.protocol import STANDARD, PlannedSeries, SliceCounts, draw_protocol
 from worker.phantom.randomness import derived_uid
 from worker.phantom.rendering import draw_scenes, render
 
@@ -32,21 +32,21 @@ SHOWN_ON = {
     Condition.NEURAL_FORAMINAL_NARROWING: Role.SAGITTAL_T1,
     Condition.SUBARTICULAR_STENOSIS: Role.AXIAL_T2,
 }
-"""The series that the challenge marks each condition's point on."""
+"""The series on which the challenge marks the point of each condition."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhantomSeries:
     """One series; `pixels` has shape (slices, rows, columns), in instance order."""
 
-    acquisition: Acquisition
+    acquisition: PlannedSeries
     series_instance_uid: str
     sop_instance_uids: tuple[str, ...]
     pixels: NDArray[np.uint16]
 
     @property
     def role(self) -> Role:
-        """What the series is used for."""
+        """The role of the series."""
         return self.acquisition.role
 
     @property
@@ -61,7 +61,7 @@ class PhantomSeries:
 
 @dataclass(frozen=True)
 class TruthPoint:
-    """Where one target lies: the pixel, and its patient position (LPS) on that slice.
+    """The position of one target: the pixel, and its patient position (LPS) on that slice.
 
     `index` counts the series' slices from 0; the instance number is one more.
     """
@@ -74,7 +74,7 @@ class TruthPoint:
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """A synthetic study: three series, 25 severities and 25 points."""
+    """A synthetic study: three series, and the severity and point of every target."""
 
     seed: int
     mirrored: bool
@@ -97,11 +97,11 @@ def make_phantom(
     slices: SliceCounts = STANDARD,
     prevalence: Prevalence = CLINICAL,
 ) -> Phantom:
-    """Make a study from a seed: the same arguments give the same study, to the pixel.
+    """Generate a study from a seed: the same arguments give identical pixels.
 
-    With `lesions` None the severities are drawn at `prevalence`; otherwise they are as
-    given and every other target is normal. `mirrored` gives the patient's mirror image,
-    acquired on the mirrored planes: pixels and truth change sides exactly.
+    Without `lesions` the severities are drawn at `prevalence`; otherwise they are as given,
+    and every other target is normal. `mirrored` gives the mirror image of the patient,
+    acquired on the mirrored planes: pixels and truth swap sides exactly.
     """
     severities = draw_severities(seed, prevalence) if lesions is None else complete(lesions)
     anatomy = draw_anatomy(seed)
@@ -141,11 +141,11 @@ def make_phantom(
 
 
 def target_places(anatomy: Anatomy) -> dict[Target, Vector]:
-    """The patient position (LPS, mm) of each of the 25 targets, whatever the slices."""
+    """The patient position (LPS, mm) of each target, independent of the slices."""
     rule = {
-        Condition.SPINAL_CANAL_STENOSIS: sac_place,
-        Condition.NEURAL_FORAMINAL_NARROWING: foramen_place,
-        Condition.SUBARTICULAR_STENOSIS: recess_place,
+        Condition.SPINAL_CANAL_STENOSIS: sac_position,
+        Condition.NEURAL_FORAMINAL_NARROWING: foramen_position,
+        Condition.SUBARTICULAR_STENOSIS: recess_position,
     }
     places = {}
     for target in TARGETS:
@@ -163,8 +163,8 @@ def _mark(target: Target, place: Vector, series: PhantomSeries) -> TruthPoint:
 
 
 def _mirror(
-    planned: Acquisition, pixels: NDArray[np.uint16]
-) -> tuple[Acquisition, NDArray[np.uint16]]:
+    planned: PlannedSeries, pixels: NDArray[np.uint16]
+) -> tuple[PlannedSeries, NDArray[np.uint16]]:
     # Negating x turns an axial image's rows to run from left to right of the patient, so
     # its columns are reversed to keep the usual display; a sagittal one keeps its pixels.
     planes = []

@@ -1,7 +1,7 @@
-"""What each tissue looks like in each weighting: relative signals of turbo spin echo at 1.5 T.
+"""Relative signals of tissues in each weighting of turbo spin echo at 1.5 T.
 
-The figures are relative (1 is the brightest) and were set beside real studies, not
-derived from relaxation times: what counts is that contrasts have the right sign and size.
+The values are relative (1 is the brightest) and were chosen by comparison with real studies,
+not derived from relaxation times: contrasts have the right sign and size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Signals:
     nucleus_dry: float
     ligament: float
     scar: float
-    """What fills a narrowed canal, recess or foramen: disc, ligament and osteophyte."""
+    """The tissue in a narrowed canal, recess or foramen: disc, ligament and osteophyte."""
     nerve: float
     muscle: float
     vessel: float
@@ -51,9 +51,9 @@ _T2 = Signals(
 
 
 def draw_signals(seed: int, role: Role) -> Signals:
-    """The signals of one series: the weighting's own, each varied a little by the seed.
+    """The signals of one series: those of its weighting with small random variations.
 
-    Some sagittal T2 series come fat-suppressed, as in practice.
+    Some sagittal T2 series are fat-suppressed, as in practice.
     """
     rng = stream(seed, "signals", role)
     base = _T1 if role is Role.SAGITTAL_T1 else _T2

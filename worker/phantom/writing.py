@@ -1,4 +1,4 @@
-"""A phantom on disk: DICOM files and its truth, in the layout of the RSNA 2024 challenge."""
+"""Writes a phantom as DICOM files and truth, in the layout of the RSNA 2024 challenge."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ _RSNA_SERIES: Final = {
 def write_phantom(phantom: Phantom, folder: Path) -> None:
     """Write `train_images/STUDY/SERIES/INSTANCE.dcm`, `truth.json` and the challenge's tables.
 
-    Study and series carry their UIDs as names; x and y of `train_label_coordinates.csv`
-    are 0-based pixels, the centre of the first at 0. The folder is made where it is missing.
+    Study and series folders are named by UID. x and y of `train_label_coordinates.csv` are
+    pixels from the edge of the image: the centre of the first pixel is at 0.5. The folder
+    is created where it is missing.
     """
     for series in phantom.series:
-        place = folder / "train_images" / phantom.study_instance_uid / series.series_instance_uid
-        place.mkdir(parents=True, exist_ok=True)
+        destination = (
+            folder / "train_images" / phantom.study_instance_uid / series.series_instance_uid
+        )
+        destination.mkdir(parents=True, exist_ok=True)
         for index in range(len(series.pixels)):
             image(phantom, series, index).save_as(
-                place / f"{index + 1}.dcm", enforce_file_format=True
+                destination / f"{index + 1}.dcm", enforce_file_format=True
             )
     (folder / "truth.json").write_text(json.dumps(truth(phantom), indent=1) + "\n")
     write_tables(phantom, folder)
 
 
 def truth(phantom: Phantom) -> dict[str, Any]:
-    """The truth as plain data, its 25 findings named as `report.json` names them."""
+    """The truth as plain data; the findings are named as in `report.json`."""
     return {
         "seed": phantom.seed,
         "mirrored": phantom.mirrored,
@@ -109,7 +112,7 @@ def _coordinate(phantom: Phantom, target: Target) -> tuple[str | int | float, ..
         point.index + 1,
         condition,
         target.level,
-        # The challenge counts from the image's edge, we from the first pixel's centre.
+        # The challenge counts from the edge of the image, ImagePoint from the first pixel centre.
         point.image_point.column + 0.5,
         point.image_point.row + 0.5,
     )

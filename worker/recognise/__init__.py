@@ -1,5 +1,5 @@
-"""Whether a sagittal series is T2-weighted, from one slice: how bright fluid is beside marrow.
+"""Recognises a T2-weighted sagittal series from one slice, by the signal of fluid and marrow.
 
-A small network finds the canal, the discs and the vertebral bodies whatever the contrast;
-physics decides. See README.md in this folder.
+A small network segments canal, discs and vertebral bodies of any contrast; fixed thresholds
+of signal ratios decide. See README.md in this folder.
 """

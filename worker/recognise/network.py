@@ -1,4 +1,4 @@
-"""The network that outlines canal, discs and vertebral bodies, and the crop that it sees."""
+"""The network that segments canal, discs and vertebral bodies, and its input crop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.domain.crop import Grid, cut
 
 CROP_PX: Final = 96
 PIXEL_MM: Final = 2.5
-"""Coarse enough that no source betrays itself by its texture; the canal is six pixels wide."""
+"""So coarse that textures do not reveal the source of an image; the canal is 6 pixels wide."""
 
 STRUCTURES: Final = ("canal", "disc", "vertebra")
 """The channels of the network's output."""
@@ -25,7 +25,7 @@ _NEIGHBOURHOOD_PX: Final = 11
 
 
 def view(pixels: NDArray[np.float32], grid: Grid, size_px: int = CROP_PX) -> NDArray[np.float32]:
-    """The middle of a slice in the usual view, shape (size, size), `PIXEL_MM` each way.
+    """The middle of a slice in the standard view, shape (size, size), pixels of `PIXEL_MM`.
 
     `pixels` has shape (rows, columns); `grid` is in millimetres. Outside the slice is 0.
     """
@@ -36,7 +36,7 @@ def view(pixels: NDArray[np.float32], grid: Grid, size_px: int = CROP_PX) -> NDA
 
 
 class Outlines(nn.Module):
-    """A small U-net; its finest level works on blocks of 2 x 2 pixels.
+    """A small U-Net; its finest level works on blocks of 2 x 2 pixels.
 
     `forward` takes crops (batch, 1, height, width) in any linear intensity scale, sides
     divisible by 8, and returns logits (batch, structures, height, width).
@@ -68,14 +68,14 @@ class Outlines(nn.Module):
 
 
 def outline(network: nn.Module, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How probably each pixel belongs to each structure.
+    """The probability of each structure at each pixel.
 
     `crops` has shape (batch, height, width), the result (batch, structures, height, width).
     """
     batch = torch.from_numpy(np.ascontiguousarray(crops))[:, None]
     with torch.inference_mode():
-        found: NDArray[np.float32] = torch.sigmoid(network(batch)).numpy()
-    return found
+        probabilities: NDArray[np.float32] = torch.sigmoid(network(batch)).numpy()
+    return probabilities
 
 
 def _convolution(before: int, after: int) -> nn.Sequential:
@@ -87,17 +87,17 @@ def _convolution(before: int, after: int) -> nn.Sequential:
 
 
 def _standardise(crops: Tensor) -> Tensor:
-    """Two channels: the square root of the grey values, and their deviation from nearby ones."""
+    """Two channels: the square root of the grey values, and their local deviation."""
     low, high = torch.quantile(crops.flatten(1), torch.tensor([0.02, 0.99]), dim=1).view(
         2, -1, 1, 1, 1
     )
     grey = ((crops - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5)
-    mean, square = _nearby(grey), _nearby(grey * grey)
+    mean, square = _local_mean(grey), _local_mean(grey * grey)
     deviation = (grey - mean) / ((square - mean * mean).clamp_min(0) + 0.02**2).sqrt()
     return torch.cat([grey.clamp_min(1e-6).sqrt() * 2 - 1, deviation.clamp(-3, 3) / 2], 1)
 
 
-def _nearby(grey: Tensor) -> Tensor:
+def _local_mean(grey: Tensor) -> Tensor:
     for _ in range(2):
         grey = functional.avg_pool2d(
             grey, _NEIGHBOURHOOD_PX, 1, _NEIGHBOURHOOD_PX // 2, count_include_pad=False

@@ -125,7 +125,7 @@ class Grading:
             )
             return Outcome.ALREADY_GRADED
         if until := self._wait_until(routed, record):
-            missing = completeness.in_words(completeness.missing(routed))
+            missing = completeness.describe(completeness.missing(routed))
             self._record(study, Kind.WAITING, sources, reason=missing, until=until)
             return Outcome.WAITING
 
@@ -241,7 +241,7 @@ class Grading:
             return until
         if self.policy.incomplete is Incomplete.REJECT:
             raise IncompleteStudy(
-                f"{completeness.in_words(missing)}, and none arrived in time; the study is graded "
+                f"{completeness.describe(missing)}, and none arrived in time; the study is graded "
                 "when one arrives"
             )
         return None

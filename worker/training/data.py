@@ -190,5 +190,5 @@ def logged(table: Table[Any]) -> tuple[Any, ...]:
     """The rows of a table; its problems are logged by file and line."""
     for problem in table.problems:
         log.warning("row skipped", problem=problem)
-    log.info("table read", account=table.account)
+    log.info("table read", summary=table.summary)
     return table.rows

@@ -22,11 +22,11 @@ def test_read_is_the_inverse_of_write(case: Written) -> None:
 @many
 @given(written())
 def test_whose_report_it_is_survives(case: Written) -> None:
-    """Patient and order are the first that an image tells, in any script, and so is the past."""
+    """Patient, request and predecessor are kept, in any script."""
     headers = sorted(case.headers, key=lambda h: (h.SeriesInstanceUID, h.SOPInstanceUID))
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber"):
-        told = [str(h[keyword].value) for h in headers if h.get(keyword)]
-        assert str(case.sr[keyword].value or "") == (told[0] if told else "")
+        known = [str(h[keyword].value) for h in headers if h.get(keyword)]
+        assert str(case.sr[keyword].value or "") == (known[0] if known else "")
     orders = [h.RequestAttributesSequence[0] for h in headers if h.get("RequestAttributesSequence")]
     asked = [order.RequestedProcedureDescription for order in orders]
     requests = case.sr.get("ReferencedRequestSequence", [])

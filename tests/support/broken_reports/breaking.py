@@ -1,4 +1,4 @@
-"""Taking a good SR apart: ways to an item of its first group, and what is done to it there."""
+"""Helpers that break a valid SR: paths to items of its first group, and changes to them."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def unreadable_name(sr: Dataset) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A rule, how to break it, and what is then said."""
+    """A rule, how to violate it, and the reported problem."""
 
     rule: Callable[..., object]
     break_it: Break

@@ -23,7 +23,7 @@ CASES = {
     "another SR class": Case(
         header.is_a_comprehensive_sr,
         put(SOPClassUID=EnhancedSRStorage),
-        *("warning", "document", "another class of SR"),
+        *("warning", "document", "SR of another class"),
     ),
     "an image class": Case(
         header.is_a_comprehensive_sr,
@@ -62,44 +62,44 @@ CASES = {
         header.has_valid_uids, put_in(TRACKING, UID="1." * 32 + "1"), "error", FIRST, "UID is not"
     ),
     "unknown flag": Case(
-        header.has_sound_flags,
+        header.has_valid_flags,
         put(CompletionFlag="DONE"),
         *("error", "document", "CompletionFlag is neither"),
     ),
     "no preliminary flag": Case(
-        header.has_sound_flags,
+        header.has_valid_flags,
         without("PreliminaryFlag"),
         *("warning", "document", "PreliminaryFlag is missing"),
     ),
-    "verified by nobody": Case(
-        header.has_sound_flags,
+    "verified without observer": Case(
+        header.has_valid_flags,
         put(VerificationFlag="VERIFIED"),
-        *("error", "document", "by whom"),
+        *("error", "document", "without Verifying Observer Sequence"),
     ),
-    "letter of another script": Case(
+    "character of another script": Case(
         header.fits_its_character_set,
         put(PatientName="Иванов"),
-        *("error", "document", "PatientName holds a letter"),
+        *("error", "document", "PatientName has a character"),
     ),
-    "letter without a character set": Case(
+    "character without a character set": Case(
         header.fits_its_character_set,
         without("SpecificCharacterSet"),
-        *("error", "document", "PatientName holds a letter"),
+        *("error", "document", "PatientName has a character"),
     ),
     "kanji in katakana": Case(
         header.fits_its_character_set,
         put(SpecificCharacterSet="ISO_IR 13", PatientName="山田"),
-        *("error", "document", "PatientName holds a letter"),
+        *("error", "document", "PatientName has a character"),
     ),
-    "letter in the tree": Case(
+    "character in the tree": Case(
         header.fits_its_character_set,
         put_in(COMMENT, TextValue="L4/L5 狭窄"),
-        *("error", FIRST, "TextValue holds a letter"),
+        *("error", FIRST, "TextValue has a character"),
     ),
-    "bytes of no letter": Case(
+    "invalid bytes": Case(
         header.fits_its_character_set,
         unreadable_name,
-        *("error", "document", "PatientName holds a letter"),
+        *("error", "document", "PatientName has a character"),
     ),
     "unknown character set": Case(
         header.fits_its_character_set,
@@ -115,18 +115,22 @@ CASES = {
         header.does_not_revise_itself, own_predecessor, "error", "document", "itself"
     ),
     "another patient ID": Case(
-        images.belongs_to_the_study, put(PatientID="P-2"), "error", "patient", "PatientID is not"
+        images.belongs_to_the_study, put(PatientID="P-2"), "error", "patient", "PatientID differs"
     ),
     "no patient ID": Case(
-        images.belongs_to_the_study, put(PatientID=""), "error", "patient", "PatientID is not"
+        images.belongs_to_the_study, put(PatientID=""), "error", "patient", "PatientID differs"
     ),
     "another name": Case(
-        images.belongs_to_the_study, put(PatientName="M^J"), "error", "patient", "PatientName is"
+        images.belongs_to_the_study,
+        put(PatientName="M^J"),
+        "error",
+        "patient",
+        "PatientName differs",
     ),
     "another order": Case(
         images.belongs_to_the_study, put(AccessionNumber="B"), "error", "study", "AccessionNumber"
     ),
     "another study": Case(
-        images.belongs_to_the_study, put(StudyInstanceUID="1.2"), "error", "study", "none of the"
+        images.belongs_to_the_study, put(StudyInstanceUID="1.2"), "error", "study", "no given image"
     ),
 }

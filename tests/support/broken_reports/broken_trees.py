@@ -78,7 +78,7 @@ CASES = {
     "no name": Case(
         tree.items_are_complete,
         lambda sr: group(sr, COMMENT).pop("ConceptNameCodeSequence"),
-        *("error", FIRST, "without a whole concept name"),
+        *("error", FIRST, "without a complete concept name"),
     ),
     "unknown value type": Case(
         tree.items_are_complete,
@@ -98,7 +98,7 @@ CASES = {
     "code without meaning": Case(
         tree.items_are_complete,
         lambda sr: group(sr, "121071").ConceptCodeSequence[0].pop("CodeMeaning"),
-        *("error", FIRST, "CODE item without a whole code"),
+        *("error", FIRST, "CODE item without a complete code"),
     ),
     "image without class": Case(
         tree.items_are_complete,
@@ -126,7 +126,7 @@ CASES = {
     "no geometry": Case(
         tree.groups_have_a_point,
         group_without(CERTAINTY, POINT),
-        *("error", FIRST, "no SCOORD: OHIF shows no picture"),
+        *("error", FIRST, "no SCOORD: OHIF shows no image"),
     ),
     "point on no image": Case(
         tree.groups_have_a_point,
@@ -162,27 +162,27 @@ CASES = {
         tree.groups_have_a_label, group_without(COMMENT), "warning", FIRST, "no Comment"
     ),
     "unknown graphic": Case(
-        tree.points_are_sound,
+        tree.points_are_valid,
         lambda sr: changed(point(sr), GraphicType="STAR"),
         *("error", CERTAIN, "GraphicType"),
     ),
     "half a point": Case(
-        tree.points_are_sound,
+        tree.points_are_valid,
         lambda sr: changed(point(sr), GraphicData=[1.0, 2.0, 3.0]),
         *("error", CERTAIN, "pairs"),
     ),
     "a point of two": Case(
-        tree.points_are_sound,
+        tree.points_are_valid,
         lambda sr: changed(point(sr), GraphicData=[1.0, 2.0, 3.0, 4.0]),
         *("error", CERTAIN, "pairs"),
     ),
     "no finite point": Case(
-        tree.points_are_sound,
+        tree.points_are_valid,
         lambda sr: changed(point(sr), GraphicData=[1.0, math.nan]),
         *("error", CERTAIN, "not finite"),
     ),
     "negative point": Case(
-        tree.points_are_sound,
+        tree.points_are_valid,
         lambda sr: changed(point(sr), GraphicData=[1.0, -0.5]),
         *("error", CERTAIN, "negative"),
     ),

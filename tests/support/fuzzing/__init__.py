@@ -1,1 +1,1 @@
-"""Phantom studies broken in every way we could think of, and the judge of what becomes of them."""
+"""Fuzzing: phantom studies broken at random, and the check of their outcome."""

@@ -301,7 +301,7 @@ def parsed(content: bytes) -> tuple[Dataset, bytes] | None:
         file = BytesIO(content)
         read_preamble(file, force=False)
         _read_file_meta_info(file)
-        return dcmread(BytesIO(content)), content[: file.tell()]
+        return dcmread(BytesIO(content)), content[: file.send()]
     except Exception:  # noqa: BLE001 - what is broken already cannot be broken this way
         return None
 

@@ -1,4 +1,4 @@
-"""Runs cases in a process of its own, and tells of each when it begins and how it ended.
+"""Runs cases in a separate process, and reports the start and the outcome of each.
 
 A program: one JSON object a line on standard output. `watch` reads them. Hypothesis draws
 and shrinks the cases here; a case that ends the process is known by its first line.
@@ -20,23 +20,23 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.support.fuzzing.cases import CASES, Case
-from tests.support.fuzzing.judge import judge, own_report
 from tests.support.fuzzing.networks import small_bundle
 from tests.support.fuzzing.originals import KINDS, original
+from tests.support.fuzzing.outcome import own_report, run_case
 from worker.approaches import load_bundle
 
 BRAKE_BYTES = 6 * 2**30
-"""A runaway allocation must not take the machine with it."""
+"""Limit of the memory of one runner."""
 
 
 def main() -> None:
-    """Draw, run and tell."""
+    """Draw cases, run them and report each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--shipped", action="store_true", help="the default bundle")
     options = parser.parse_args()
-    said = os.fdopen(os.dup(1), "w", buffering=1)
+    output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_DATA, (BRAKE_BYTES, BRAKE_BYTES))
     torch.set_num_threads(1)
@@ -44,10 +44,10 @@ def main() -> None:
     for kind in KINDS:
         original(kind)
     own_report()
-    gc.freeze()  # collecting the imports again and again takes half of the time
+    gc.freeze()  # repeated collection of the imports takes half of the time
 
-    def tell(**message: object) -> None:
-        said.write(json.dumps(message) + "\n")
+    def send(**message: object) -> None:
+        output.write(json.dumps(message) + "\n")
 
     @seed(options.seed)
     @settings(
@@ -60,16 +60,16 @@ def main() -> None:
     )
     @given(CASES)
     def run(case: Case) -> None:
-        tell(begun=repr(case))
+        send(begun=repr(case))
         Path("/proc/self/clear_refs").write_text("5")
         begun = time.process_time()
-        outcome = judge(case, bundle)
-        tell(ended=outcome, seconds=round(time.process_time() - begun, 3), peak_mb=peak_mb())
+        outcome = run_case(case, bundle)
+        send(ended=outcome, seconds=round(time.process_time() - begun, 3), peak_mb=peak_mb())
 
     try:
         run()
     except Exception:  # noqa: BLE001 - whatever it is, the watch is told
-        tell(failed=traceback.format_exc())
+        send(failed=traceback.format_exc())
         sys.exit(1)
 
 

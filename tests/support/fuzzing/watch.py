@@ -1,4 +1,4 @@
-"""Watches a runner from outside: what hangs, crashes or swells is found out and ended."""
+"""Watches a runner from outside: stops cases that hang, crash or use too much memory."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ START_S = 300.0
 _LOOK_S = 0.5
 
 
-class Found(AssertionError):
-    """A case that ended as none may; the message says how to see it again."""
+class CaseFailed(AssertionError):
+    """A case with an outcome that is not allowed; the message says how to rerun it."""
 
 
 @dataclass
@@ -62,14 +62,14 @@ class Tally:
 
 def runner(*options: str) -> list[str]:
     """The command that runs cases."""
-    return [sys.executable, "-m", "fuzzing.runner", *options]
+    return [sys.executable, "-m", "tests.support.fuzzing.runner", *options]
 
 
 def watch(*commands: Sequence[str], deadline_s: float = DEADLINE_S) -> Tally:
-    """Run programs that tell of cases as `runner` does, side by side, and add up their cases.
+    """Run programs that report cases like `runner` in parallel, and add up their cases.
 
-    Raises Found for the first case that fails, takes longer than `deadline_s`, needs more
-    than `PEAK_MB`, or ends its process; and for a word about the patient on any output.
+    Raises CaseFailed for the first case that fails, takes longer than `deadline_s`, needs more
+    than `PEAK_MB`, or ends its process; and for patient data on any output.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with tempfile.TemporaryFile("w+") as errors:
@@ -86,14 +86,14 @@ def watch(*commands: Sequence[str], deadline_s: float = DEADLINE_S) -> Tally:
                 process.kill()
                 process.wait()
         errors.seek(0)
-        said = errors.read()
-    if any(mark in said for mark in MARKS):
-        raise Found("standard error names the patient")
+        output = errors.read()
+    if any(mark in output for mark in MARKS):
+        raise CaseFailed("standard error names the patient")
     return total
 
 
 class _Runner:
-    """One process; a thread listens to it, so that silence can be told from speech."""
+    """One process; a thread reads its output, so that a timeout can be detected."""
 
     def __init__(self, process: subprocess.Popen[str], deadline_s: float) -> None:
         self._process, self._deadline_s = process, deadline_s
@@ -119,20 +119,20 @@ class _Runner:
 
     def _follow(self) -> None:
         try:
-            for case, message in self._told():
-                self._heard(case, message)
-        except Found as found:
+            for case, message in self._messages():
+                self._record(case, message)
+        except CaseFailed as found:
             self._failure = found
             self._process.kill()
 
-    def _told(self) -> Iterator[tuple[str, dict[str, object]]]:
+    def _messages(self) -> Iterator[tuple[str, dict[str, object]]]:
         """Each message after a case's first, with the case."""
         case = ""
         while True:
             line = self._line(case)
             if line is None:
                 if self._process.wait() != 0:
-                    raise _found(f"ended its process with {self._process.returncode}", case)
+                    raise _failed(f"ended its process with {self._process.returncode}", case)
                 return
             message = json.loads(line)
             if "begun" in message:
@@ -152,7 +152,7 @@ class _Runner:
             if waited > (SLEEPING * self._deadline_s if case else START_S) or (
                 case and taken > self._deadline_s
             ):
-                raise _found(f"took too long: {waited:.0f} s", case)
+                raise _failed(f"took too long: {waited:.0f} s", case)
 
     def _used_s(self) -> float:
         """The processor time of the process so far (proc(5))."""
@@ -162,16 +162,18 @@ class _Runner:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _heard(self, case: str, message: dict[str, object]) -> None:
+    def _record(self, case: str, message: dict[str, object]) -> None:
         if "failed" in message:
-            raise Found(str(message["failed"]))
+            raise CaseFailed(str(message["failed"]))
         seconds, peak_mb = float(str(message["seconds"])), int(str(message["peak_mb"]))
         if peak_mb > PEAK_MB:
-            raise _found(f"needed {peak_mb} MB", case)
+            raise _failed(f"needed {peak_mb} MB", case)
         if seconds > self._deadline_s:
-            raise _found(f"took {seconds} s", case)
+            raise _failed(f"took {seconds} s", case)
         self._ended += Tally(Counter([str(message["ended"])]), seconds, peak_mb)
 
 
-def _found(what: str, case: str) -> Found:
-    return Found(f"a case {what}; see it again with python -m fuzzing.again <<'END'\n{case}\nEND")
+def _failed(what: str, case: str) -> CaseFailed:
+    return CaseFailed(
+        f"a case {what}; rerun it with python -m tests.support.fuzzing.rerun <<'END'\n{case}\nEND"
+    )

@@ -168,7 +168,7 @@ def test_show_refuses_what_is_not_ours_or_contradicts_itself(lumbar, saved, writ
     for path, message in (
         (saved(foreign, "foreign.dcm"), "not a lumbar report"),
         (next(study.rglob("*.dcm")), "not a lumbar report"),
-        (saved(damaged, "damaged.dcm"), "report is damaged"),
+        (saved(damaged, "damaged.dcm"), "damaged lumbar report"),
     ):
         code, out, err = lumbar("sr", "show", path)
         assert (code, out) == (2, "")
@@ -211,7 +211,7 @@ def test_check_tells_an_image_from_a_report(lumbar, study):
     """Any DICOM file may be asked about."""
     code, out, _ = lumbar("sr", "check", next(study.rglob("*.dcm")))
     assert code == 2
-    assert "no Structured Report" in out
+    assert "not a Structured Report" in out
 
 
 def test_check_sees_whose_images_they_are_and_prints_no_name(lumbar, saved, written, study):

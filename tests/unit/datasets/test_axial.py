@@ -48,25 +48,25 @@ def test_a_row_keeps_what_it_says(write_index) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "problem_text"),
     [
         ({"level": "L3"}, "L3"),
         ({"x_max": 265.0}, "the box is empty"),
-        ({"y_min": "top"}, "y_min is no number"),
+        ({"y_min": "top"}, "y_min is not a number"),
         ({"level_confirmed": "perhaps"}, "neither True nor False"),
         ({"right_subarticular_stenosis": 3}, "unknown severity"),
-        ({"image_width": -1}, "640 x -1 pixels"),
+        ({"image_width": -1}, "image size 640 x -1"),
         ({"file": "gone.png"}, "is missing"),
     ],
 )
-def test_a_bad_row_is_told_by_line_and_skipped(write_index, fault, told) -> None:
+def test_a_bad_row_is_reported_by_line_and_skipped(write_index, fault, problem_text) -> None:
     """One fault is one problem with file and line, and costs one row."""
     folder = write_index([crop(Level.L1_L2), crop(Level.L2_L3) | fault], missing=["gone.png"])
     table = read_axial(folder)
     assert [row.level for row in table.rows] == [Level.L1_L2]
     assert table.skipped[FAULTY] == 1
     assert "index.csv:3: " in table.problems[0]
-    assert told in table.problems[0]
+    assert problem_text in table.problems[0]
 
 
 def test_rows_without_a_grade_or_repeated_are_left_out(write_index) -> None:
@@ -84,7 +84,7 @@ def test_an_index_without_labels_can_be_graded(write_index) -> None:
     rows = [{k: v for k, v in crop(level).items() if k not in GRADES} for level in Level]
     folder = write_index(rows)
     assert len(read_axial(folder, labelled=False).rows) == 5
-    assert "no column" in read_axial(folder).problems[0]
+    assert "missing column" in read_axial(folder).problems[0]
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def test_a_fold_with_everything_passes() -> None:
 def test_an_empty_fold_is_named() -> None:
     """A fold without a study is an error that names it."""
     studies = [study for study in STUDIES if fold_of(study, 3) != 1]
-    with pytest.raises(BadSettings, match="crops: fold 1 of 3 holds no sample"):
+    with pytest.raises(BadSettings, match="crops: fold 1 of 3 has no sample"):
         check_fold("crops", 1, 3, studies)
-    with pytest.raises(BadSettings, match="all but fold 0 of 3 holds no sample"):
+    with pytest.raises(BadSettings, match="all but fold 0 of 3 has no sample"):
         check_fold("crops", 0, 3, [s for s in STUDIES if fold_of(s, 3) == 0])
 
 
@@ -43,12 +43,12 @@ def test_a_class_without_an_example_is_named() -> None:
         for study, grade in zip(STUDIES, GRADES, strict=True)
     ]
     check_fold("crops", 0, 3, STUDIES, {"canal": grades})
-    with pytest.raises(BadSettings, match="fold 1 of 3 holds no Severe canal"):
+    with pytest.raises(BadSettings, match="fold 1 of 3 has no Severe canal"):
         check_fold("crops", 1, 3, STUDIES, {"canal": grades})
 
 
 @pytest.mark.parametrize(("fold", "folds"), [(3, 3), (-1, 3), (0, 1)])
 def test_a_fold_that_cannot_be_is_refused(fold: int, folds: int) -> None:
     """A fold outside the split, or a split into one, is a setting that cannot work."""
-    with pytest.raises(BadSettings, match="there is no fold"):
+    with pytest.raises(BadSettings, match="invalid fold"):
         check_fold("crops", fold, folds, STUDIES)

@@ -1,4 +1,4 @@
-"""The foraminal index: what is read, what is left out, and what is told about it."""
+"""The foraminal index: what is read, what is left out, and the reported problems."""
 
 from pathlib import Path
 from typing import Any
@@ -37,31 +37,31 @@ def sound() -> list[dict[str, Any]]:
 
 
 def test_a_sound_index_is_read_whole(write_index) -> None:
-    """Every row comes out, in the original's proportions, and nothing is told."""
+    """Every row comes out, in the original's proportions, and there is no problem."""
     table = read_foraminal(write_index(sound()))
     assert len(table.rows) == 10
     assert not table.problems
-    assert table.account.startswith("10 rows")
+    assert table.summary.startswith("10 rows")
     assert table.rows[0].severity is Severity.MODERATE
     assert table.rows[0].physical == (320, 190)
     assert {key[2] for key in pool_by_side(table.rows)} == set(Side)
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "problem_text"),
     [
         ({"level": "L6/S1"}, "L6/S1"),
         ({"side": "up"}, "up"),
         ({"severity": "Mild"}, "unknown severity 'Mild'"),
-        ({"x_fraction": "a"}, "x_fraction is no number"),
-        ({"y_fraction": "nan"}, "y_fraction is no number"),
+        ({"x_fraction": "a"}, "x_fraction is not a number"),
+        ({"y_fraction": "nan"}, "y_fraction is not a number"),
         ({"x_fraction": "1.2"}, "outside the image"),
-        ({"instance_number": "1.5"}, "instance_number is no whole number"),
-        ({"height": 0}, "0 x 640 pixels"),
+        ({"instance_number": "1.5"}, "instance_number is not an integer"),
+        ({"height": 0}, "image size 0 x 640"),
         ({"file": "gone.png"}, "file 'gone.png' is missing"),
     ],
 )
-def test_a_bad_row_is_told_by_line_and_skipped(write_index, fault, told) -> None:
+def test_a_bad_row_is_reported_by_line_and_skipped(write_index, fault, problem_text) -> None:
     """One fault is one problem with file and line, one count, and costs one row."""
     rows = sound()
     rows[3] |= fault
@@ -71,7 +71,7 @@ def test_a_bad_row_is_told_by_line_and_skipped(write_index, fault, told) -> None
     assert table.skipped[FAULTY] == 1
     (problem,) = table.problems
     assert problem.startswith(f"{folder / 'index.csv'}:5: ")
-    assert told in problem
+    assert problem_text in problem
 
 
 def test_a_row_of_the_wrong_length_is_a_problem(write_index) -> None:
@@ -93,7 +93,7 @@ def test_a_missing_column_is_told_once(write_index) -> None:
     assert table.rows == ()
     assert table.skipped[FAULTY] == 10
     (problem,) = table.problems
-    assert "index.csv:1: no column x_fraction" in problem
+    assert "index.csv:1: missing column x_fraction" in problem
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:

@@ -149,21 +149,21 @@ def test_a_broken_image_is_told_by_line(phantom, copy) -> None:
     place.write_bytes(b"no image")
     table = rsna_canal(copy)
     assert all(Level.L3_L4 not in row.points for row in table.rows)
-    assert any("is no DICOM image" in problem for problem in table.problems)
+    assert any("is not a readable DICOM image" in problem for problem in table.problems)
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "problem_text"),
     [
         ({"condition": "Gout"}, "unknown condition 'Gout'"),
         ({"level": "T1/T2"}, "T1/T2"),
-        ({"x": "far"}, "x is no number"),
+        ({"x": "far"}, "x is not a number"),
         ({"x": "-3"}, "outside the image"),
         ({"y": "1e6"}, "outside the image"),
         ({"series_id": "1.2"}, "series 1.2 is not described as Sagittal T1"),
     ],
 )
-def test_a_bad_coordinate_is_told_by_line_and_skipped(copy, fault, told) -> None:
+def test_a_bad_coordinate_is_reported_by_line_and_skipped(copy, fault, problem_text) -> None:
     """One fault in the table of points is one problem, and costs one row."""
     changed = []
 
@@ -177,7 +177,7 @@ def test_a_bad_coordinate_is_told_by_line_and_skipped(copy, fault, told) -> None
     assert len(table.rows) == 9
     (problem,) = table.problems
     assert problem.startswith(f"{copy / COORDINATES}:{changed[0]}: ")
-    assert told in problem
+    assert problem_text in problem
 
 
 def test_missing_labels_and_repeated_points_are_left_out(phantom, copy) -> None:

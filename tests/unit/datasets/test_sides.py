@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_sr.findings import Level, Side
-from worker.datasets.sides import Place, contradictions
+from worker.datasets.sides import SidedPosition, contradictions
 
 
-def study(apart: dict[Level, float], middle: float = 0) -> list[Place]:
+def study(apart: dict[Level, float], middle: float = 0) -> list[SidedPosition]:
     """A point on each side of every level, `apart` from each other."""
     return [
-        Place("study", level, side, middle + (d / 2 if side is Side.LEFT else -d / 2))
+        SidedPosition("study", level, side, middle + (d / 2 if side is Side.LEFT else -d / 2))
         for level, d in apart.items()
         for side in Side
     ]
@@ -50,11 +50,11 @@ def test_both_sides_on_one_slice_contradict(leftward: bool) -> None:
 def test_half_of_the_levels_condemn_the_rest() -> None:
     """Where as many levels contradict as agree, none is believed, lone sides included."""
     places = study({Level.L1_L2: 30, Level.L2_L3: -30})
-    lone = Place("study", Level.L3_L4, Side.LEFT, 15)
+    lone = SidedPosition("study", Level.L3_L4, Side.LEFT, 15)
     assert Level.L3_L4 in contradictions([*places, lone], leftward=True)["study"]
 
 
 def test_a_lone_side_cannot_be_judged() -> None:
     """Without its counterpart a point raises no doubt."""
-    lone = [Place("study", level, Side.LEFT, -15) for level in Level]
+    lone = [SidedPosition("study", level, Side.LEFT, -15) for level in Level]
     assert not contradictions(lone, leftward=True)

@@ -1,4 +1,4 @@
-"""Each shape that somebody stumbles over, made by hand from a good SR, is named by `check`."""
+"""Each kind of broken SR, made from a valid one, is reported by `check`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CASES = broken_headers.CASES | broken_trees.CASES | broken_images.CASES
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_each_breaking_shape_is_named(case: Case, written: Dataset, sources: list[Dataset]) -> None:
-    """The rule that knows it says what is wrong, how badly, and where."""
+    """The rule reports the problem with its severity and place."""
     case.break_it(written)
     found = list(case.rule(Subject(written, sources)))
     assert [
@@ -31,7 +31,7 @@ def test_each_breaking_shape_is_named(case: Case, written: Dataset, sources: lis
 
 
 def test_every_rule_has_a_shape_that_breaks_it() -> None:
-    """No rule stands in the table that nothing was seen to trip over."""
+    """Every rule has a case that violates it."""
     assert {case.rule for case in CASES.values()} == set(RULES)
 
 
@@ -50,11 +50,11 @@ def test_a_good_report_has_no_problem(
     )
 
 
-def test_an_image_is_told_to_be_no_report(sources: list[Dataset]) -> None:
+def test_an_image_is_not_a_report(sources: list[Dataset]) -> None:
     """What is no SR gets one sentence, not all that an image lacks as an SR."""
     for other in (sources[0], Dataset()):
         (problem,) = check(other)
-        assert (problem.severity, problem.what) == ("error", "this is no Structured Report")
+        assert (problem.severity, problem.what) == ("error", "not a Structured Report")
 
 
 def test_names_are_compared_as_people_read_them(written: Dataset, sources: list[Dataset]) -> None:
@@ -68,7 +68,7 @@ def test_problems_hold_nothing_of_the_patient(written: Dataset, sources: list[Da
     """A difference is named and its values are not: reports of problems are passed around."""
     written.PatientName, written.PatientID = "Schmidt^Anna", "Q-7"
     written.AccessionNumber, written.PatientBirthDate = "B-3", ""
-    said = " ".join(f"{p.where} {p.what}" for p in check(written, sources))
-    assert "PatientName" in said
+    report_text = " ".join(f"{p.where} {p.what}" for p in check(written, sources))
+    assert "PatientName" in report_text
     for secret in ("Schmidt", "Anna", "Müller", "Q-7", "P-1", "B-3", "A-9", "19600102"):
-        assert secret not in said
+        assert secret not in report_text

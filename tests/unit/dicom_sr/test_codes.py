@@ -20,11 +20,11 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize(("nouns", "table"), TABLES.items())
-def test_every_noun_has_its_own_code_and_comes_back(nouns: type, table: Mapping) -> None:
-    """Each noun is coded, no two share a code, and the code leads back to the noun."""
-    assert set(table) == set(nouns)
-    assert [codes.noun_of(table[noun], table) for noun in nouns] == list(nouns)
+@pytest.mark.parametrize(("values", "table"), TABLES.items())
+def test_every_value_has_a_unique_code(values: type, table: Mapping) -> None:
+    """Each value has a code, no two share one, and the value is found by its code."""
+    assert set(table) == set(values)
+    assert [codes.value_of(table[value], table) for value in values] == list(values)
 
 
 def test_levels_and_sides_are_those_of_snomed() -> None:
@@ -68,4 +68,4 @@ def test_reasons_read_as_in_the_report() -> None:
 def test_an_unknown_code_is_named() -> None:
     """A code outside the table is refused by name, also when only its scheme differs."""
     with pytest.raises(ReportError, match="7771000, SRT"):
-        codes.noun_of(Code("7771000", "SRT", "Left"), codes.SIDES)
+        codes.value_of(Code("7771000", "SRT", "Left"), codes.SIDES)

@@ -58,7 +58,7 @@ def full(report: Report, sources: list[Dataset], fingerprint: str) -> Dataset:
         report, sources, software_version=__version__, pipeline_version=1, fingerprint="other"
     )
     for source in sources:
-        for keyword in (*document._TYPE_2, *document._WHERE_PRESENT):
+        for keyword in (*document._TYPE_2, *document._OPTIONAL):
             source.add(dummy(keyword))
         order = Dataset()
         order.StudyInstanceUID = source.StudyInstanceUID
@@ -120,7 +120,7 @@ def test_types_are_those_of_the_sources_code(documented):
     types = {tag: kind for _, name, tag, kind, _ in table("Attributes") if ">" not in name}
     by_keyword = {keyword_for_tag(tag.strip("()").replace(",", "")): k for tag, k in types.items()}
     assert {by_keyword[keyword] for keyword in document._TYPE_2} == {"2"}
-    assert {by_keyword[keyword] for keyword in document._WHERE_PRESENT} == {"3", "1C"}
+    assert {by_keyword[keyword] for keyword in document._OPTIONAL} == {"3", "1C"}
 
 
 def test_uids_on_the_page_are_those_of_the_program():
@@ -170,7 +170,7 @@ def test_the_tree_is_that_of_the_table(report, nothing_assessed, sources, finger
 
 @pytest.fixture(scope="session")
 def program_codes() -> tuple[set[Code], set[Code]]:
-    """Every code of codes.py: those with a name of their own, and those of the nouns."""
+    """Every code of codes.py: named constants, and the codes of the value tables."""
     named = {value for value in vars(codes).values() if isinstance(value, Code)}
     tables = [value for value in vars(codes).values() if isinstance(value, Mapping)]
     coded = {code for each in tables for code in each.values() if isinstance(code, Code)}

@@ -14,7 +14,6 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import Report
-from dicom_sr.reader import read
 from dicom_sr.writer import write
 
 
@@ -291,14 +290,3 @@ def test_a_report_does_not_revise_itself(
             fingerprint=fingerprint,
             predecessor=written,
         )
-
-
-def test_the_pipeline_version_is_part_of_the_uids(
-    report: Report, sources: list[Dataset], fingerprint: str
-) -> None:
-    """A report of another pipeline version is another instance in another series."""
-    names = {"software_version": "1", "fingerprint": fingerprint}
-    first, second = (write(report, sources, pipeline_version=n, **names) for n in (1, 2))
-    assert first.SOPInstanceUID != second.SOPInstanceUID
-    assert first.SeriesInstanceUID != second.SeriesInstanceUID
-    assert read(first) == read(second) == report

@@ -1,4 +1,4 @@
-"""Reading back, and refusing what is not ours or no longer whole."""
+"""Reads reports back, and rejects other objects and damaged reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_report_without_grades_comes_back(
 
 
 def test_other_peoples_objects_are_refused(written: Dataset, sources: list[Dataset]) -> None:
-    """An image, and an SR without our coding scheme, whoever else uses its designator."""
+    """An image, and SRs without the UID of the private coding scheme."""
     foreign = deepcopy(written)
     foreign.CodingSchemeIdentificationSequence[0].CodingSchemeUID = "1.2.3"
     bare = deepcopy(written)
@@ -55,9 +55,9 @@ def first_group(sr: Dataset) -> Dataset:
 
 
 def test_a_label_that_contradicts_the_codes_is_refused(written: Dataset) -> None:
-    """A side, level or grade that people read must be the one that machines read."""
+    """Side, level and grade in the label must equal the codes."""
     first_group(written).ContentSequence[-1].TextValue = "L4/L5 left subarticular stenosis: Severe"
-    with pytest.raises(ReportError, match="the label says 'L4/L5 left"):
+    with pytest.raises(ReportError, match="the label 'L4/L5 left"):
         read(written)
 
 
@@ -91,23 +91,23 @@ def damaged(name: str, written: Dataset) -> None:
     "name", ["a group", "evidence", "the models", "a level", "a target", "the tree"]
 )
 def test_damage_is_refused_in_a_sentence(name: str, written: Dataset) -> None:
-    """Half a report is never read as a whole one, and no other error type escapes."""
+    """An incomplete report is rejected, always with ReportError."""
     damaged(name, written)
-    with pytest.raises(ReportError, match="this lumbar report"):
+    with pytest.raises(ReportError, match=r"(invalid|damaged) lumbar report"):
         read(written)
 
 
 def test_bytes_that_are_no_values_are_refused_in_a_sentence(written: Dataset) -> None:
-    """What a file holds is looked at late, and may still turn out to be nothing."""
+    """Values are parsed on access, and may be malformed."""
     certainty = next(i for i in first_group(written).ContentSequence if "ContentSequence" in i)
     tag = Tag("GraphicData")
     certainty.ContentSequence[0][tag] = RawDataElement(tag, "FL", 3, b"abc", 0, False, True)
-    with pytest.raises(ReportError, match="this lumbar report is damaged"):
+    with pytest.raises(ReportError, match="damaged lumbar report"):
         read(written)
 
 
 def test_coding_schemes_that_are_none_make_no_lumbar_report(written: Dataset) -> None:
-    """Asking whose an SR is raises for none, however broken its header."""
+    """`is_lumbar_report` does not raise, however broken the header is."""
     tag = Tag("CodingSchemeIdentificationSequence")
     written[tag] = DataElement(tag, "LO", "99LUMBAR")
     assert not is_lumbar_report(written)

@@ -1,4 +1,4 @@
-"""What other people's tools say about the SR: dicom3tools, dcmtk, highdicom and PixelMed."""
+"""Third-party validators accept the SR: dicom3tools, dcmtk, highdicom and PixelMed."""
 
 from __future__ import annotations
 
@@ -69,14 +69,19 @@ def written_file(
     tmp_path: Path,
 ) -> Written:
     """With grades, without any, revising another, and with every point on a frame."""
-    said, images, revised = {
+    content, images, revised = {
         "graded and not": (report, sources, None),
         "nothing assessed": (nothing_assessed, sources, None),
         "revision": (few, sources, written),
         "enhanced multi-frame": (few, sources[-1:], None),
     }[request.param]
     sr = write(
-        said, images, software_version="1", pipeline_version=1, fingerprint="f", predecessor=revised
+        content,
+        images,
+        software_version="1",
+        pipeline_version=1,
+        fingerprint="f",
+        predecessor=revised,
     )
     path = tmp_path / "report.dcm"
     path.write_bytes(encoded(sr))
@@ -84,7 +89,7 @@ def written_file(
     for n, dataset in enumerate([*images, *([] if revised is None else [revised])]):
         referred.append(tmp_path / f"{n}.dcm")
         dcmwrite(referred[-1], dataset, implicit_vr=False, little_endian=True)
-    return Written(path, said, referred)
+    return Written(path, content, referred)
 
 
 @pytest.fixture

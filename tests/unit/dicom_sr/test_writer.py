@@ -21,6 +21,7 @@ from dicom_sr.findings import (
     Report,
     Target,
 )
+from dicom_sr.reader import read
 from dicom_sr.writer import write
 
 CANAL = Target.parse("L4/L5 spinal canal stenosis")
@@ -230,7 +231,7 @@ def test_a_source_of_another_study_is_refused(report: Report, sources: list[Data
 
 def test_no_sources_are_refused(report: Report) -> None:
     """Without a source there is no patient to write about."""
-    with pytest.raises(ReportError, match="none was given"):
+    with pytest.raises(ReportError, match="needs the headers of its source images"):
         write(report, [], software_version="1", pipeline_version=1, fingerprint="f")
 
 
@@ -248,3 +249,14 @@ def test_only_conditions_of_the_language_are_written(written: Dataset) -> None:
     """Every group's Finding is one of the three conditions, each of them present."""
     found = {named(g, "121071")[0].ConceptCodeSequence[0].CodeMeaning for g in groups(written)}
     assert {text.lower() for text in found} == {condition.label for condition in Condition}
+
+
+def test_the_pipeline_version_is_part_of_the_uids(
+    report: Report, sources: list[Dataset], fingerprint: str
+) -> None:
+    """A report of another pipeline version is another instance in another series."""
+    names = {"software_version": "1", "fingerprint": fingerprint}
+    first, second = (write(report, sources, pipeline_version=n, **names) for n in (1, 2))
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+    assert read(first) == read(second) == report

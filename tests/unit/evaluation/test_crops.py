@@ -156,5 +156,5 @@ def test_a_picture_that_cannot_be_read_is_an_os_error(pictures, tmp_path) -> Non
     """Its callers tell it and go on."""
     rows = table(pictures, tmp_path, leftward=True)
     rows[0].path.write_bytes(b"no picture")
-    with pytest.raises(OSError, match="is no picture"):
+    with pytest.raises(OSError, match="is not a readable picture"):
         ForaminalCrops(rows, OPTIONS).cut(rows[0])

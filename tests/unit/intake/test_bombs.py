@@ -1,4 +1,4 @@
-"""Headers and streams that promise too much are refused before memory is spent on them."""
+"""Headers and streams that declare too many pixels are rejected before memory is allocated."""
 
 import json
 import struct
@@ -37,7 +37,7 @@ for path in sys.argv[1:]:
     del result
 print(json.dumps(found))
 """
-"""Decodes files in a process of its own: what each cost is told by the kernel, in MiB."""
+"""Decodes files in a separate process, and reports the peak memory of each in MiB."""
 
 
 def measured(folder, files):

@@ -14,7 +14,7 @@ from tests.support.encoders import HTJ2K_LOSSY, HTJ2K_PICTURE, by_dcmtk
 from worker.domain.study import Instance, Unreadable
 from worker.intake import gdcm_child
 from worker.intake.codestreams import stream_size
-from worker.intake.decoding import MAX_NESTING, decode, read_header, settle
+from worker.intake.decoding import MAX_NESTING, decode, parse_in_place, read_header
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
@@ -161,4 +161,4 @@ def test_sequences_deeper_than_any_header_needs_are_cut_off():
         outer = Dataset()
         outer.ContentSequence = [header]
         header = outer
-    assert sum(1 for _ in settle(header).iterall()) <= MAX_NESTING + 1
+    assert sum(1 for _ in parse_in_place(header).iterall()) <= MAX_NESTING + 1

@@ -95,7 +95,7 @@ def test_headers_exclude_a_study(make_series, reason, changes):
 
 @pytest.mark.parametrize("changes", NOT_EXCLUDED, ids=str)
 def test_headers_that_exclude_nothing(make_series, changes):
-    """Nothing is excluded by a label alone, on the birthday, or by what nobody said."""
+    """Nothing is excluded by a label alone, on the birthday, or by absent values."""
     assert excluded(make_series, changes) == ()
 
 
@@ -110,7 +110,7 @@ def test_a_site_chooses_the_age(make_series, min_age, age, reasons):
 
 
 def test_an_explanation_tells_no_age_and_no_birth_date(make_series):
-    """What is said of a patient under age is that alone."""
+    """The message about a patient under age contains nothing else."""
     said = {"PatientAge": "015Y", "PatientBirthDate": "20090203", "StudyDate": "20240517"}
     (found,) = excluded(make_series, said)
     assert found.because == "by the patient's age, under 18 years"

@@ -130,11 +130,11 @@ def test_a_steep_block_is_of_the_plane_of_its_series(angled, tilts):
 
 
 @pytest.mark.parametrize("tilts", [(0, 90), (0, 0, 0, 75), (20, -47)])
-def test_planes_far_apart_are_a_scouts(angled, make_series, tilts):
+def test_planes_far_apart_are_a_localiser(angled, make_series, tilts):
     """More than 60 degrees between two slices: no block of one series."""
     beside = make_series("sagittal", "1.2.3.2", SeriesDescription="T2")
     decision = route(read_study(angled(*tilts) + beside)).decisions[0]
-    assert "scout" in decision.reason
+    assert "localiser" in decision.reason
 
 
 def test_as_many_coronal_slices_as_axial_ones_are_not_taken_for_axial(angled, make_series):
@@ -166,7 +166,7 @@ def test_several_studies_are_refused_by_number(make_series):
         *make_series("axial", "1.2.3.2", 5, PatientName="Secret"),
         *make_series("axial", "1.2.4.2", 5, StudyInstanceUID="1.2.4"),
     ]
-    with pytest.raises(BrokenStudy, match=r"2 studies; grade them one at a time") as error:
+    with pytest.raises(BrokenStudy, match=r"2 studies; grade one study at a time") as error:
         read_study(instances)
     assert "Secret" not in str(error.value)
 
@@ -197,5 +197,5 @@ def test_a_uid_that_may_be_a_name_is_not_printed(make_slice):
     found = [Instance(uid, make_slice(StudyInstanceUID=uid)) for uid in uids]
     with pytest.raises(BrokenStudy) as error:
         read_study(found)
-    assert "1.2.3, (no UID)" in str(error.value) or "(no UID), 1.2.3" in str(error.value)
+    assert "1.2.3, (invalid UID)" in str(error.value) or "(invalid UID), 1.2.3" in str(error.value)
     assert not any(uid in str(error.value) for uid in uids[1:])

@@ -139,7 +139,7 @@ def test_more_pixels_than_a_study_may_hold_are_not_fetched(make_series, frames):
     for header in study.study.sources.values():
         header.NumberOfFrames = frames
     archive = FakeArchive({})
-    with pytest.raises(BrokenStudy, match="pixels together"):
+    with pytest.raises(BrokenStudy, match="pixels in total"):
         load(study, archive.fetch)
     assert not archive.asked
 

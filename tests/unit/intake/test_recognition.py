@@ -25,7 +25,7 @@ class Eyes:
 
 @pytest.fixture
 def decide(make_series):
-    """The decision about series 1.2.3.1 beside a sagittal T2 that is told; asks these eyes."""
+    """The decision about series 1.2.3.1 next to a sagittal T2 series with known headers."""
 
     def run(eyes, plane="sagittal", **header):
         beside = make_series("sagittal", "1.2.3.8", SeriesDescription="T2")
@@ -79,7 +79,7 @@ def test_physics_that_is_told_beats_what_is_seen(decide):
     """An echo of 70 ms is no T1, whatever it looks like: rejected, and the conflict is flagged."""
     decision = decide(Eyes(Weighting.T1), EchoTime=70)
     assert decision.role is None
-    assert decision.flags == ("looks T1-weighted, which TE 70 ms contradicts",)
+    assert decision.flags == ("pixels are T1-weighted, contradicted by TE 70 ms",)
 
 
 @pytest.mark.parametrize("header", [{"ContrastBolusAgent": "yes"}, {"ScanOptions": "FS"}])
@@ -101,8 +101,8 @@ def test_a_site_rule_is_obeyed_before_anyone_looks(make_series):
 @pytest.mark.parametrize(
     "told", [{"EchoTime": 100, "RepetitionTime": 3500}, {"InversionTime": 150}]
 )
-def test_a_series_that_headers_tell_comes_before_one_that_pixels_alone_tell(make_series, told):
-    """However much finer the other is; told T2 and STIR share the role."""
+def test_a_series_classified_by_headers_precedes_one_classified_by_pixels(make_series, told):
+    """Also where the other one has a higher resolution; T2 and STIR share the role."""
     fine = {"Rows": 128, "Columns": 128, "PixelSpacing": [2.1, 2.1]}
     untold = make_series("sagittal", "1.2.3.1", **fine)
     study = read_study([*untold, *make_series("sagittal", "1.2.3.2", **told)])
@@ -111,7 +111,7 @@ def test_a_series_that_headers_tell_comes_before_one_that_pixels_alone_tell(make
 
 
 def test_the_space_of_a_study_is_that_of_a_series_that_headers_tell(make_series):
-    """Two series that pixels alone tell do not vote the told one out of its own study."""
+    """Two series classified by pixels do not define the patient space against headers."""
     elsewhere = {"PatientPosition": "FFS"}
     untold = [i for u in (1, 2) for i in make_series("sagittal", f"1.2.3.{u}", **elsewhere)]
     told = make_series("sagittal", "1.2.3.3", EchoTime=100, RepetitionTime=3500)

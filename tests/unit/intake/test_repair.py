@@ -1,4 +1,4 @@
-"""Repair of headers: what is mended, what is never invented, and that it is recorded."""
+"""Repair of headers: what is repaired, what is never guessed, and the record of repairs."""
 
 import random
 
@@ -10,8 +10,8 @@ from dicom_sr.uids import derived_instance_uid
 from worker.domain.study import Instance, RepairKind
 from worker.errors import BadSettings, NotLumbar
 from worker.intake.headers import read_study
-from worker.intake.mended_copy import repair_folder
 from worker.intake.repair import repair_headers
+from worker.intake.repaired_copy import repair_folder
 
 BARE = {"SOPClassUID": None, "Modality": None}
 
@@ -65,7 +65,7 @@ def test_type_2_is_filled_empty_and_type_1_never_invented(make_slice):
 
 
 def test_repairing_twice_repairs_nothing_more(make_series):
-    """A mended study needs no mending, and the given headers are left as they were."""
+    """A repaired study needs no further repair, and the given headers are unchanged."""
     instances = make_series("sagittal", "1.2.3.1", **BARE)
     before = [instance.header.to_json() for instance in instances]
     repaired, _ = repair_headers(instances)
@@ -99,7 +99,7 @@ def exported(tmp_path, make_slice, to_bytes):
     return source
 
 
-def test_the_mended_copy_is_consistent_and_names_nobody(exported, tmp_path):
+def test_the_repaired_copy_is_consistent_and_has_no_patient_names(exported, tmp_path):
     """File meta agrees with the data set, names count series and images, pixels are kept."""
     calls = []
     out = tmp_path / "out"
@@ -138,7 +138,7 @@ def test_the_copy_goes_into_a_new_folder_outside_the_source(exported, tmp_path):
 
 
 @pytest.mark.parametrize("study", ["train_images/1002894806", "test_images/44036939"])
-def test_the_real_studies_are_mended(real_data, study):
+def test_the_real_studies_are_repaired(real_data, study):
     """Every object of both real exports has an SOP class, a modality and a UID of its own."""
     from worker.archive.folder import FolderArchive
 

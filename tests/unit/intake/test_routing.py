@@ -129,7 +129,7 @@ def test_table(make_series, plane, header, role):
 
 
 def test_conflicts_are_flagged(make_series):
-    """Physics and orientation beat words, and both contradictions are said."""
+    """Physics and orientation precede texts, and both contradictions are flagged."""
     series = make_series("sagittal", "1.2.3.1", **described("ax T1", **T2_PHYSICS))
     (decision,) = route(read_study(series)).decisions
     assert decision.role is T2
@@ -151,20 +151,20 @@ def test_evidence_is_kept_in_its_order(make_series):
     ]
 
 
-def test_scouts_and_short_series_have_no_role(make_series):
-    """Slices in three planes are a scout; four slices are too few."""
-    scout = [
+def test_localisers_and_short_series_have_no_role(make_series):
+    """Slices in three planes are a localiser; four slices are too few."""
+    localiser = [
         instance
         for plane in ("sagittal", "axial", "coronal")
         for instance in make_series(plane, "1.2.3.1", 5, **described("T2"))
     ]
-    for index, instance in enumerate(scout):
+    for index, instance in enumerate(localiser):
         instance.header.SOPInstanceUID = f"1.2.3.1.{index}"
     short = make_series("axial", "1.2.3.2", 4, **described("T2"))
     good = make_series("sagittal", "1.2.3.3", **described("T2"))
-    reasons = [d.reason for d in route(read_study(scout + short + good)).decisions]
-    assert "scout" in reasons[0]
-    assert "only 4 slices" in reasons[1]
+    reasons = [d.reason for d in route(read_study(localiser + short + good)).decisions]
+    assert "localiser" in reasons[0]
+    assert "too few slices: 4" in reasons[1]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_order_of_files_changes_no_decision(make_series):
 def test_refusals_say_why(make_series):
     """No MR and another region are not lumbar; MR without a role is unusable."""
     ct = make_series("axial", "1.2.3.1", Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
-    with pytest.raises(NotLumbar, match=r"no MR images but CT \(1 series\)"):
+    with pytest.raises(NotLumbar, match=r"no MR images, only CT \(1 series\)"):
         route(read_study(ct))
     brain = make_series("axial", "1.2.3.1", **described("T2 brain"))
     with pytest.raises(NotLumbar, match="brain"):
@@ -265,7 +265,7 @@ def test_refusals_say_why(make_series):
     labelled = make_series("axial", "1.2.3.1", BodyPartExamined="HEAD", **described("T2"))
     with pytest.raises(NotLumbar, match="labelled"):
         route(read_study(labelled))
-    with pytest.raises(NoUsableSeries, match="neither its physics nor its description"):
+    with pytest.raises(NoUsableSeries, match="neither physics nor description"):
         route(read_study(make_series("axial", "1.2.3.1", **described("????"))))
 
 

@@ -46,8 +46,8 @@ def test_a_rule_gives_a_role_and_its_name_stands_first(load, make_series):
     assert decide(make_series, (), **header).role is None
     decision = decide(make_series, load(STIR), **header)
     assert decision.role is Role.SAGITTAL_T2
-    assert decision.reason == "by the site's rule 'our sagittal STIR': named by the console"
-    assert decision.evidence[0].rule == "the site's rule 'our sagittal STIR'"
+    assert decision.reason == "by site rule 'our sagittal STIR': named by the console"
+    assert decision.evidence[0].rule == "site rule 'our sagittal STIR'"
     assert decision.evidence[0].says == "sagittal_t2"
 
 
@@ -77,13 +77,13 @@ def test_other_conditions_and_the_first_match(load, make_series):
     header = {"SeriesDescription": "T2", "StationName": "MR2", "BodyPartExamined": "LSPINE"}
     out = decide(make_series, rules, SeriesNumber="950", **header)
     assert out.role is None
-    assert out.reason == "by the site's rule 'research': a study protocol"
+    assert out.reason == "by site rule 'research': a study protocol"
     for number in ("899", "1000", None):
         assert decide(make_series, rules, SeriesNumber=number, **header).role is Role.SAGITTAL_T1
 
 
 def test_what_a_rule_overrides_is_flagged(load, make_series):
-    """The site's rule is obeyed against our own reading, and the conflict is said."""
+    """A site rule precedes the built-in rules, and the conflict is flagged."""
     rules = load('[[rule]]\nname = "odd"\ndescription = "odd"\nrole = "sagittal_t1"\n')
     physics = {"EchoTime": 100, "RepetitionTime": 3500}
     decision = decide(make_series, rules, SeriesDescription="odd", **physics)
@@ -96,7 +96,7 @@ def test_what_a_rule_overrides_is_flagged(load, make_series):
     [
         ("axial", {}, Role.AXIAL_T2, "axial by orientation"),
         ("coronal", {}, None, "coronal by orientation"),
-        ("sagittal", {"count": 3}, None, "only 3 slices"),
+        ("sagittal", {"count": 3}, None, "too few slices: 3"),
         ("sagittal", {"ImageOrientationPatient": None}, None, "usable image plane"),
         ("sagittal", {"Modality": "SR"}, None, "not an image"),
     ],
@@ -106,7 +106,7 @@ def test_a_rule_that_geometry_denies_is_refused(load, make_series, plane, change
     rules = load('[[rule]]\nname = "all"\ndescription = "."\nrole = "sagittal_t2"\n')
     decision = decide(make_series, rules, plane, **{"SeriesDescription": "T2", **changes})
     assert decision.role is role
-    assert "the site's rule 'all' gives the role sagittal_t2, not obeyed" in decision.flags[0]
+    assert "site rule 'all' gives the role sagittal_t2, ignored" in decision.flags[0]
     assert why in decision.flags[0]
 
 
@@ -135,20 +135,20 @@ GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
     [
         (f"[[rule]]\n{GOOD}\n[[rule]]\nname = 'b'\ndescripton = 'x'\n", 8, "key 'descripton'"),
         (f"[[rule]]\n{GOOD}rol = 'x'\n", 5, "unknown key 'rol'"),
-        (f"\n[[ rule ]]\n{GOOD}station = '(' # open\n", 6, "no regular expression"),
+        (f"\n[[ rule ]]\n{GOOD}station = '(' # open\n", 6, "not a valid regular expression"),
         ("[[rule]]\nname = 'b'\nrole = 'sagittal'\n", 3, "unknown role 'sagittal'"),
         (f"[[rule]]\n{GOOD}[[rule]]\nname = 'b'\nstation = 'x'\n", 5, "needs a role"),
         ("[[rule]]\nname = 'b'\nstation = 'x'\nrole = 'none'\n", 4, "needs a reason"),
         ("[[rule]]\nname = 'b'\nrole = 'axial_t2'\n", 1, "needs a condition"),
         ("# x\n[[rule]]\nstation = 'b'\nrole = 'axial_t2'\n", 2, "needs a name"),
-        (f"[[rule]]\n{GOOD}[[rule]]\n{GOOD}", 6, "two rules are named 'a'"),
-        (f"[[rule]]\n{GOOD}body_part = 3\n", 5, "must be a text"),
+        (f"[[rule]]\n{GOOD}[[rule]]\n{GOOD}", 6, "duplicate rule name 'a'"),
+        (f"[[rule]]\n{GOOD}body_part = 3\n", 5, "must be a string"),
         (f"[[rule]]\n{GOOD}series_number = [9, 1]\n", 5, "first and the last"),
         (f"[[rule]]\n{GOOD}series_number = [true, 1]\n", 5, "first and the last"),
         (f"[[rule]]\n{GOOD}[[rules]]\n", 5, "unknown key 'rules'"),
-        (f"# x\n[rule]\n{GOOD}", 2, "below [[rule]]"),
-        (f"[[rule]]\n{GOOD}station = \n", 5, "no valid TOML"),
-        (f"[[rule]]\n{GOOD}name = 'twice'\n", 5, "no valid TOML"),
+        (f"# x\n[rule]\n{GOOD}", 2, "as a [[rule]] table"),
+        (f"[[rule]]\n{GOOD}station = \n", 5, "invalid TOML"),
+        (f"[[rule]]\n{GOOD}name = 'twice'\n", 5, "invalid TOML"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(load, text, line, problem):
@@ -161,7 +161,7 @@ def test_a_wrong_file_is_told_with_its_line(load, text, line, problem):
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):
     """No file and no text are settings to change, not defects."""
-    with pytest.raises(BadSettings, match="cannot be read"):
+    with pytest.raises(BadSettings, match="cannot read site rules"):
         load_site_rules(tmp_path / "nothing.toml")
     (tmp_path / "site.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadSettings, match="not UTF-8"):

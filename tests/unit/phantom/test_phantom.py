@@ -1,4 +1,4 @@
-"""The phantom keeps its promises: determinism, geometry, mirror images, local lesions."""
+"""Phantoms: determinism, geometry, mirror images, local lesions."""
 
 import itertools
 

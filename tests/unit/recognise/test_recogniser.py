@@ -24,9 +24,9 @@ from worker.recognise.recogniser import FOLDER, WEIGHTS, SliceRecogniser, load_r
 
 
 def test_a_t2_is_known_and_a_t1_is_left_open(recogniser, middle):
-    """Of a phantom's two sagittal series the T2 is recognised, and nothing is said of the T1."""
-    assert recogniser.look(*middle(Role.SAGITTAL_T2)).weighting is Weighting.T2
-    assert recogniser.look(*middle(Role.SAGITTAL_T1)).weighting is None
+    """Of a phantom's two sagittal series the T2 is recognised, and the T1 gives no weighting."""
+    assert recogniser.recognise(*middle(Role.SAGITTAL_T2)).weighting is Weighting.T2
+    assert recogniser.recognise(*middle(Role.SAGITTAL_T1)).weighting is None
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(0.01, 0), (7, 0), (1, -300), (1, 5000), (3, 11)])
@@ -34,16 +34,16 @@ def test_a_t2_is_known_and_a_t1_is_left_open(recogniser, middle):
 def test_scale_and_shift_of_intensities_change_nothing(recogniser, middle, role, scale, shift):
     """Scanners have no unit of intensity: a linear scale gives the same recognition."""
     pixels, grid = middle(role)
-    assert recogniser.look(pixels * scale + shift, grid) == recogniser.look(pixels, grid)
+    assert recogniser.recognise(pixels * scale + shift, grid) == recogniser.recognise(pixels, grid)
 
 
 def test_the_way_a_slice_is_stored_changes_nothing(recogniser, middle):
-    """A slice stored on its side and reversed, and said to be, looks the same."""
+    """A slice stored rotated and reversed, with a matching grid, gives the same result."""
     pixels, grid = middle(Role.SAGITTAL_T2)
     stored = np.ascontiguousarray(pixels.T[::-1, :])
     lies = Grid(grid.row_spacing, grid.column_spacing, turned=True, flip_columns=True)
-    upright = recogniser.look(pixels, grid)
-    assert recogniser.look(stored, lies).weighting is upright.weighting is Weighting.T2
+    upright = recogniser.recognise(pixels, grid)
+    assert recogniser.recognise(stored, lies).weighting is upright.weighting is Weighting.T2
 
 
 @pytest.mark.parametrize("kind", ["noise", "flat", "black", "inverted T1", "inverted T2", "ramp"])
@@ -62,7 +62,7 @@ def test_what_is_no_picture_of_a_spine_is_left_open(recogniser, middle, kind):
         pixels[name] = shown.max() - shown
     if kind.startswith("inverted"):
         grid = middle(Role.SAGITTAL_T2)[1]
-    assert recogniser.look(pixels[kind], grid).weighting is None
+    assert recogniser.recognise(pixels[kind], grid).weighting is None
 
 
 def test_the_measured_ratios_are_those_of_the_picture():
@@ -94,7 +94,7 @@ class Drawn(nn.Module):
 
 @pytest.mark.parametrize(("discs", "expected"), [(True, Weighting.T2), (False, None)])
 def test_fluid_without_discs_to_compare_it_with_is_no_t2(discs, expected):
-    """Whether fluid is brighter than discs cannot be said of discs that nobody saw."""
+    """Without visible discs, fluid and discs cannot be compared."""
     outlines = np.zeros((3, 96, 96), np.float32)
     outlines[0, 10:70, 60:65] = 1
     outlines[2, 10:70, 30:50] = 1
@@ -102,7 +102,7 @@ def test_fluid_without_discs_to_compare_it_with_is_no_t2(discs, expected):
     if discs:
         outlines[1, 30:36, 30:50] = 1
         outlines[2, 30:36, 30:50] = 0
-    seen = SliceRecogniser(Drawn(outlines)).look(crop, Grid(2.5, 2.5))
+    seen = SliceRecogniser(Drawn(outlines)).recognise(crop, Grid(2.5, 2.5))
     assert seen.weighting is expected
     assert (measure(crop, outlines).disc_to_marrow is None) is not discs
 
@@ -131,7 +131,7 @@ def test_weights_of_something_else_are_refused(tmp_path, content):
         path.write_bytes(b"no tensors")
     else:
         save_file({"other": zeros(1)}, path)
-    with pytest.raises(BundleMismatch, match="does not fit"):
+    with pytest.raises(BundleMismatch, match="does not match"):
         load_recogniser(tmp_path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 

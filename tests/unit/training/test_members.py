@@ -95,7 +95,7 @@ def test_an_empty_fold_is_refused_before_training(recipe, tmp_path, no_fitting) 
     """One study fills one fold: the other is named, and nothing has been written."""
     empty = 1 - fold_of("7", 2)
     data = Made(grades(["7"]))
-    with pytest.raises(BadSettings, match=f"fold {empty} of 2 holds no sample"):
+    with pytest.raises(BadSettings, match=f"fold {empty} of 2 has no sample"):
         train(
             recipe("foraminal_grades", held_out=[empty]), SPECS, data, RunConfig(tmp_path / "runs")
         )
@@ -111,13 +111,13 @@ def test_a_class_without_an_example_is_refused_before_training(recipe, tmp_path,
         ]
 
     data = Made(grades(REAL + PHANTOMS, mild))
-    with pytest.raises(BadSettings, match=r"foraminal_grades: fold 0 of 2 holds no Severe foramen"):
+    with pytest.raises(BadSettings, match=r"foraminal_grades: fold 0 of 2 has no Severe foramen"):
         train(recipe("foraminal_grades"), SPECS, data, RunConfig(tmp_path / "runs"))
 
 
 def test_all_folds_are_checked_before_the_first_is_fitted(recipe, tmp_path, no_fitting) -> None:
     """A fault in the last fold is not found after two hours."""
-    with pytest.raises(BadSettings, match="holds no sample"):
+    with pytest.raises(BadSettings, match="has no sample"):
         train(
             recipe("axial_points", held_out=[0, 1]), SPECS, Made(points(["7"])), RunConfig(tmp_path)
         )

@@ -1,4 +1,4 @@
-"""`lumbar repair IN OUT`: a copy of a study that archives accept."""
+"""Writes a repaired copy of a study that archives accept (`lumbar repair IN OUT`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.domain.study import Instance, Repair, RepairKind, Unreadable
 from worker.errors import BadSettings, BrokenStudy, NotLumbar
 from worker.intake.decoding import guarded, read_header
 from worker.intake.files import dicom_files
-from worker.intake.repair import Mended, colliding_uids, mend, summary
+from worker.intake.repair import RepairedHeader, colliding_uids, repair_header, summary
 
 
 def repair_folder(
@@ -23,23 +23,22 @@ def repair_folder(
     destination: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Repair]:
-    """Write a mended copy of every DICOM file below `source` into `destination`.
+    """Write a repaired copy of every DICOM file below `source` into `destination`.
 
-    Pixels and transfer syntax stay as they are, the file meta information is made to
-    agree with the data set, and the files are named `SS-IIII.dcm` by series and instance
-    number, so that no name of a person travels in a path. `progress` is called with the
-    number of files done and their total. Files that cannot be read are left out and
-    recorded.
+    Pixels and transfer syntax are unchanged, the file meta information is rebuilt from the
+    data set, and the files are named `SS-IIII.dcm` by series and instance number, so that
+    paths contain no patient name. `progress` is called with the number of files done and
+    the total. Files that cannot be read are left out and recorded.
 
-    Raises BadSettings when the destination is not empty or lies within the source,
+    Raises BadSettings when the destination is not empty or is inside the source,
     NotLumbar when there is no DICOM file, BrokenStudy when none can be read.
     """
     _refuse_bad_destination(source, destination)
     files = dicom_files(source)
     if not files:
-        raise NotLumbar(f"{source} holds no DICOM file; name the folder of one study")
+        raise NotLumbar(f"no DICOM file in {source}; name the folder of one study")
     read = [read_header(str(path), path) for path in files]
-    # What starts like DICOM and then breaks off may give a header without any identity.
+    # A truncated file may give a header without UIDs.
     named = (i for i in read if isinstance(i, Instance) and text(i.header, "SOPInstanceUID"))
     instances = sorted(named, key=_order)
     if not instances:
@@ -47,7 +46,7 @@ def repair_folder(
     unreadable = len(files) - len(instances)
     colliding = colliding_uids(i.header for i in instances)
     destination.mkdir(parents=True, exist_ok=True)
-    written: list[Mended] = []
+    written: list[RepairedHeader] = []
     for done, (instance, name) in enumerate(zip(instances, _names(instances), strict=True), 1):
         copied = guarded(instance.key, partial(_copy, instance, destination / name, colliding))
         if isinstance(copied, Unreadable):
@@ -62,9 +61,9 @@ def repair_folder(
 
 def _refuse_bad_destination(source: Path, destination: Path) -> None:
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise BadSettings(f"{destination} is not empty; name a new folder for the mended copy")
+        raise BadSettings(f"{destination} is not empty; name a new folder for the repaired copy")
     if source.is_dir() and destination.resolve().is_relative_to(source.resolve()):
-        raise BadSettings(f"{destination} lies within {source}; name a folder outside of it")
+        raise BadSettings(f"{destination} is inside {source}; name a folder outside of it")
 
 
 def _order(instance: Instance) -> tuple[str, int, str, str]:
@@ -79,7 +78,7 @@ def _order(instance: Instance) -> tuple[str, int, str, str]:
 
 
 def _names(instances: Sequence[Instance]) -> Iterator[str]:
-    """`SS-IIII.dcm` for instances ordered by series: a count of series and of images in it."""
+    """`SS-IIII.dcm` for instances ordered by series: the series and the image in it, from 1."""
     series, previous, image = 0, None, 0
     for instance in instances:
         uid = text(instance.header, "SeriesInstanceUID")
@@ -88,14 +87,14 @@ def _names(instances: Sequence[Instance]) -> Iterator[str]:
         yield f"{series:02}-{image:04}.dcm"
 
 
-def _copy(instance: Instance, path: Path, colliding: Collection[str]) -> Mended:
+def _copy(instance: Instance, path: Path, colliding: Collection[str]) -> RepairedHeader:
     original = dcmread(instance.key)
-    mended = mend(original, colliding)
+    repaired = repair_header(original, colliding)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = original.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    meta.MediaStorageSOPClassUID = mended.header.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = mended.header.SOPInstanceUID
-    copy = mended.header
+    meta.MediaStorageSOPClassUID = repaired.header.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = repaired.header.SOPInstanceUID
+    copy = repaired.header
     copy.file_meta = meta
     temporary = path.with_suffix(".part")
     copy.save_as(
@@ -105,4 +104,4 @@ def _copy(instance: Instance, path: Path, colliding: Collection[str]) -> Mended:
         little_endian=meta.TransferSyntaxUID.is_little_endian,
     )
     temporary.rename(path)
-    return mended
+    return repaired

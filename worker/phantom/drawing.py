@@ -1,4 +1,4 @@
-"""Brushes: implicit shapes become coverage, coverage lays one signal over another."""
+"""Drawing primitives: signed distances become coverage, coverage blends signals."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from scipy import ndimage
 from worker.phantom.randomness import stream
 
 Pixels = NDArray[np.floating[Any]]
-"""Values for some pixels, any one shape."""
+"""Values of pixels, any shape."""
 
 _PERIOD = 64
 
 
 def cover(distance_mm: Pixels, soft_mm: float = 1.0) -> Pixels:
-    """Coverage 1 inside (negative distance) to 0 outside, over `soft_mm`: partial volume."""
+    """Coverage from 1 inside (negative distance) to 0 outside, over `soft_mm` (partial volume)."""
     coverage: Pixels = np.clip(0.5 - distance_mm / np.float32(soft_mm), 0, 1)
     return coverage
 
 
-def paint(image: Pixels, coverage: Pixels, value: Pixels | float) -> None:
-    """Lay a signal over the image in place."""
+def blend(image: Pixels, coverage: Pixels, value: Pixels | float) -> None:
+    """Blend a signal into the image, in place."""
     image += coverage * (value - image)
 
 
 def bone(image: Pixels, distance_mm: Pixels, cortex: float, marrow: Pixels | float) -> None:
-    """A bone in place: a dark rim of just under a millimetre, marrow inside."""
-    paint(image, cover(distance_mm, 1.0), cortex)
-    paint(image, cover(distance_mm + 0.9, 1.6), marrow)
+    """Draw a bone, in place: a dark rim of 0.9 mm, marrow inside."""
+    blend(image, cover(distance_mm, 1.0), cortex)
+    blend(image, cover(distance_mm + 0.9, 1.6), marrow)
 
 
 def segment_distance(
@@ -40,7 +40,7 @@ def segment_distance(
     start: tuple[Pixels | float, Pixels | float],
     end: tuple[Pixels | float, Pixels | float],
 ) -> Pixels:
-    """Distance of the points (a, b) from a straight segment in their plane."""
+    """Distance of points (a, b) from a line segment in their plane."""
     da, db = end[0] - start[0], end[1] - start[1]
     t = np.clip(((a - start[0]) * da + (b - start[1]) * db) / (da * da + db * db), 0, 1)
     distance: Pixels = np.hypot(a - start[0] - t * da, b - start[1] - t * db)
@@ -48,7 +48,7 @@ def segment_distance(
 
 
 def double(half: Pixels) -> Pixels:
-    """Bilinear enlargement (rows, columns) -> (2 rows, 2 columns), pixel areas kept in place."""
+    """Bilinear enlargement (rows, columns) -> (2 rows, 2 columns), aligned by pixel areas."""
     for axis in (0, 1):
         half = np.moveaxis(half, axis, 0)
         before = np.concatenate([2 * half[:1] - half[1:2], half[:-1]])
@@ -62,20 +62,20 @@ def double(half: Pixels) -> Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """Smooth periodic noise in space, mean 0 and deviation 1, read at the nearest grain."""
+    """Smooth periodic noise in space, mean 0 and deviation 1, nearest-neighbour lookup."""
 
     table: NDArray[np.float32]
     grain_mm: float
 
     @classmethod
     def draw(cls, seed: int, name: str, grain_mm: float, smooth: float) -> Texture:
-        """A texture of its own for each seed and name."""
+        """Generate the texture of a seed and a name."""
         noise = stream(seed, "texture", name).standard_normal((_PERIOD,) * 3, dtype=np.float32)
         noise = ndimage.gaussian_filter(noise, smooth, mode="wrap")
         return cls((noise / noise.std()).ravel(), grain_mm)
 
     def at(self, a: Pixels, b: Pixels, c: Pixels, stretch: float = 1.0) -> Pixels:
-        """The noise at (a, b, c) millimetres; `stretch` draws it out along c."""
+        """The noise at (a, b, c) in mm; `stretch` elongates it along c."""
         scale = np.float32(1 / self.grain_mm)
         mask = _PERIOD - 1
         i = np.floor(a * scale).astype(np.int32) & mask

@@ -1,4 +1,4 @@
-"""One case from its files to its end, and whether that end is one that we allow."""
+"""Runs one case from its files to its outcome, and checks that the outcome is allowed."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ from worker.report.report_json import report_document, to_json
 from worker.report.structured import structured_report
 
 SHM = Path("/dev/shm")
-"""Files that live for a tenth of a second need no disk."""
+"""Files in memory, because they are needed only briefly."""
 
 
-def judge(case: Case, bundle: Bundle) -> str:
-    """How a case ended: graded, not assessed, or the name of a rejection.
+def run_case(case: Case, bundle: Bundle) -> str:
+    """The outcome of a case: graded, not assessed, or the name of a rejection.
 
-    Raises AssertionError for an end that is not allowed, and whatever the product raises
-    that it should not.
+    Raises AssertionError for an outcome that is not allowed, and any unexpected exception.
     """
     with (
         tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder,
-        unmarked_words() as words,
+        no_patient_data() as texts,
     ):
         study = Path(folder, "study")
         study.mkdir()
@@ -62,10 +61,10 @@ def judge(case: Case, bundle: Bundle) -> str:
         except Rejected as error:
             if not str(error):
                 raise AssertionError("a rejection without a reason") from error
-            words += [repr(error), *traceback.format_exception(error)]
+            texts += [repr(error), *traceback.format_exception(error)]
             return type(error).__name__
         finally:
-            words += [path.name for path in Path(folder, "reports").rglob("*")]
+            texts += [path.name for path in Path(folder, "reports").rglob("*")]
     return "graded" if graded.report.graded else "not assessed"
 
 
@@ -81,7 +80,7 @@ def broken(case: Case) -> Files:
 
 
 def check(graded: GradedStudy) -> None:
-    """25 targets, each point inside its image, numbers that are numbers, no series lost."""
+    """All targets, each point inside its image, valid numbers, a decision for every series."""
     assert tuple(f.target for f in graded.report.findings) == TARGETS
     planes = {h.image: h.plane for v in graded.volumes.all for h in v.slices}
     for finding in graded.report.findings:
@@ -111,24 +110,24 @@ def own_report() -> bytes:
 
 
 @contextmanager
-def unmarked_words() -> Iterator[list[str]]:
-    """Collects log lines and warnings, and whatever is added; none may name the patient."""
-    words: list[str] = []
+def no_patient_data() -> Iterator[list[str]]:
+    """Collects log lines, warnings and added texts; none may contain patient data."""
+    texts: list[str] = []
 
-    class Keep(logging.Handler):
+    class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            words.append(self.format(record))
+            texts.append(self.format(record))
 
-    root, handler = logging.getLogger(), Keep()
+    root, handler = logging.getLogger(), Collect()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    shown, warnings.showwarning = warnings.showwarning, lambda *args, **_: words.append(str(args))
+    shown, warnings.showwarning = warnings.showwarning, lambda *args, **_: texts.append(str(args))
     try:
-        yield words
+        yield texts
     finally:
         warnings.showwarning = shown
         root.setLevel(level)
         root.removeHandler(handler)
-    said = [word for word in words if any(mark in word for mark in MARKS)]
-    assert not said, f"names the patient: {said[0]}"
+    leaks = [text for text in texts if any(mark in text for mark in MARKS)]
+    assert not leaks, f"names the patient: {leaks[0]}"

@@ -164,7 +164,7 @@ def test_of_several_echoes_one_is_used(mixed, plane, times, more, expected):
     assert used == {f"{expected}"}
     assert (series.acquisition.echo_time_ms, len(series.slices)) == (expected, SLICES)
     assert repair.instances == SLICES * (len(times) - 1)
-    assert f"beside TE {expected} ms" in repair.detail
+    assert f"used: TE {expected} ms" in repair.detail
 
 
 def test_one_slice_repeated_with_another_echo_costs_itself_alone(mixed):

@@ -1,10 +1,10 @@
-"""Runs one case again, as it was printed, and shows how it ends: a program, the case on its input.
+"""Runs one printed case again and prints its outcome; the case is read from standard input.
 
-    PYTHONPATH=$PWD:tests/helpers python -m fuzzing.again <<'END'
+    python -m tests.support.fuzzing.rerun <<'END'
     Case(kind='classic', series=(0, 1, 2), mutations=())
     END
 
-With a folder as its argument it leaves the broken files there.
+With a folder as its argument it writes the broken files there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from tests.support.fuzzing import cases, mutations
-from tests.support.fuzzing.judge import broken, judge
 from tests.support.fuzzing.networks import small_bundle
+from tests.support.fuzzing.outcome import broken, run_case
 
 if __name__ == "__main__":
     case = eval(sys.stdin.read(), vars(mutations) | vars(cases))
@@ -22,4 +22,4 @@ if __name__ == "__main__":
         place = Path(sys.argv[1])
         place.mkdir(parents=True)
         broken(case).write(place)
-    sys.stdout.write(judge(case, small_bundle()) + "\n")
+    sys.stdout.write(run_case(case, small_bundle()) + "\n")

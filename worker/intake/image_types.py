@@ -1,10 +1,10 @@
-"""What ImageType says that an image is (DICOM PS3.3 C.7.6.1.1.2, C.8.3.1.1.1, C.8.16.1)."""
+"""Interprets Image Type (DICOM PS3.3 C.7.6.1.1.2, C.8.3.1.1.1, C.8.16.1)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-Kinds = tuple[str, ...]
+ImageType = tuple[str, ...]
 """The values of ImageType or, of one frame, of FrameType, in upper case."""
 
 _UNUSABLE: Final = {
@@ -49,26 +49,26 @@ _UNUSABLE: Final = {
 _WATER: Final = frozenset({"WATER", "W"})
 
 
-def unusable(kinds: Kinds) -> str | None:
-    """Why no image of these kinds is graded on, None where nothing speaks against it.
+def unusable(image_type: ImageType) -> str | None:
+    """Why images of this type cannot be graded; None where they can.
 
-    A derived image may be used where it is primary still: denoised, or its distortion corrected.
+    A derived image that is still primary is usable: denoised or distortion-corrected.
     """
-    for kind in kinds:
-        if kind in _UNUSABLE:
-            return f"{_UNUSABLE[kind]} by its image type"
-        if kind.endswith("MAP"):
+    for value in image_type:
+        if value in _UNUSABLE:
+            return f"{_UNUSABLE[value]} by its image type"
+        if value.endswith("MAP"):
             return "a parameter map by its image type"
-    if kinds[:1] == ("DERIVED",) and not water(kinds) and kinds[1:2] != ("PRIMARY",):
-        return "derived from other images"
+    if image_type[:1] == ("DERIVED",) and not water(image_type):
+        return None if image_type[1:2] == ("PRIMARY",) else "derived from other images"
     return None
 
 
-def water(kinds: Kinds) -> bool:
-    """Whether they name the water image of a Dixon set."""
-    return not _WATER.isdisjoint(kinds)
+def water(image_type: ImageType) -> bool:
+    """Whether this is the water image of a Dixon set."""
+    return not _WATER.isdisjoint(image_type)
 
 
-def processed(kinds: Kinds) -> bool:
-    """Whether they name a primary image that is not as it was acquired."""
-    return kinds[:2] == ("DERIVED", "PRIMARY") and not water(kinds)
+def processed(image_type: ImageType) -> bool:
+    """Whether this is a primary image that was processed after acquisition."""
+    return image_type[:2] == ("DERIVED", "PRIMARY") and not water(image_type)
