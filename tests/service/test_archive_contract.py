@@ -365,10 +365,10 @@ def test_a_study_is_known_by_its_names(kept: Kept, uids: dict[str, str]) -> None
         kept.archive.study_id("DOE^JANE")
 
 
-def test_a_note_stays_with_its_study(
+def test_metadata_are_stored_with_a_study(
     orthanc_ids: dict[str, str], orthanc_server: stack.OrthancServer
 ) -> None:
-    """Orthanc gives back what was written last, in any characters, and nothing once it is gone."""
+    """Orthanc returns what was written last, with any characters, and nothing once deleted."""
     study, other = orthanc_ids["classic"], orthanc_ids["enhanced"]
     with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
         assert isinstance(archive, OrthancArchive)
@@ -382,8 +382,8 @@ def test_a_note_stays_with_its_study(
         assert archive.read_metadata(study) is None
 
 
-def test_a_note_of_no_study_is_an_error(orthanc_server: stack.OrthancServer) -> None:
-    """Nothing can be kept beside a study that was deleted; to take it away is no error."""
+def test_metadata_of_a_deleted_study_are_an_error(orthanc_server: stack.OrthancServer) -> None:
+    """Nothing can be stored with a deleted study; deleting its metadata is no error."""
     gone = "-".join(["00000000"] * 5)
     with connected("orthanc", orthanc_server, orthanc_server.password) as archive:
         assert isinstance(archive, OrthancArchive)
@@ -398,7 +398,7 @@ def test_a_note_of_no_study_is_an_error(orthanc_server: stack.OrthancServer) -> 
 def test_a_wrong_password_names_the_variable(
     kept: Kept, orthanc_server: stack.OrthancServer, call: str
 ) -> None:
-    """The server's refusal becomes the instruction what to set, and quotes no credentials."""
+    """The error says which variables to set, and quotes no credentials."""
     study = kept.studies["classic"]
     with connected(kept.adapter, orthanc_server, "wrong-password") as closed:
         asked: dict[str, Callable[[], object]] = {

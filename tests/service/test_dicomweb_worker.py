@@ -1,4 +1,4 @@
-"""`lumbar serve` beside a DICOMweb server that tells of no study: it finds them by itself."""
+"""`lumbar serve` with a DICOMweb server that announces no study: reconciliation finds them."""
 
 import time
 
@@ -12,7 +12,7 @@ from worker.phantom import SMALL, make_phantom, write_phantom
 
 @pytest.mark.slow
 def test_a_study_on_a_dicomweb_server_is_graded_once(redis_server, tmp_path):
-    """Without any message the study is found, graded, left alone, and forgotten when deleted."""
+    """Without a message the study is found and graded once; its record is deleted with it."""
     phantom = make_phantom(7, slices=SMALL)
     write_phantom(phantom, tmp_path / "phantom")
     uid = phantom.study_instance_uid

@@ -25,7 +25,7 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Loop:
-    """A phantom that was sent to running servers and has been dealt with."""
+    """A phantom that was sent to running servers and graded."""
 
     phantom: Phantom
     files: list[Path]
@@ -81,13 +81,13 @@ def test_one_report_comes_back_and_says_what_the_pipeline_says(loop):
 
 
 def test_the_report_has_its_deterministic_uid(loop):
-    """The UID follows from study, images and bundle alone, so that the archive can be judge."""
+    """The UID depends on study, images and bundle only, so that the archive can decide."""
     (stored,) = loop.reports()
     assert stored == wait_for_report(loop, loop.phantom)
 
 
-def test_neither_our_own_report_nor_a_second_sending_starts_another(loop):
-    """The SR's own arrival and the study sent again are each looked at and found done."""
+def test_neither_its_report_nor_a_second_transfer_is_graded_again(loop):
+    """After the arrival of the SR, and of the study again, the study is found graded."""
     (before,) = loop.reports()
     own = arrival.wait_for_result(loop.worker, loop.study, after=1)
     assert own.outcome == "already_graded"

@@ -1,4 +1,4 @@
-"""What starts the servers leaves nothing behind and says what went wrong."""
+"""The servers' context managers leave no process behind and report errors."""
 
 import os
 import signal
@@ -116,8 +116,8 @@ def test_comments_of_orthancs_json_are_not_in_strings(tmp_path):
     assert stack.read_json_with_comments(path) == {"url": "http://x/*y*/", "n": 1}
 
 
-def test_the_configuration_lets_nobody_in_by_default():
-    """The shipped configuration asks for a user, names none, and listens to this machine only."""
+def test_the_configuration_has_no_user_by_default():
+    """The packaged configuration requires a user, has none, and is local to the machine."""
     configuration = stack.read_json_with_comments(stack.CONFIGURATION)
     assert configuration["AuthenticationEnabled"] is True
     assert configuration["RegisteredUsers"] == {}

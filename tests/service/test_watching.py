@@ -1,4 +1,4 @@
-"""Health, metrics and what is logged, of a real worker whose studies end in every way.
+"""Health, metrics and logs of a real worker whose studies end in every way.
 
 Every study's headers hold a patient's name, id and birth date wherever a text may stand; the
 last test looks for them in all that the service wrote in the whole run.
@@ -61,19 +61,19 @@ class Watched:
     studies: dict[str, str]
 
     def get(self, path: str) -> httpx.Response:
-        # Redis' own patience is longer: whoever asked it while answering would be too late.
+        # Shorter than the timeout of Redis: the endpoints must not wait for it.
         return httpx.get(f"http://{process.LOOPBACK}:{self.port}{path}", timeout=4)
 
     def wait_ready(self, ready: bool, because: str = "", timeout_s: float = 90) -> None:
-        """Wait until /ready says so, and names the reason."""
+        """Wait until /ready has this state and names the reason."""
 
-        def said() -> bool:
+        def has_state() -> bool:
             answer = self.get("/ready")
-            told = answer.json()
-            assert (answer.status_code == 200) is told["ready"] is (not told["reasons"])
-            return told["ready"] is ready and because in " ".join(told["reasons"])
+            body = answer.json()
+            assert (answer.status_code == 200) is body["ready"] is (not body["reasons"])
+            return body["ready"] is ready and because in " ".join(body["reasons"])
 
-        self.worker.wait_until(said, timeout_s)
+        self.worker.wait_until(has_state, timeout_s)
 
     def value(self, name: str, **labels: str) -> float | None:
         """The sum of a metric's samples that have these labels, None where there is none."""
@@ -86,7 +86,7 @@ class Watched:
         return sum(found) if found else None
 
     def idle(self) -> bool:
-        """Whether nothing waits in the queue and nobody works."""
+        """Whether the queue is empty and no study is graded."""
         return self.value("queue_messages") == 0 and self.value("studies_running") == 0
 
     def queue(self) -> Queue:
@@ -108,7 +108,7 @@ class Watched:
 
     @contextmanager
     def stopped(self, *pids: int) -> Iterator[None]:
-        """Processes that do nothing for a while, and do not end."""
+        """Suspend processes with SIGSTOP during the body."""
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -119,7 +119,7 @@ class Watched:
 
 
 def hostile(file: Path, change: Callable[[pydicom.Dataset], None], uids: dict[str, str]) -> None:
-    """Write a patient into a file, in every odd place too, and make it of another study."""
+    """Write patient data into many attributes of a file, and give it new UIDs."""
     image = pydicom.dcmread(file)
     t1 = "T1" in image.SeriesDescription
     for keyword in ODD:
@@ -157,7 +157,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, servers_installed: None) -
         "LUMBAR_HEALTH_PORT": str(port),
         "LUMBAR_STALLED_S": str(STALLED_S),
         "LUMBAR_INCOMPLETE": "wait",
-        "LUMBAR_LOG_LEVEL": "debug",  # the last test reads every word
+        "LUMBAR_LOG_LEVEL": "debug",  # the last test reads all of it
         "LUMBAR_ORTHANC_TIMEOUT_S": "3",
         "TMPDIR": str(folder / "tmp"),
     }
@@ -211,13 +211,13 @@ def orthanc_id(*names: str) -> str:
     ],
 )
 def test_every_outcome_is_counted(watched, outcome, code):
-    """Studies are told apart by how they ended and why, and timed as a whole."""
+    """Studies are counted by outcome and reason, and timed."""
     watched.worker.wait_until(lambda: watched.value("studies_total", outcome=outcome, code=code))
     assert watched.value("study_seconds_count", outcome=outcome) >= 1
 
 
 def test_the_steps_of_a_study_are_timed(watched):
-    """Each step from the first look at the archive to the report read back."""
+    """Each step from the headers to the report that is read back."""
     for step in ("start", "headers", "route", "pixels", "localise", "grade", "store", "read back"):
         assert watched.value("step_seconds_count", step=step) >= 1, step
         assert watched.value("step_seconds_sum", step=step) > 0
@@ -225,8 +225,8 @@ def test_the_steps_of_a_study_are_timed(watched):
     assert whole >= watched.value("step_seconds_sum", step="grade")
 
 
-def test_what_was_found_is_told_by_scanner(watched):
-    """25 targets, by condition with severity or reason; a model that names a person is not."""
+def test_findings_are_counted_by_scanner(watched):
+    """25 targets, by condition with severity or reason; a model with personal data is withheld."""
     graded = watched.value("findings_total", model=MODEL)
     not_assessed = watched.value("not_assessed_total", model=MODEL) or 0
     assert graded + not_assessed == watched.value("findings_total") + not_assessed == 25
@@ -235,8 +235,8 @@ def test_what_was_found_is_told_by_scanner(watched):
     assert watched.value("findings_total", condition="spinal_canal_stenosis") <= 5
 
 
-def test_the_queue_and_the_build_are_told(watched):
-    """Depth by priority, dead letters, the last success, and what runs; no GPU's memory here."""
+def test_gauges_of_queue_and_build(watched):
+    """Depth by priority, dead letters, last success and versions; no GPU memory here."""
     watched.wait_ready(True)
     # What the archive announced after the last report is still looked at, and found done.
     watched.worker.wait_until(watched.idle)
@@ -251,15 +251,15 @@ def test_the_queue_and_the_build_are_told(watched):
     assert watched.value("gpu_memory_allocated_bytes") is None
 
 
-def test_a_study_that_waits_for_a_next_try_is_told(watched):
-    """The gauge counts what is in nobody's hands."""
+def test_a_study_that_waits_for_a_retry_is_counted(watched):
+    """The gauge counts studies that are neither queued nor running."""
     job = GradeJob(watched.studies["rejected"], retries=1)
     watched.queue().schedule(job, 3600)
     watched.worker.wait_until(lambda: watched.value("studies_waiting_retry") == 1)
 
 
-def test_studies_that_wait_while_none_ends_make_it_not_ready(watched):
-    """A child that hangs is noticed; once it goes on, the worker is ready again."""
+def test_a_queue_that_is_not_draining_makes_it_not_ready(watched):
+    """A child that hangs is noticed; when it continues, the worker is ready again."""
     watched.wait_ready(True)
     with watched.stopped(*watched.children(supervisor=False)):
         succeeded_s = watched.value("last_success_age_seconds")
@@ -275,8 +275,8 @@ def test_studies_that_wait_while_none_ends_make_it_not_ready(watched):
     watched.wait_ready(True)
 
 
-def test_without_redis_it_is_not_ready_and_lives(watched):
-    """A Redis that takes requests and answers none keeps nobody waiting who asks us."""
+def test_without_redis_it_is_live_but_not_ready(watched):
+    """A Redis that accepts connections and never responds does not delay the endpoints."""
     with watched.stopped(watched.redis.process.popen.pid):
         watched.wait_ready(False, "Redis")
         assert watched.get("/live").status_code == 200
@@ -286,8 +286,8 @@ def test_without_redis_it_is_not_ready_and_lives(watched):
     watched.wait_ready(True)
 
 
-def test_without_the_archive_it_is_not_ready_and_tries_again(watched):
-    """An archive that hangs is named; a study that met it is counted as tried again."""
+def test_without_the_archive_it_is_not_ready_and_retries(watched):
+    """An archive that hangs is named; a study that needed it is counted as retried."""
     with watched.stopped(watched.orthanc.process.popen.pid):
         watched.queue().send(GradeJob(watched.studies["graded"]))
         watched.wait_ready(False, "Orthanc at http")
@@ -305,17 +305,17 @@ def test_another_supervisor_takes_over(watched):
     os.kill(old, signal.SIGKILL)
     watched.queue().send(GradeJob(watched.studies["graded"]))
 
-    def heard() -> bool:
+    def received() -> bool:
         try:
             return bool(watched.value("studies_total", outcome="already_graded"))
         except httpx.TransportError:
             return False
 
-    watched.worker.wait_until(heard, 120)
+    watched.worker.wait_until(received, 120)
     assert watched.get("/nothing").status_code == 404
 
 
-def test_a_port_in_use_is_said_once_and_stops_nothing(watched, tmp_path):
+def test_a_port_in_use_is_logged_once(watched, tmp_path):
     """The supervisor goes on without health, and one line names what to change."""
     variables = {
         "LUMBAR_REDIS_URL": watched.redis.url,
@@ -333,16 +333,16 @@ def test_a_port_in_use_is_said_once_and_stops_nothing(watched, tmp_path):
     assert len([line for line in errors if json.loads(line)["level"] == "error"]) == 1
 
 
-def test_what_knocks_without_http_does_no_harm(watched):
-    """Bytes that are no request, and a caller who leaves, end in no trace."""
-    for said in (b"", b"\x16\x03\x01 hello\r\n\r\n"):
-        with socket.create_connection((process.LOOPBACK, watched.port)) as caller:
-            caller.sendall(said)
+def test_clients_without_http_are_ignored(watched):
+    """Invalid requests and closed connections cause no traceback."""
+    for data in (b"", b"\x16\x03\x01 hello\r\n\r\n"):
+        with socket.create_connection((process.LOOPBACK, watched.port)) as client:
+            client.sendall(data)
     assert watched.get("/live").status_code == 200
     assert "Traceback" not in watched.worker.log.read_text()
 
 
-def test_a_study_is_followed_by_its_id(watched):
+def test_a_study_can_be_followed_in_the_log(watched):
     """Every log line about it names its message, also the supervisor's; a message has one study."""
     lines = arrival.log_events(watched.worker, watched.studies["graded"])
     assert {"step", "done", "retry scheduled", "retry"} <= {line["event"] for line in lines}
@@ -351,14 +351,14 @@ def test_a_study_is_followed_by_its_id(watched):
     assert again <= {line["message"] for line in lines if line["event"] == "done"}
 
 
-def test_nothing_of_the_patient_is_in_anything_that_was_written(watched):
-    """Logs, metrics, health, queue, Redis' file, notes, file names: neither name, id nor date."""
+def test_no_patient_data_are_written(watched):
+    """No name, id or date of birth in logs, metrics, health, Redis, records and file names."""
     with watched.stopped(*watched.children(supervisor=False)):
         for _ in range(2):
             watched.queue().send(GradeJob(watched.studies["graded"]))
         written = everything(watched)
-    assert "TooManyAttempts" in written["note failed"]
-    assert "graded" in written["note graded"]
+    assert "TooManyAttempts" in written["record failed"]
+    assert "graded" in written["record graded"]
     assert watched.studies["graded"] in written["redis.log"] + written["Redis' file"]
     assert "no MR images, only CT" in written["worker.log"]
     for place, text in written.items():
@@ -367,11 +367,11 @@ def test_nothing_of_the_patient_is_in_anything_that_was_written(watched):
 
 
 def everything(watched: Watched) -> dict[str, str]:
-    """All that the service wrote but the archive's own files, as text, by where it stands."""
+    """All that the service wrote, except the archive's files, as text by place."""
     written = {log.name: log.read_text(errors="replace") for log in watched.folder.rglob("*.log")}
     written |= {path: watched.get(path).text for path in ("/metrics", "/ready", "/live")}
     for kind, study in watched.studies.items():
-        written[f"note {kind}"] = watched.client.get(f"/studies/{study}/metadata/4931").text
+        written[f"record {kind}"] = watched.client.get(f"/studies/{study}/metadata/4931").text
     home = watched.folder
     files = [path for path in home.rglob("*") if "sent" not in path.relative_to(home).parts]
     written["file names"] = "\n".join(str(path.relative_to(home)) for path in files)
@@ -387,12 +387,12 @@ def everything(watched: Watched) -> dict[str, str]:
             b"zset": lambda key: client.zrange(key, 0, -1),
         }[client.type(key)](key)
         written[f"Redis {key!r}"] = repr(key) + plain(repr(content).encode())
-    assert any("unacked" in place for place in written), "no message is in anyone's hands"
+    assert any("unacked" in place for place in written), "no message is unacknowledged"
     return written
 
 
 def plain(content: bytes) -> str:
-    """Bytes as text, what is in base64 in them too: kombu writes bodies so."""
+    """Bytes as text, with base64 decoded, since kombu encodes bodies."""
     bodies = [b[: len(b) // 4 * 4] for b in re.findall(rb"[A-Za-z0-9+/]{24,}={0,2}", content)]
     decoded = [base64.b64decode(body) for body in bodies]
     return b"\n".join([content, *decoded]).decode(errors="replace")

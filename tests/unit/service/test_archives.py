@@ -13,14 +13,14 @@ EMPTY = Answer(200, b"[]", {"Content-Type": "application/dicom+json"})
 
 
 def test_orthanc_is_the_default():
-    """Without LUMBAR_ARCHIVE the worker speaks to Orthanc's REST API."""
+    """Without LUMBAR_ARCHIVE the worker uses Orthanc's REST API."""
     with open_archive(Settings()) as archive:
         assert isinstance(archive, OrthancArchive)
 
 
 @pytest.mark.parametrize("way", ["user", "token", "file"])
 def test_dicomweb_gets_the_credentials_that_are_set(way, tmp_path):
-    """With LUMBAR_ARCHIVE=dicomweb the address is asked, as the user or with the token set."""
+    """With LUMBAR_ARCHIVE=dicomweb requests carry the configured user or token."""
     (tmp_path / "token").write_text("filed")
     given, expected = {
         "user": (

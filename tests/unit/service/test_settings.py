@@ -1,4 +1,4 @@
-"""What an installation can change, and what it is told when it did so wrongly."""
+"""Settings, and the errors of wrong ones."""
 
 import pytest
 from pydantic import ValidationError
@@ -70,7 +70,7 @@ def test_a_wrong_value_names_its_variable(name, value, monkeypatch):
     ],
 )
 def test_variables_that_do_not_go_together_are_both_named(variables, named, monkeypatch):
-    """What one variable needs or excludes in another is said with both names, and no value."""
+    """The error names both variables, and no value."""
     for name, value in variables.items():
         monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
     with pytest.raises(BadSettings, match=named) as raised:

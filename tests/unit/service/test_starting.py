@@ -1,4 +1,4 @@
-"""A worker that cannot work stops at its start, and says what to do."""
+"""A worker that cannot work stops at its start with an error that says what to do."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from worker.settings import Settings
 
 
 def test_a_worker_without_its_recogniser_does_not_start(monkeypatch, tmp_path):
-    """Gone weights are found before any study, not at the first that needs them."""
+    """Missing weights are found before any study, not at the first that needs them."""
     monkeypatch.setattr(recogniser, "packaged", lambda: recogniser.load_recogniser(tmp_path))
     settings = Settings()
     with pytest.raises(BundleMissing, match="reinstall Orthanc Lumbar"):
