@@ -12,7 +12,7 @@ SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis pyt
           $(if $(shell command -v npm),,npm)
 TOOLS  := chromium dcmtk default-jre-headless docker-compose gettext-base libfaketime libpixelmed-java nginx-light openssl
 
-.PHONY: help demo test lint bench viewer setup system clean
+.PHONY: help demo test unit lint bench viewer setup system clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,15 +26,19 @@ test: setup viewer ## All checks and tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/faults
 	$(BIN)/pytest -n 4 --maxschedchunk 1 --durations 8 tests/faults
 
+unit: setup ## Fast tests without servers: two minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/property
+
 lint: setup ## Style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Time per step and peak memory on a phantom of 100 slices; time to route headers
+bench: setup ## Time per step, peak memory, time to route headers, concurrent processes
 	$(BIN)/python tests/benchmarks/grade_phantom.py
 	$(BIN)/python tests/benchmarks/route_headers.py
+	$(BIN)/python tests/benchmarks/concurrent_grading.py
 
 viewer: system ## The OHIF viewer, pinned and checked, in .viewer
 	@$(PYTHON) deploy/ohif/install.py $(VIEWER)
