@@ -30,6 +30,9 @@ from dicom_sr.outline import outline
 from dicom_sr.writer import write
 from tests.support.report_strategies import NAMES, Written, image, many, written
 
+pytestmark = pytest.mark.slow
+
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each value that is broken
 
 junk = st.sampled_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from dicom_sr.reader import read
 from dicom_sr.revisions import predecessors
 from dicom_sr.uids import fingerprint
 from tests.support.report_strategies import Written, many, written
+
+pytestmark = pytest.mark.slow
 
 
 @many

@@ -6,14 +6,13 @@ import sys
 
 import pytest
 
+from tests.support.phantoms import shared_phantom
 from worker import __version__
 from worker.archive.folder import FolderArchive
 from worker.archive.orthanc import OrthancArchive
 from worker.cli import main
 from worker.cli import studies as verbs
 from worker.errors import ArchiveUnavailable
-from worker.phantom.protocol import SMALL
-from worker.phantom.study import make_phantom
 from worker.phantom.writing import write_phantom
 from worker.settings import PREFIX, Settings
 
@@ -36,7 +35,7 @@ def lumbar(capsys):
 def phantom(tmp_path_factory):
     """A small phantom study on disk."""
     folder = tmp_path_factory.mktemp("phantom")
-    write_phantom(make_phantom(1, slices=SMALL), folder)
+    write_phantom(shared_phantom(1), folder)
     return folder
 
 

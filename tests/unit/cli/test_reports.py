@@ -20,10 +20,9 @@ from dicom_sr.findings import (
 )
 from dicom_sr.uids import fingerprint
 from dicom_sr.writer import write
+from tests.support.phantoms import shared_phantom
 from worker.archive.folder import FolderArchive
 from worker.cli import main
-from worker.phantom.protocol import SMALL
-from worker.phantom.study import make_phantom
 from worker.phantom.writing import write_phantom
 
 BUNDLE = BundleIdentity("small", "1.2", "ab" * 32, "2.25.7")
@@ -45,7 +44,7 @@ def lumbar(capsys):
 def study(tmp_path_factory):
     """The folder of a phantom's images."""
     folder = tmp_path_factory.mktemp("phantom")
-    write_phantom(make_phantom(1, slices=SMALL), folder)
+    write_phantom(shared_phantom(1), folder)
     return folder / "train_images"
 
 

@@ -16,6 +16,9 @@ from pydicom import Dataset, dcmwrite
 from dicom_sr.findings import Level, NotAssessed, NotAssessedReason, Report
 from dicom_sr.writer import write
 
+pytestmark = pytest.mark.slow
+
+
 JAVA = (
     # It ends before an optimising compiler pays off.
     *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx2g"),

@@ -21,6 +21,9 @@ from worker.evaluation.predictions import GradeSheet, Provenance, SagittalWeight
 from worker.evaluation.results import RunInfo, Task
 from worker.evaluation.scores import weighted
 
+pytestmark = pytest.mark.slow
+
+
 RUN = RunInfo("default", "2026.1", "ab" * 32, {"folder": "DATA"})
 
 

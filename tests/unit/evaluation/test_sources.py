@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from dicom_sr.findings import Condition, Level, Side, Target
+from tests.support.phantoms import TINY, shared_phantom
 from worker.datasets.discs import CANAL_GREY, DISC_GREY, disc_points
 from worker.datasets.folds import fold_of
 from worker.domain.study import Role
@@ -18,8 +19,10 @@ from worker.evaluation import sources
 from worker.evaluation.predictions import SagittalWeighting
 from worker.localise.heatmaps.windows import SAGITTAL_POINTS
 from worker.models.studies import training_studies
-from worker.phantom.protocol import SliceCounts
-from worker.phantom.study import Phantom, make_phantom
+from worker.phantom.study import Phantom
+
+pytestmark = pytest.mark.slow
+
 
 FORAMEN = Condition.NEURAL_FORAMINAL_NARROWING
 CANAL = Condition.SPINAL_CANAL_STENOSIS
@@ -31,7 +34,7 @@ NOTHING = training_studies([])
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     """The smallest study that shows every target."""
-    return make_phantom(5, slices=SliceCounts(7, 5, 10))
+    return shared_phantom(5, TINY)
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from dicom_sr.findings import TARGETS, Condition
+from tests.support.phantoms import TINY, shared_phantom
 from worker.approaches import load_bundle
 from worker.datasets.folds import fold_of
 from worker.errors import BadSettings
 from worker.evaluation.predictions import SagittalWeighting
 from worker.evaluation.studies import PREVALENCE, WEIGHTINGS, rsna
 from worker.models.studies import training_studies
-from worker.phantom.protocol import SliceCounts
-from worker.phantom.study import Phantom, make_phantom
+from worker.phantom.study import Phantom
 from worker.phantom.writing import write_phantom
 
 MARKED = [target for target in TARGETS if target.condition in WEIGHTINGS]
@@ -23,7 +23,7 @@ MARKED = [target for target in TARGETS if target.condition in WEIGHTINGS]
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     """The smallest study that shows every target."""
-    return make_phantom(5, slices=SliceCounts(7, 5, 10))
+    return shared_phantom(5, TINY)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,9 @@ from pydicom import dcmread, uid
 from tests.support.encoders import HTJ2K_LOSSLESS, by_dcmtk, compressed, holding, to_file
 from worker.intake.decoding import decode, read_header
 
+pytestmark = pytest.mark.slow
+
+
 MOST_MIB = 47  # 50 MB
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 

@@ -44,9 +44,9 @@ class Coded:
     def run(self, network: str, crops: Tensor) -> Tensor:
         codes = range(1, 1 + len(SAGITTAL_POINTS if network == "sagittal_points" else AXIAL_POINTS))
         heat = torch.cat([((crops - 100 * code).abs() < 30).float() for code in codes], dim=1)
-        # A painted disc is flat: blurred, it has its peak in the middle.
-        heat = functional.avg_pool2d(heat, 13, stride=1, padding=6)
-        return torch.logit(functional.avg_pool2d(heat, 4).clamp(1e-4, 1 - 1e-4))
+        # A drawn disc is flat: blurred, it has its peak in the middle.
+        heat = functional.avg_pool2d(functional.avg_pool2d(heat, 4), 3, stride=1, padding=1)
+        return torch.logit(heat.clamp(1e-4, 1 - 1e-4))
 
 
 def code(structure: Structure, level: Level) -> float:

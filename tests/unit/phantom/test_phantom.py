@@ -11,6 +11,9 @@ from worker.domain.study import Role
 from worker.phantom import SMALL, TRAINING, SliceCounts, make_phantom
 from worker.phantom.lesions import CLINICAL, draw_severities, other_side
 
+pytestmark = pytest.mark.slow
+
+
 TINY = SliceCounts(7, 5, 10)
 CANAL = Target(Condition.SPINAL_CANAL_STENOSIS, Level.L2_L3)
 RECESS = Target(Condition.SUBARTICULAR_STENOSIS, Level.L4_L5, Side.LEFT)

@@ -2,15 +2,15 @@
 
 import pytest
 
+from tests.support.phantoms import shared_phantom
 from worker.domain.study import Role
-from worker.phantom import SMALL, make_phantom
 from worker.recognise.recogniser import packaged
 
 
 @pytest.fixture(scope="session")
 def phantom():
     """One whose T2 the recogniser knows."""
-    return make_phantom(0, slices=SMALL)
+    return shared_phantom(0)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pydicom import dcmread
 from safetensors.torch import save_file
 from torch import nn, zeros
 
+from tests.support.phantoms import shared_phantom
 from worker.domain.crop import Grid
 from worker.domain.study import Role
 from worker.errors import BundleMismatch, BundleMissing, Misconfigured
@@ -18,7 +19,7 @@ from worker.evaluation.recogniser_evaluation import (
     recognition_counts,
 )
 from worker.intake.weighting import Weighting
-from worker.phantom import SMALL, make_phantom, write_phantom
+from worker.phantom import write_phantom
 from worker.recognise.contrast import measure
 from worker.recognise.recogniser import FOLDER, WEIGHTS, SliceRecogniser, load_recogniser
 
@@ -146,7 +147,7 @@ def test_of_real_slices_none_is_decided_wrongly(recogniser, real_data):
 
 def test_whole_studies_are_measured_on_what_is_sagittal_t1_or_t2(tmp_path):
     """Reports and objects without a place are passed over, and three slices have a middle too."""
-    phantom = make_phantom(0, slices=SMALL)
+    phantom = shared_phantom(0)
     folder = tmp_path / "rsna_2024/train_images"
     write_phantom(phantom, folder.parent)
     kept = phantom.of(Role.SAGITTAL_T2).series_instance_uid

@@ -13,6 +13,7 @@ from pydicom import Dataset
 
 from dicom_sr.findings import TARGETS, BundleIdentity, NotAssessed, NotAssessedReason, Report
 from dicom_sr.revisions import predecessors
+from tests.support.phantoms import shared_phantom
 from worker.archive.folder import FolderArchive
 from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Instance, Role
@@ -20,7 +21,7 @@ from worker.domain.volume import Volumes
 from worker.errors import ArchiveUnavailable, BrokenStudy, NotLumbar
 from worker.intake.site import SiteRule
 from worker.models.bundle import Bundle
-from worker.phantom import SMALL, make_phantom, write_phantom
+from worker.phantom import write_phantom
 from worker.service.grading import Grading, IncompleteStudy, Policy
 from worker.service.record_store import RecordStore
 from worker.service.records import Kind, Outcome, Record, sources_of
@@ -83,14 +84,14 @@ class Clock:
 def study(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One small phantom on disk."""
     folder = tmp_path_factory.mktemp("one")
-    write_phantom(make_phantom(1, slices=SMALL), folder)
+    write_phantom(shared_phantom(1), folder)
     return str(folder)
 
 
 @pytest.fixture
 def part(study: str, tmp_path: Path) -> Path:
     """The same without its axial series, which lies in a folder beside it."""
-    late = make_phantom(1, slices=SMALL).of(Role.AXIAL_T2).series_instance_uid
+    late = shared_phantom(1).of(Role.AXIAL_T2).series_instance_uid
     part = tmp_path / "part"
     shutil.copytree(study, part)
     (folder,) = (path for path in part.rglob(late) if path.is_dir())

@@ -28,6 +28,9 @@ from worker.training.bundling import OutOfFold, assemble, finish, make_bundle
 from worker.training.members import RunConfig, save_network
 from worker.training.recipe import training_order
 
+pytestmark = pytest.mark.slow
+
+
 APPROACH = TwoStage.of("heatmaps", "crops")
 
 

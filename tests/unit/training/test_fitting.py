@@ -13,6 +13,9 @@ from worker.training.modules import GradeModule, PointModule
 from worker.training.recipe import Recipe
 from worker.training.samples import GradeSet, PointSet
 
+pytestmark = pytest.mark.slow
+
+
 EPOCHS, DRAWN = 8, 80
 
 

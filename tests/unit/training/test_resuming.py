@@ -14,6 +14,9 @@ from worker.training import members
 from worker.training.fitting import Run, fit
 from worker.training.members import RunConfig, train
 
+pytestmark = pytest.mark.slow
+
+
 EPOCHS = 3
 
 
