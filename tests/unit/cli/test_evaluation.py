@@ -26,6 +26,9 @@ from worker.evaluation.predictions import (
     SagittalWeighting,
 )
 
+pytestmark = pytest.mark.slow
+
+
 VERBS = ("foraminal", "axial", "levels", "rsna")
 PROBLEMS = tuple(f"index.csv, line {k}: unknown level" for k in range(2, 27))
 
