@@ -10,7 +10,7 @@ VIEWER := .viewer
 # What the demo runs, and what only the tests need. npm comes with Node.js where that is installed.
 SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis python3-kombu \
           $(if $(shell command -v npm),,npm)
-TOOLS  := chromium dcmtk default-jre-headless docker-compose gettext-base libfaketime libpixelmed-java nginx-light openssl
+TOOLS  := chromium dcmtk default-jdk-headless docker-compose gettext-base libfaketime libpixelmed-java nginx-light openssl
 
 .PHONY: help demo test unit lint bench viewer setup system clean
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from worker.threads import wait_passively
+
 
 def main() -> None:
     """Print one table of medians and what they were measured on."""
@@ -25,6 +27,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     options = parser.parse_args()
     console = Console()
+    wait_passively()
     begun = time.perf_counter()
     import torch
 

@@ -21,7 +21,7 @@ from worker.datasets.foraminal import ForaminalRow, pool_by_side
 from worker.datasets.pictures import Picture, read_picture
 from worker.domain.crop import Crop, cut
 from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
-from worker.grade.crops import Neighbours
+from worker.grade.crops import Neighbours, neighbours
 
 USUAL_SPACING: Final = 0.11
 """The level spacing of a series with one annotated level, in sides of the image."""
@@ -78,18 +78,16 @@ class ForaminalCrops:
             )
             return cut(picture.pixels, window, shape)
 
-        here = cut_on((str(row.path), row.original))
-
-        def beside(step: int) -> Crop:
-            number = row.instance_number + step
-            file = self._slices.get((row.study_id, row.series_id, number)) if step else None
+        def cut_beside(step: int) -> Crop | None:
+            if not step:
+                return cut_on((str(row.path), row.original))
+            file = self._slices.get((row.study_id, row.series_id, row.instance_number + step))
             try:
-                return here if file is None else cut_on(file)
+                return None if file is None else cut_on(file)
             except OSError:
-                return here  # a broken neighbour is reported with its own row
+                return None  # a broken neighbour is reported with its own row
 
-        outward = self._outward(row)
-        return beside(outward), here, beside(-outward)
+        return neighbours(cut_beside, self._outward(row))
 
     def _outward(self, row: ForaminalRow) -> int:
         """The step in instance numbers towards the row's side; 0 where it is unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -99,11 +99,13 @@ class Crops:
             plane.grid,
             options.view_context,
         )
-        outward = 1.0 if point.side is Side.LEFT else -1.0
-        indices = (self._beside(point, outward), point.index, self._beside(point, -outward))
         shape = widened(FORAMINAL_SHAPE, options.view_context)
-        lateral, here, medial = (cut(point.volume.pixels[n], window, shape) for n in indices)
-        return lateral, here, medial
+
+        def cut_beside(towards_left: int) -> Crop | None:
+            index = self._beside(point, towards_left)
+            return None if index is None else cut(point.volume.pixels[index], window, shape)
+
+        return neighbours(cut_beside, 1 if point.side is Side.LEFT else -1)
 
     def axial_crop(self, level: AxialLevel) -> Crop:
         """What the network sees of a level, the patient's left on the right."""
@@ -149,13 +151,29 @@ class Crops:
         ]
         return next(filter(None, map(self.options.level_spacing, (canal, *by_side))), None)
 
-    def _beside(self, point: LevelPoint, towards_left: float) -> int:
-        """The slice that lies one neighbour distance to the left (or the right) of the point's."""
+    def _beside(self, point: LevelPoint, towards_left: int) -> int | None:
+        """The slice one neighbour distance to the left (1) or right (-1) of the point's (0).
+
+        None where there is none.
+        """
+        if not towards_left:
+            return point.index
         # Slightly nearer: of two slices equally far off it is the nearer one, on either side.
         shift_mm = towards_left * self.options.neighbour_mm * 0.999
         position_mm = point.position_mm + np.array([shift_mm, 0.0, 0.0])
         index, distance_mm = point.volume.nearest_slice(position_mm)
-        return index if distance_mm <= self.options.neighbour_mm / 2 else point.index
+        return index if distance_mm <= self.options.neighbour_mm / 2 else None
+
+
+def neighbours(cut_beside: Callable[[int], Crop | None], outward: int) -> Neighbours:
+    """The crops of a foramen on its slice and on both neighbours: lateral, its own, medial.
+
+    `cut_beside` cuts the slice a step away (0: its own), None where there is none: then the slice
+    itself takes that place. `outward` is the step towards the patient's side, 0 if unknown.
+    """
+    own = cut_beside(0)
+    assert own is not None
+    return cut_beside(outward) or own, own, cut_beside(-outward) or own
 
 
 def posteriors(logits: Tensor, training_weights: tuple[float, float, float]) -> list[Probabilities]:

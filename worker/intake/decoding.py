@@ -256,11 +256,8 @@ def _stored_frames(
 
 def _rescale(dataset: Dataset, index: int) -> tuple[float, float]:
     """Slope and intercept of one frame; 1 and 0 where they are absent."""
-    groups = (
-        item(dataset, "PerFrameFunctionalGroupsSequence", index),
-        item(dataset, "SharedFunctionalGroupsSequence"),
-    )
-    for group in groups:
+    own = item(dataset, "PerFrameFunctionalGroupsSequence", index)
+    for group in (own, item(dataset, "SharedFunctionalGroupsSequence")):
         transformation = item(group, "PixelValueTransformationSequence")
         if not _is_empty(transformation, "RescaleSlope"):
             return _slope_and_intercept(transformation)
@@ -279,8 +276,7 @@ def _factor(dataset: Dataset, keyword: str, default: float) -> float:
     """A number that may be absent; one that is malformed does not count as absent."""
     if _is_empty(dataset, keyword):
         return default
-    value = number(dataset, keyword)
-    if value is None:
+    if (value := number(dataset, keyword)) is None:
         raise ImpossibleRescale
     return value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_sr.findings import Condition, Level, Side, Target
-from worker.domain.crop import cut
+from worker.domain.crop import Crop, Window, cut
 from worker.domain.geometry import Vector
 from worker.domain.study import Role
 from worker.grade import crops
@@ -201,7 +202,6 @@ def _axial_points(
 def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeSet:
     series = phantom.of(Role.SAGITTAL_T1)
     by_x = sorted(range(len(series.planes)), key=lambda n: series.planes[n].position_mm[0])
-    shape = widened(FORAMINAL_SHAPE, GRADE_CONTEXT)
     images, labels = [], []
     for target, truth in phantom.points.items():
         if target.condition is not Condition.NEURAL_FORAMINAL_NARROWING:
@@ -214,12 +214,21 @@ def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeS
             plane.grid,
             context=GRADE_CONTEXT,
         )
-        place = by_x.index(truth.index)
         outward = 1 if target.side is Side.LEFT else -1
-        beside = [by_x[min(max(place + n, 0), len(by_x) - 1)] for n in (outward, 0, -outward)]
-        images.append(to_greys([cut(_slice(series, n), window, shape) for n in beside]))
+        cut_beside = partial(_cut_beside, series, by_x, by_x.index(truth.index), window)
+        images.append(to_greys(crops.neighbours(cut_beside, outward)))
         labels.append([phantom.severities[target].rank])
     return grade_set(("foramen",), images, labels, [study] * len(images))
+
+
+def _cut_beside(
+    series: PhantomSeries, by_x: Sequence[int], place: int, window: Window, step: int
+) -> Crop | None:
+    """The crop of the slice some steps to the patient's left; None beyond the series."""
+    if not 0 <= place + step < len(by_x):
+        return None
+    shape = widened(FORAMINAL_SHAPE, GRADE_CONTEXT)
+    return cut(_slice(series, by_x[place + step]), window, shape)
 
 
 def _axial_grades(
