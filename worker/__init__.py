@@ -10,5 +10,5 @@ give another report: after a change to intake, to the decision about findings, o
 the Structured Report. A change inside a model raises the version of its approach instead."""
 
 MIN_AGE_YEARS: Final = 18
-"""Where a site says nothing else. The models learnt from adults; a growing spine has other
+"""The default of a site. The models were trained on adults; a growing spine has other
 proportions and other diseases."""

@@ -1,1 +1,1 @@
-"""The nouns that walk through the pipeline; see the module of each."""
+"""The types that pass through the pipeline; see the module of each."""

@@ -36,7 +36,7 @@ class AxialLevel:
 
 @dataclass(frozen=True)
 class Site:
-    """Where one target lies: the point to show, the image to grade, and how sure that is (0..1)."""
+    """Where one target lies: the point to show, the image to grade, and the confidence (0..1)."""
 
     point: ImagePoint
     image: ImageReference
@@ -69,8 +69,8 @@ class Located:
     def site(self, target: Target) -> Site | None:
         """Where a target lies; None where it was not found or must not be graded.
 
-        The canal is graded on the axial slice and shown on sagittal T2. What lies on an axial
-        slice is as sure as the canal on that slice and the level's name together.
+        The canal is graded on the axial slice and shown on sagittal T2. The
+        confidence on an axial slice is that of the canal there times that of the level's name.
         """
         if target in self.reasons:
             return None
@@ -89,7 +89,7 @@ class Located:
         return _site(shown, axial.canal, confidence)
 
     def _level_confidence(self, level: Level) -> float:
-        """How sure the level's name is: by the canal on T2, else by the less sure foramen."""
+        """The confidence of the level's name: the canal's on T2, else that of the less certain foramen."""
         if level in self.canal:
             return self.canal[level].confidence
         sides = (self.foramina.get((level, side)) for side in Side)

@@ -11,10 +11,10 @@ from worker.domain.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class LevelPoint:
-    """One anatomical point: which level and side, on which slice, and how sure.
+    """One anatomical point: its level and side, its slice, and its confidence.
 
     `column` and `row` are pixels of slice `index` of `volume`; `confidence` in 0..1 is
-    the belief that this is that level and that structure.
+    the probability that this is that level and that structure.
     """
 
     level: Level
@@ -32,5 +32,5 @@ class LevelPoint:
 
     @property
     def image_point(self) -> ImagePoint:
-        """The point in the published language."""
+        """The point as reports hold it."""
         return ImagePoint(self.volume.image(self.index), self.column, self.row)

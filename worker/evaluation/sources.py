@@ -173,7 +173,7 @@ def _calibrated(
 def _read(
     rows: Sequence[Row], read: Callable[[Row], Result], problems: list[str]
 ) -> Iterator[tuple[list[Row], list[Result]]]:
-    """Rows and what was read of them, some at a time; what cannot be read is a problem."""
+    """Rows and their images, some at a time; an image that cannot be read is a problem."""
     for start in range(0, len(rows), AT_ONCE):
         part: list[Row] = []
         results: list[Result] = []
@@ -209,7 +209,7 @@ def _view(row: IndexedSlice) -> Crop:
 def _places(
     view: Crop, scores: np.ndarray, bundle: Bundle, localiser: Heatmaps
 ) -> Iterator[tuple[Level, tuple[float, float] | None, float]]:
-    """Each level's place in fractions of the picture and how sure it is; None where not found."""
+    """Each level's place in fractions of the picture and its confidence; None where not found."""
     # The window is centred on the picture and spans at least all of it.
     columns, rows = 2 * view.window.column + 1, 2 * view.window.row + 1
     peaks = decode_levels(scores, localiser.options)

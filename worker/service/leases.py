@@ -6,7 +6,7 @@ longest study. A second message about a study that is being graded is noted, and
 the study again when it is done.
 
 The order of commands replaces scripts: a note is written before the lease is tried and read
-after it is released, so that none is missed. At worst a study is looked at once too often.
+after it is released, so that none is missed. At worst a study is checked once too often.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Kind(StrEnum):
     DISMISSED = "dismissed"
     """A dead letter that an administrator dismissed: it is neither graded nor listed."""
     WAITING = "waiting"
-    """Series are missing; it is looked at again at `until`, or when they arrive."""
+    """Series are missing; it is checked again at `until`, or when they arrive."""
 
 
 class Record(BaseModel):

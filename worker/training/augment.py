@@ -55,7 +55,7 @@ class Mirrored(tv_tensors.TVTensor):
 def batch_of(images: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """A batch for the transforms: images (batch, rows, columns) or (batch, slices, rows, columns).
 
-    With points (batch, n, 2) or none; nobody is mirrored yet.
+    With points (batch, n, 2) or none; none is mirrored yet.
     """
     if images.ndim == 3:
         images = images.unsqueeze(1)
@@ -70,7 +70,7 @@ def batch_of(images: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tens
 
 
 def augmentation(shape: tuple[int, int], geometry: Geometry, intensity: Intensity) -> v2.Transform:
-    """Everything that happens to a training batch; crops keep their slices."""
+    """The augmentation of a training batch; crops keep their slices."""
     return v2.Compose(
         [
             Move(shape, geometry),
@@ -115,7 +115,7 @@ class Move(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401 - torchvision's
-        """Move the images, and the points along with them; tell who was mirrored."""
+        """Move the images and their points; return which samples were mirrored."""
         if isinstance(inpt, Mirrored):
             return (inpt.as_subclass(Tensor) ^ params["flip"]).as_subclass(Mirrored)
         if isinstance(inpt, Points):
@@ -158,7 +158,7 @@ class _Intensities(v2.Transform):
 
 
 class Gamma(_Intensities):
-    """Another contrast: crops are scaled to 0..1 and raised to 1/strength to strength."""
+    """Change the contrast: crops are scaled to 0..1 and raised to 1/strength to strength."""
 
     def change(self, crops: Tensor) -> Tensor:
         """The changed crops."""
@@ -190,7 +190,7 @@ class Softness(_Intensities):
 
 
 class Negative(_Intensities):
-    """Dark for bright, for a share `strength` of the crops: T2 to a network that knew T1."""
+    """Invert a share `strength` of the crops, so that T1 and T2 look alike to the network."""
 
     def change(self, crops: Tensor) -> Tensor:
         """The changed crops."""

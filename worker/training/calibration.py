@@ -26,7 +26,7 @@ ABSTAINED: Final = 0.01
 def fit_temperature(rows: Sequence[GradePrediction]) -> float:
     """The temperature under which the labels are most likely (Guo et al., arXiv 1706.04599).
 
-    `rows` hold the posteriors at temperature 1 of studies kept out of training.
+    `rows` hold the posteriors at temperature 1 predicted out of fold.
     """
     logits = np.log(np.clip(_posteriors(rows), 1e-12, 1))
     truth = np.array([row.truth.rank for row in rows if row.truth is not None])

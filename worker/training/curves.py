@@ -1,4 +1,4 @@
-"""The figures that a run logged: kept when it is resumed, and drawn as curves."""
+"""The metrics that a run logged: kept when it is resumed, and drawn as curves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def put_aside(metrics: Path) -> None:
-    """Keep what a broken run has logged: Lightning begins its metrics.csv anew."""
+    """Keep the metrics of an interrupted run: Lightning overwrites its metrics.csv."""
     if metrics.exists():
         metrics.rename(metrics.with_suffix(f".{len(_aside(metrics)):03}.csv"))
 
 
 def join_metrics(metrics: Path) -> None:
-    """Make metrics.csv whole again; steps that were done twice count as done the last time."""
+    """Join the parts of metrics.csv; of steps that were done twice the last is kept."""
     parts = [*_aside(metrics), *([metrics] if metrics.exists() else [])]
     records: list[dict[str, str]] = []
     for part in parts:

@@ -1,4 +1,4 @@
-"""One run: batches, Lightning's trainer, checkpoints to resume from, and what comes out."""
+"""One training run: batches, Lightning's trainer, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.training.samples import GradeSet, PointSet
 
 @dataclass(frozen=True)
 class Run:
-    """How long and how to fit, and on what.
+    """The length, batches and device of a run.
 
     `device` is auto, cpu, cuda or cuda:N, `devices` how many of them share the work (DDP).
     On a GPU the precision is mixed (bfloat16). With `patience` a run ends after that many
@@ -67,7 +67,7 @@ def fit(
     validation: PointSet | GradeSet,
     run: Run,
 ) -> nn.Module:
-    """Fit a module and return its averaged network, ready to ship.
+    """Train a module and return its averaged network.
 
     Resumes from `run.folder/last.ckpt` when it is there. Writes metrics.csv, TensorBoard
     events and curves.png beside it. Raises ValueError when either set is empty.

@@ -1,4 +1,4 @@
-"""Training the recogniser's network: outlines of the spine whatever the contrast.
+"""Training of the recogniser's network: segmentation of the spine for any contrast.
 
 It never learns T1 from T2. From SPIDER's masks it learns where canal, discs and bodies lie
 while their brightness is drawn at random, each for itself, so that no source, no texture and
@@ -74,7 +74,7 @@ def read_samples(data: Path) -> Samples:
 
 
 def fit(samples: Samples, seed: int = 0, steps: int = STEPS) -> Outlines:
-    """Train the network from nothing; the same seed gives the same network on one machine."""
+    """Train the network from scratch; the same seed gives the same network on one machine."""
     torch.manual_seed(seed)
     by_study: dict[str, list[int]] = defaultdict(list)
     for index, study in enumerate(samples.studies):

@@ -1,6 +1,6 @@
 """Training samples from real slices: foramina and canals, SPIDER discs, axial crops.
 
-An image that cannot be read is told and skipped.
+An image that cannot be read is logged and skipped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 NEIGHBOUR_SLICES: Final = 1
-"""A foramen is taken to be seen at the same place this many slices away."""
+"""A foramen is assumed to show at the same place this many slices away."""
 
 GRADE_CONTEXT: Final = 1.35
 """How much wider than its crop a grading sample is stored, so that it can be moved."""
@@ -149,7 +149,7 @@ def canal_points(
 
     `recesses` holds annotated points of the left and right recess in pixels of the
     original image, by study, series, instance and level; a row may carry them itself.
-    Without both, the box stands in for them.
+    Without both, they are taken from the box.
     """
     images, points, studies = [], [], []
     shape = widened(windows.AXIAL_SHAPE, POINT_CONTEXT)
@@ -206,7 +206,7 @@ def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
 
 
 def _readable(rows: Sequence[Row], read: Callable[[Row], Result]) -> Iterator[tuple[Row, Result]]:
-    """Each row with what was read of it; what cannot be read is told, and left out."""
+    """Each row with its image; an image that cannot be read is logged and left out."""
     for row in rows:
         try:
             result = read(row)
@@ -217,14 +217,14 @@ def _readable(rows: Sequence[Row], read: Callable[[Row], Result]) -> Iterator[tu
 
 
 def _whole(picture: Picture) -> Crop:
-    """What the sagittal detector sees of a picture."""
+    """The sagittal localiser's crop of a picture."""
     rows, columns = picture.pixels.shape
     window = windows.whole_window(rows, columns, picture.grid)
     return cut(picture.pixels, window, windows.SAGITTAL_SHAPE)
 
 
 def _nothing_known() -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Places and states of the sagittal points of a slice nobody has looked at yet."""
+    """Places and states of the sagittal points of a slice without annotations."""
     names = len(SAGITTAL_POINTS)
     return np.zeros((names, 2), dtype=np.float32), np.full(names, UNKNOWN, dtype=np.int8)
 

@@ -156,7 +156,7 @@ def check_recipe(
 ) -> NetworkSpec:
     """The specification of a recipe's network; raises `BadSettings` for one that cannot run.
 
-    Nothing is read, painted or trained for that. `recipes` are those of the networks that it may
+    Nothing is read, rendered or trained for that. `recipes` are those of the networks that it may
     start from, where they are known.
     """
     where = f"the recipe of {recipe.network}"

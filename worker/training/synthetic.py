@@ -1,4 +1,4 @@
-"""Training samples from phantoms, cut by the same functions that serve the worker.
+"""Training samples from phantoms, cut by the worker's own functions.
 
 Real pictures are foramina on T1 and crops on T2; phantoms add what they lack: whole axial
 slices, midline T1, both structures on one slice.
@@ -77,7 +77,7 @@ def save_samples(samples: PhantomSamples, path: Path) -> None:
 
 
 def load_samples(path: Path) -> PhantomSamples:
-    """What `save_samples` kept."""
+    """The samples in a file of `save_samples`."""
     parts: dict[str, dict[str, Any]] = defaultdict(dict)
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
