@@ -89,7 +89,7 @@ class Located:
         return _site(shown, axial.canal, confidence)
 
     def _level_confidence(self, level: Level) -> float:
-        """The confidence of the level's name: the canal's on T2, else that of the less certain foramen."""
+        """The confidence of the level's name: that of the canal on T2, else of a foramen."""
         if level in self.canal:
             return self.canal[level].confidence
         sides = (self.foramina.get((level, side)) for side in Side)
