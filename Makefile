@@ -12,7 +12,7 @@ SYSTEM := orthanc orthanc-dicomweb orthanc-python redis-server python3-redis pyt
           $(if $(shell command -v npm),,npm)
 TOOLS  := chromium dcmtk default-jdk-headless docker-compose gettext-base libfaketime libpixelmed-java nginx-light openssl
 
-.PHONY: help demo test unit lint bench viewer setup system clean
+.PHONY: help demo test unit lint fuzz bench viewer setup system clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ lint: setup ## Style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup ## 1,000 broken studies for each seed (CASES=N: that many)
+	LUMBAR_FUZZ_CASES=$(or $(CASES),1000) OMP_NUM_THREADS=1 $(BIN)/pytest tests/fuzz
 
 bench: setup ## Time per step, peak memory, time to route headers, concurrent processes
 	$(BIN)/python tests/benchmarks/grade_phantom.py
