@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import toy_package
+from worker.cli import main
 from worker.phantom import SMALL, make_phantom, write_phantom
 
-Lumbar = Callable[..., subprocess.CompletedProcess[str]]
+Lumbar = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def lumbar(tmp_path_factory: pytest.TempPathFactory) -> Lumbar:
-    """Run the command where the toy package is installed, or where it is not."""
-    variables = toy_package.install(tmp_path_factory.mktemp("package"))
+@pytest.fixture
+def lumbar(capsys: pytest.CaptureFixture[str]) -> Lumbar:
+    """Run the command; gives exit code, stdout and stderr."""
 
-    def run(*arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **(variables if installed else {})}
-        command = [sys.executable, "-m", "worker.cli", *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy package is installed in this process."""
+    toy_package.install(tmp_path / "package")
+    monkeypatch.syspath_prepend(str(tmp_path / "package"))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ def challenge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("kind", list(toy_package.COMBINATIONS))
 def test_grade_and_evaluate_run_a_strategy_of_another_package(
     lumbar: Lumbar, challenge: Path, tmp_path: Path, kind: str
@@ -46,9 +50,11 @@ def test_grade_and_evaluate_run_a_strategy_of_another_package(
     """The report names the toy bundle, holds its probabilities, and the evaluation counts it."""
     bundle = toy_package.write_bundle(kind, tmp_path / "bundle")
     (study,) = (challenge / "train_images").iterdir()
-    graded = lumbar("grade", study, "--bundle", bundle, "--json", "--out", tmp_path / "report")
-    assert graded.returncode == 0, graded.stderr
-    report = json.loads(graded.stdout)
+    code, out, err = lumbar(
+        "grade", study, "--bundle", bundle, "--json", "--out", tmp_path / "report"
+    )
+    assert code == 0, err
+    report = json.loads(out)
     assert report["bundle"]["name"] == f"toy {kind}"
     found = [finding for finding in report["findings"] if finding["status"] == "graded"]
     assert found
@@ -58,29 +64,30 @@ def test_grade_and_evaluate_run_a_strategy_of_another_package(
         assert {finding["confidence"] <= 0.5 for finding in found} == {True}
     assert (tmp_path / "report" / "report.dcm").is_file()
 
-    out = tmp_path / "evaluation"
-    evaluated = lumbar("evaluate", "rsna", challenge, "--bundle", bundle, "--out", out)
-    assert evaluated.returncode == 0, evaluated.stderr
-    metrics = json.loads((out / "metrics.json").read_text())
+    folder = tmp_path / "evaluation"
+    code, _, err = lumbar("evaluate", "rsna", challenge, "--bundle", bundle, "--out", folder)
+    assert code == 0, err
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["bundle"]["name"] == f"toy {kind}"
-    assert (out / "predictions.csv").read_text().count("\n") > 25
+    assert (folder / "predictions.csv").read_text().count("\n") > 25
 
 
 @pytest.mark.parametrize("kind", list(toy_package.COMBINATIONS))
 def test_without_the_package_its_name_is_unknown(lumbar: Lumbar, tmp_path: Path, kind: str) -> None:
     """One line names the known strategies."""
     bundle = toy_package.write_bundle(kind, tmp_path / "bundle")
-    refused = lumbar("models", "--bundle", bundle, installed=False)
-    assert refused.returncode == 2
-    assert "known are" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    code, _, err = lumbar("models", "--bundle", bundle)
+    assert code == 2
+    assert "known are" in err
+    assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("installed")
 def test_single_pictures_need_a_grader_of_crops(
     lumbar: Lumbar, tmp_path: Path, challenge: Path
 ) -> None:
     """`evaluate foraminal` says what this bundle has, and what to use instead."""
     bundle = toy_package.write_bundle("approach", tmp_path / "bundle")
-    refused = lumbar("evaluate", "foraminal", challenge, "--bundle", bundle)
-    assert refused.returncode == 2
-    assert "use lumbar evaluate rsna" in refused.stderr
+    code, _, err = lumbar("evaluate", "foraminal", challenge, "--bundle", bundle)
+    assert code == 2
+    assert "use lumbar evaluate rsna" in err
