@@ -39,6 +39,7 @@ def supervisor_environment(redis_server, orthanc_server, tmp_path: Path):
         ) as supervisor:
             supervisor.wait_until(lambda: "health" in supervisor.log.read_text())
             yield environment
+            supervisor.kill()  # it ignores SIGTERM, and ends with its parent
 
     return run
 

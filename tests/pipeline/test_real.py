@@ -63,31 +63,32 @@ def test_reports_of_real_studies_come_back_equal(
 def test_the_card_says_what_evaluate_measures(
     real_data: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
-    """On every third study, loss and AUC of canal and recesses are about those on the card.
+    """On every fifth study, loss and AUC of canal and recesses are about those on the card.
 
-    All studies take minutes (`lumbar evaluate axial`); the interval of a third is nearly twice
+    All studies take minutes (`lumbar evaluate axial`); the interval of a fifth is more than twice
     as wide.
     """
-    part_of(real_data / "axial_t2_crops", tmp_path, studies_of(real_data / "axial_t2_crops")[::3])
+    part_of(real_data / "axial_t2_crops", tmp_path, studies_of(real_data / "axial_t2_crops")[::5])
     evaluation = evaluate(Task.AXIAL, sources.axial(tmp_path, bundle, _unobserved), resamples=2)
     for condition in (Condition.SPINAL_CANAL_STENOSIS, Condition.SUBARTICULAR_STENOSIS):
         group = evaluation.grade_group(condition)
         assert group is not None
         for name in ("weighted_log_loss", "auc_severe"):
-            said, low, high = bundle.card.figures[condition.value][name]
-            assert 2 * low - said <= (group.metrics[name].value or 0) <= 2 * high - said
+            value, low, high = bundle.card.figures[condition.value][name]
+            measured = group.metrics[name].value or 0
+            assert 2.2 * (low - value) <= measured - value <= 2.2 * (high - value)
 
 
 @pytest.mark.slow
 def test_foramina_of_unseen_studies_are_graded_and_found(
     real_data: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
-    """On 60 studies that neither graders' members nor localiser saw, the bars are in reach.
+    """On 40 studies that neither graders' members nor localiser saw, the bars are in reach.
 
     The interval of so few studies is wide: half as much again as the bar is allowed.
     """
     source = real_data / "sagittal_t1"
-    part_of(source, tmp_path, [s for s in studies_of(source) if fold_of(s, 5) == 4][:60])
+    part_of(source, tmp_path, [s for s in studies_of(source) if fold_of(s, 5) == 4][:40])
     grades = evaluate(
         Task.FORAMINAL, sources.foraminal(tmp_path, bundle, _unobserved), resamples=2
     ).grade_group(Condition.NEURAL_FORAMINAL_NARROWING)
@@ -96,7 +97,7 @@ def test_foramina_of_unseen_studies_are_graded_and_found(
     ).point_group(SagittalWeighting.T1)
     assert grades is not None
     assert points is not None
-    assert grades.studies == points.studies == 60
+    assert grades.studies == points.studies == 40
     assert (grades.metrics["weighted_log_loss"].value or 9) < 0.75
     assert (points.metrics["median_error"].value or 9) < 0.012
 

@@ -78,13 +78,13 @@ def test_a_study_waits_for_memory_and_is_graded_with_little(redis_server, orthan
             return [event for event in events if event["event"] == "retry scheduled"]
 
         worker.wait_until(put_off, 120)
-        assert put_off()[0]["reason"] == "there is no memory left for a single crop"
+        assert put_off()[0]["reason"] == "cpu: out of memory for a single crop"
         assert not arrival.reports(client, phantom.study_instance_uid)
 
         set_room(room, ROOM)
         verdict = arrival.wait_for_result(worker, study)
         assert verdict == arrival.GradingResult("done", "graded", None)
-        assert f"cpu is out of memory: batches of {ROOM} from here" in worker.log_text()
+        assert f"cpu: out of memory, continuing with batches of {ROOM}" in worker.log_text()
         (stored,) = arrival.reports(client, phantom.study_instance_uid)
 
     server = orthanc_server

@@ -16,7 +16,7 @@ from worker.training.samples import GradeSet, PointSet
 pytestmark = pytest.mark.slow
 
 
-EPOCHS, DRAWN = 8, 80
+EPOCHS, DRAWN = 6, 60
 
 
 def losses(folder: Path) -> list[float]:
