@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -132,3 +133,31 @@ def test_a_worker_whose_idle_child_gets_no_study_is_stuck(make_supervisor, monke
 
 def away() -> None:
     raise redis.ConnectionError("away")
+
+
+def test_a_child_that_loads_its_models_gets_more_time(make_supervisor, monkeypatch):
+    """It has reported nothing yet; a ready child that stays silent makes the worker stuck."""
+    one = make_supervisor(SlowReconciler())
+    one._settings = one._settings.model_copy(update={"stalled_s": 0.1})
+    one._queue.send(GradeJob("waits"))
+    one.tick()
+    time.sleep(0.3)
+    one.tick()
+    assert not one.is_stuck()
+    one.record(MetricEvent(process=os.getpid(), bundle="default"))
+    assert not one.is_stuck()
+    time.sleep(0.3)
+    assert one.is_stuck()
+    monkeypatch.setattr(supervisors, "CHILD_START_S", 0.2)
+    one._last_event_at.clear()
+    assert one.is_stuck()
+
+
+def test_the_models_of_the_children_are_announced(make_supervisor):
+    """From their events, and before the first of them from what the parent passed on."""
+    one = make_supervisor(SlowReconciler())
+    one.tick()
+    assert one._models.current() == set()
+    one.record(MetricEvent(process=os.getpid(), bundle="default", bundle_sha256="ab" * 32))
+    one.tick()
+    assert one._models.current() == {"ab" * 32}

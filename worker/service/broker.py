@@ -11,7 +11,7 @@ from worker.service.queue import Priority
 from worker.settings import Settings
 
 _GRACE_S: Final = 60
-_CHILD_START_S: Final = 300
+CHILD_START_S: Final = 300
 _SOCKET_S: Final = 30
 
 
@@ -40,7 +40,7 @@ def make_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_time_limit=settings.time_limit_s,
         # torch and the weights take longer than Celery's four seconds.
-        worker_proc_alive_timeout=_CHILD_START_S,
+        worker_proc_alive_timeout=CHILD_START_S,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={

@@ -20,7 +20,7 @@ from redis.lock import Lock
 from worker.archive import Forwards, StudyEntry
 from worker.service.active_models import ActiveModels
 from worker.service.archives import open_archive
-from worker.service.broker import make_app, open_redis
+from worker.service.broker import CHILD_START_S, make_app, open_redis
 from worker.service.events import RETRIED, MetricEvent
 from worker.service.forwarding import Outbox
 from worker.service.leases import Leases
@@ -56,7 +56,7 @@ class Supervisor:
         self._reconciler = Reconciler(self._archive, self._records)
         self._turn = _ReconcileTurn(client, settings)
         self._outbox = Outbox(client, settings.queue, archive_timeout_s=settings.orthanc_timeout_s)
-        self._ticked_at = self._empty_at = time.monotonic()
+        self._started_at = self._ticked_at = self._empty_at = time.monotonic()
         self._unclaimed_since: float | None = None
         self._last_event_at: dict[int, float] = {}
 
@@ -82,7 +82,8 @@ class Supervisor:
     def is_stuck(self) -> bool:
         """Whether studies wait although a child of this worker is idle.
 
-        After an outage of Redis, Celery was seen to take a message and to pass it to no child.
+        After an outage of Redis, Celery was seen to take a message and to pass it to no child. A
+        child that still loads its models has reported nothing yet: it gets more time.
         """
         now, unclaimed_s = time.monotonic(), self.unclaimed_s()
         idle = False
@@ -92,7 +93,11 @@ class Supervisor:
             else:
                 del self._last_event_at[pid]
         timeout_s = 2 * self._settings.stall_timeout_s
-        return unclaimed_s > timeout_s or (unclaimed_s > _IDLE_S and idle)
+        if not self._last_event_at:
+            timeout_s = max(timeout_s, CHILD_START_S)
+        silent_s = now - max(self._last_event_at.values(), default=self._started_at)
+        stalled = unclaimed_s > timeout_s and silent_s > timeout_s
+        return stalled or (unclaimed_s > _IDLE_S and idle)
 
     def reconcile(self) -> None:
         """Send every study that needs grading, and delete the records of deleted studies.
