@@ -130,6 +130,11 @@ class TwoStage:
         self.options = options
         self.localiser: Localiser = options.localiser.create()
         self.grader: Grader = options.grader.create()
+        if shared := self.localiser.networks.keys() & self.grader.networks.keys():
+            raise ValueError(
+                f"{self.localiser.name} and {self.grader.name} both have networks named "
+                f"{', '.join(sorted(shared))}: rename those of one"
+            )
 
     @classmethod
     def of(cls, localiser: str, grader: str) -> Self:

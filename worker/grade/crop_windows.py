@@ -13,12 +13,12 @@ from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dicom_sr.findings import Level
 from worker.domain.crop import Grid, Window
 from worker.domain.predictions import SEVERITY_WEIGHTS
-from worker.models.seam import StrategyOptions
+from worker.models.seam import StrategyOptions, ascending
 
 FORAMINAL_SHAPE: Final = (80, 80)
 AXIAL_SHAPE: Final = (80, 112)
@@ -43,7 +43,7 @@ class CropOptions(StrategyOptions):
     nominal_span_mm: Positive = Field(
         default=18.6, description="usual distance between the recesses"
     )
-    span_limits: tuple[Positive, Positive] = Field(
+    span_limits: Annotated[tuple[Positive, Positive], AfterValidator(ascending)] = Field(
         default=(0.8, 1.3), description="limits of the span used, in nominal spans"
     )
     level_depths: tuple[float, float, float, float, float] = Field(

@@ -38,6 +38,14 @@ class StrategyOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    """A lower and an upper limit; raises ValueError when they are not in that order."""
+    low, high = limits
+    if not low < high:
+        raise ValueError(f"{low} to {high} is not a range: the lower limit comes first")
+    return limits
+
+
 class NetworkKind(StrEnum):
     """What a network puts out; training chooses its loss and its samples by it."""
 

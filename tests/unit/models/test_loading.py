@@ -79,6 +79,8 @@ def test_recalibration_is_another_bundle(folder: Path) -> None:
         ("passes = 2", "passses = 2", "unknown option 'passses': known are passes, "),
         ("passes = 2", "passes = 9", "passes: 9 is out of range: at least 1, at most 5"),
         ("clear_score = 0.7", "clear_score = 7", "clear_score: 7 is out of range: .* at most 1"),
+        ("10.0,\n    32.0", "33.0,\n    32.0", "span_mm: 33.0 to 32.0 is not a range"),
+        ("10.0,\n    32.0", "10.0,\n    320", "out of range: at least 0, at most 200"),
         ("neighbour_mm = 4.5", "neighbour_mm = 0", "out of range: more than 0, at most 1000"),
         ('name = "untrained"', "name = untrained", "TOML"),
         ('name = "untrained"', 'name = "Wirbels\\u00e4ule"', "name: "),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dicom_sr.findings import Level
-from worker.models.seam import StrategyOptions
+from worker.models.seam import StrategyOptions, ascending
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Millimetres = Annotated[float, Field(ge=0, le=200)]
+Range = Annotated[tuple[Millimetres, Millimetres], AfterValidator(ascending)]
 
 
 class HeatmapOptions(StrategyOptions):
@@ -81,13 +82,13 @@ class HeatmapOptions(StrategyOptions):
     foramen_lateral_sigma_mm: Annotated[float, Field(gt=0, le=100)] = Field(
         default=4.0, description="spread of that distance"
     )
-    foramen_lateral_range_mm: tuple[Millimetres, Millimetres] = Field(
+    foramen_lateral_range_mm: Range = Field(
         default=(6.0, 30.0), description="a foramen lies within these distances from the midline"
     )
     unlikely_slice_weight: Score = Field(
         default=0.5, description="weight of a slice far from where foramina usually lie"
     )
-    between_sides_mm: tuple[Millimetres, Millimetres] = Field(
+    between_sides_mm: Range = Field(
         default=(20.0, 55.0),
         description="distance between left and right foramina that shows a midline",
     )
@@ -113,7 +114,7 @@ class HeatmapOptions(StrategyOptions):
         default=12.0,
         description="a canal farther from where sagittal T2 puts it is another structure",
     )
-    span_mm: tuple[Millimetres, Millimetres] = Field(
+    span_mm: Range = Field(
         default=(10.0, 32.0),
         description="distance between the lateral recesses that a spine can have",
     )
