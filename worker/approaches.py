@@ -68,7 +68,9 @@ class Stage(StrategyOptions):
             return content
         strategy = cls.strategy(str(content["name"]))
         version = content.get("version", 1)
-        if isinstance(version, int) and version > strategy.version:
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"version {version!r} of {strategy.name} is not a number from 1 on")
+        if version > strategy.version:
             raise ValueError(
                 f"{strategy.name} has version {strategy.version} here, the card needs {version}: "
                 "install a newer Orthanc Lumbar"

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from dicom_sr.findings import (
-    TARGETS,
     Condition,
     Finding,
     Graded,
     NotAssessed,
     NotAssessedReason,
     Target,
+    targets_of,
 )
 from worker.domain.predictions import Prediction
 from worker.domain.study import Role
@@ -45,7 +45,7 @@ def findings_of(
     requires: Mapping[Condition, frozenset[Role]],
     elsewhere: frozenset[Role] = frozenset(),
 ) -> tuple[Finding, ...]:
-    """A finding for every target: its grade, or the reason why it has none.
+    """A finding for every target of the card's target set: its grade, or why it has none.
 
     `requires` holds the series without which a condition is not assessed; `elsewhere` the roles
     of series that lie in another patient space.
@@ -70,12 +70,12 @@ def findings_of(
             case _:
                 assert_never(answer)
 
-    return tuple(finding(target) for target in TARGETS)
+    return tuple(finding(target) for target in targets_of(card.target_set))
 
 
-def all_not_assessed(reason: NotAssessedReason) -> tuple[Finding, ...]:
-    """The same reason for every target."""
-    return tuple(NotAssessed(target, reason) for target in TARGETS)
+def all_not_assessed(reason: NotAssessedReason, card: Card) -> tuple[Finding, ...]:
+    """The same reason for every target of a card's target set."""
+    return tuple(NotAssessed(target, reason) for target in targets_of(card.target_set))
 
 
 def _decide(target: Target, prediction: Prediction, card: Card) -> Finding:

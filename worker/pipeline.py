@@ -100,7 +100,7 @@ def grade_routed(
     volumes = Volumes()
     findings: tuple[Finding, ...]
     if routed.exclusions:
-        findings = all_not_assessed(routed.exclusions[0].reason)
+        findings = all_not_assessed(routed.exclusions[0].reason, bundle.card)
     else:
         with steps.step("pixels"):
             volumes = load(routed, archive.fetch)
@@ -110,7 +110,9 @@ def grade_routed(
             predictions, volumes, bundle.card, approach.requires, routed.elsewhere
         )
     return GradedStudy(
-        report=Report(routed.study.study_instance_uid, bundle.identity, findings),
+        report=Report(
+            routed.study.study_instance_uid, bundle.identity, findings, bundle.card.target_set
+        ),
         routed=routed,
         volumes=volumes,
         repairs=(*routed.study.repairs, *volumes.repairs),

@@ -3,7 +3,7 @@
 `findings.json` holds what the packaged bundle found on three phantoms and on the two real
 studies, and the versions of the approach and of the pipeline that found it. Results may change
 only when one of these versions is raised: they are part of a report's identity. After raising
-one, write the file again: `python -m tests.golden`.
+one, write the file again: `python -m tests.golden FOLDER_WITH_REAL_DATA`.
 """
 
 from __future__ import annotations
@@ -81,6 +81,23 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for target in old
         if not _agree(old[target], new[target])
     ]
+
+
+def refusal(old: Mapping[str, Any], new: Mapping[str, Any], real: bool) -> str | None:
+    """Why `new` may not replace the stored content `old`, or None where it may.
+
+    `real` tells whether the real studies were graded again.
+    """
+    if old["versions"] != new["versions"]:
+        return None if real else "a version was raised: name the folder of the real studies"
+    changed = [
+        line
+        for name, findings in old["studies"].items()
+        for line in differences(findings, new["studies"][name])
+    ]
+    return (
+        "\n".join(["no version was raised, but findings changed:", *changed]) if changed else None
+    )
 
 
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -1,4 +1,8 @@
-"""Write `findings.json` again: `python -m tests.golden [FOLDER WITH REAL DATA]`."""
+"""Write `findings.json` again: `python -m tests.golden [FOLDER WITH REAL DATA]`.
+
+It is refused while the findings changed and no version was raised, and without the folder after
+a version was raised: the findings of the real studies would be those of the earlier version.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ def main() -> None:
         else:
             studies[name] = golden.stored()["studies"][name]
     content = {"versions": golden.versions(bundle), "studies": studies}
+    if problem := golden.refusal(golden.stored(), content, real=len(sys.argv) > 1):
+        sys.exit(problem)
     golden.FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

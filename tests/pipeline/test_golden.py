@@ -60,3 +60,16 @@ def test_every_part_of_a_finding_is_compared(key: str, change: object) -> None:
     (line,) = golden.differences(old, new)
     assert line.startswith(target)
     assert golden.differences(old, {**old, target: {"reason": "uncertain"}})
+
+
+def test_changed_findings_replace_stored_ones_only_under_a_raised_version() -> None:
+    """And only when the real studies were graded with that version too."""
+    old = golden.stored()
+    new = copy.deepcopy(old)
+    assert golden.refusal(old, new, real=False) is None
+    findings = new["studies"]["phantom 7"]
+    findings[next(iter(findings))] = {"reason": "uncertain"}
+    assert "no version was raised" in str(golden.refusal(old, new, real=True))
+    new["versions"]["pipeline"] += 1
+    assert "name the folder" in str(golden.refusal(old, new, real=False))
+    assert golden.refusal(old, new, real=True) is None

@@ -12,6 +12,7 @@ from worker.cli.shell import Device, app, existing, print_path, stdout, writable
 from worker.errors import BadSettings
 
 if TYPE_CHECKING:
+    from worker.models.seam import Approach
     from worker.training.data import TrainingData
     from worker.training.members import RunConfig
 
@@ -122,7 +123,7 @@ def bundle(
             stdout().print(line, highlight=False)
         print_path("bundle", out)
 
-    _run(work, data, (out, runs), device, devices)
+    _run(work, approach, data, (out, runs), device, devices)
 
 
 @training.command(epilog="Example:  lumbar train recogniser --data DATA --out RECOGNISER")
@@ -156,10 +157,11 @@ def _train_one(
     devices: int,
 ) -> None:
     from worker.models.seam import NetworkKind
-    from worker.training.recipe import check_recipe, known_networks, read_recipe
+    from worker.training.recipe import check_recipe, known_networks, read_approach, read_recipe
 
     existing(config)
-    recipe, networks = read_recipe(config), known_networks()
+    recipe, approach = read_recipe(config), read_approach(config.parent)
+    networks = {**known_networks(), **approach.networks}
     grades = check_recipe(recipe, networks).kind in (NetworkKind.GRADES, NetworkKind.CLASSES)
     if grades is localises:
         verb = "grader" if grades else "localiser"
@@ -173,11 +175,12 @@ def _train_one(
             print_path("member", file)
             print_path("curves", file.parent / "curves.png")
 
-    _run(work, data, (runs,), device, devices)
+    _run(work, approach, data, (runs,), device, devices)
 
 
 def _run(
     work: Callable[[TrainingData, RunConfig], Any],
+    approach: Approach,
     data: Path | None,
     folders: tuple[Path, ...],
     device: str,
@@ -185,7 +188,8 @@ def _run(
 ) -> None:
     """Check all that can be checked before the long work, then do it.
 
-    `folders` are made; the last one holds the runs.
+    Samples are cut with the options of `approach`. `folders` are made; the last one holds the
+    runs.
     """
     if data is not None:
         existing(data)
@@ -195,7 +199,11 @@ def _run(
     from worker.models.device import choose_device
     from worker.training.data import TrainingData
     from worker.training.members import RunConfig
+    from worker.training.samples import SampleOptions
 
     choose_device(device)
     progress = stdout().is_terminal
-    work(TrainingData(data, runs), RunConfig(runs, device, devices, progress))
+    work(
+        TrainingData(data, runs, SampleOptions.of(approach)),
+        RunConfig(runs, device, devices, progress),
+    )

@@ -30,8 +30,8 @@ USUAL_SPACING: Final = 0.11
 class ForaminalCrops:
     """Cuts crops around the foramina of a table, scaled by the levels of their series.
 
-    Neighbouring slices are there where a table names them for other foramina; elsewhere
-    the slice stands in itself, as the worker does at the end of a series.
+    Neighbouring slices are known where a table names them for other foramina. Elsewhere the
+    slice is repeated, as the worker does at the end of a series.
     """
 
     def __init__(self, rows: Sequence[ForaminalRow], options: CropOptions) -> None:

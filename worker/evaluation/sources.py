@@ -137,6 +137,16 @@ def levels(folder: Path, bundle: Bundle, observe: Observe) -> PointSheet:
     return PointSheet(tuple(points), provenance(bundle, networks, studies, problems))
 
 
+def grades_pictures(bundle: Bundle) -> bool:
+    """Whether `foraminal` and `axial` can grade single pictures with this bundle."""
+    return isinstance(getattr(bundle.approach, "grader", None), Crops)
+
+
+def locates_pictures(bundle: Bundle) -> bool:
+    """Whether `levels` can read single pictures with this bundle."""
+    return isinstance(getattr(bundle.approach, "localiser", None), Heatmaps)
+
+
 def _crop_grader(bundle: Bundle) -> Crops:
     grader = getattr(bundle.approach, "grader", None)
     if not isinstance(grader, Crops):

@@ -17,13 +17,21 @@ from pydantic import AfterValidator, Field
 
 from dicom_sr.findings import Level
 from worker.domain.crop import Grid, Window
-from worker.domain.predictions import SEVERITY_WEIGHTS
 from worker.models.seam import StrategyOptions, ascending
 
 FORAMINAL_SHAPE: Final = (80, 80)
 AXIAL_SHAPE: Final = (80, 112)
 
 Positive = Annotated[float, Field(gt=0, le=1000)]
+Depth = Annotated[float, Field(ge=0, le=10)]
+Depths = tuple[Depth, Depth, Depth, Depth, Depth]
+
+
+def strictly_ascending(depths: Depths) -> Depths:
+    """The depths of the levels; raises ValueError when a level does not lie below the one above."""
+    if any(below <= above for above, below in itertools.pairwise(depths)):
+        raise ValueError("each level must lie below the one above it")
+    return depths
 
 
 class CropOptions(StrategyOptions):
@@ -46,7 +54,7 @@ class CropOptions(StrategyOptions):
     span_limits: Annotated[tuple[Positive, Positive], AfterValidator(ascending)] = Field(
         default=(0.8, 1.3), description="limits of the span used, in nominal spans"
     )
-    level_depths: tuple[float, float, float, float, float] = Field(
+    level_depths: Annotated[Depths, AfterValidator(strictly_ascending)] = Field(
         default=(0.0, 1.022, 2.069, 3.061, 4.0),
         description="place of each level below L1/L2 in mean level spacings "
         "(median of 3,094 annotated sides)",
@@ -59,10 +67,6 @@ class CropOptions(StrategyOptions):
         ge=1,
         le=2,
         description="crops are cut this much wider and graded from five views",
-    )
-    training_weights: tuple[Positive, Positive, Positive] = Field(
-        default=SEVERITY_WEIGHTS,
-        description="weights of the training loss, divided out of the posteriors",
     )
 
     def level_spacing(self, points: Mapping[Level, NDArray[np.float64]]) -> float | None:

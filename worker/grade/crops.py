@@ -15,6 +15,7 @@ from dicom_sr.findings import Condition, Level, Probabilities, Side, Target
 from worker.domain.crop import Crop, cut
 from worker.domain.located import AxialLevel, Located
 from worker.domain.points import LevelPoint
+from worker.domain.predictions import SEVERITY_WEIGHTS
 from worker.domain.volume import Volumes
 from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
 from worker.models.seam import IMAGENET, NetworkKind, NetworkSpec, Runner
@@ -88,7 +89,8 @@ class Crops:
         """What the network sees of a foramen: that of either side looks the same.
 
         The neighbouring slices lie about one usual slice distance away: of a thin-sliced
-        series they are not the next ones. At the end of a series the slice stands in itself.
+        series they are not the next ones. At the end of a series the slice itself replaces the
+        missing neighbour.
         """
         options = self.options
         plane = point.volume.planes[point.index]
@@ -125,18 +127,17 @@ class Crops:
         if not crops:
             return []
         logits = _mean_over_views(run, FORAMINAL, _batch(crops), FORAMINAL_SHAPE)[:, 0]
-        return posteriors(logits, self.options.training_weights)
+        return posteriors(logits)
 
     def grade_axial(self, crops: Sequence[Crop], run: Runner) -> list[AxialGrades]:
         """Posteriors of axial crops, in one batch: each as it is and mirrored."""
         if not crops:
             return []
-        weights = self.options.training_weights
         batch = _batch([(crop,) for crop in crops])
         both = torch.cat([batch, batch.flip(-1)])
         straight, mirrored = _mean_over_views(run, AXIAL, both, AXIAL_SHAPE).chunk(2)
-        canal = posteriors((straight[:, 0] + mirrored[:, 0]) / 2, weights)
-        left, right = posteriors(straight[:, 1], weights), posteriors(mirrored[:, 1], weights)
+        canal = posteriors((straight[:, 0] + mirrored[:, 0]) / 2)
+        left, right = posteriors(straight[:, 1]), posteriors(mirrored[:, 1])
         return [
             AxialGrades(c, {Side.LEFT: one, Side.RIGHT: other})
             for c, one, other in zip(canal, left, right, strict=True)
@@ -176,12 +177,12 @@ def neighbours(cut_beside: Callable[[int], Crop | None], outward: int) -> Neighb
     return cut_beside(outward) or own, own, cut_beside(-outward) or own
 
 
-def posteriors(logits: Tensor, training_weights: tuple[float, float, float]) -> list[Probabilities]:
-    """Posteriors of logits, shape (n, 3), of a network trained with class weights.
+def posteriors(logits: Tensor) -> list[Probabilities]:
+    """Posteriors of logits, shape (n, 3), of a network trained with the weights 1/2/4.
 
     Such a network learns weight x posterior: the weights are divided out.
     """
-    plain = logits.double() - torch.tensor(training_weights).double().log()
+    plain = logits.double() - torch.tensor(SEVERITY_WEIGHTS).double().log()
     return [Probabilities(*row) for row in torch.softmax(plain, dim=-1).tolist()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from dicom_sr.findings import BundleIdentity
 from worker.errors import BundleMismatch
 from worker.models.card import DEFAULT, ApproachEntry, Card, identity_of, read_card
 from worker.models.device import choose_device
+from worker.models.networks import ARCHITECTURES
 from worker.models.runner import TorchRunner, load_runner
 from worker.models.seam import Approach
 from worker.models.studies import TrainingStudies, read_studies
@@ -58,6 +59,12 @@ def approach_of(card: Card, folder: Path, create: CreateApproach) -> Approach:
             f"{_names(approach.networks)}"
         )
     for name, spec in approach.networks.items():
+        architecture = ARCHITECTURES.get(card.networks[name].architecture)
+        if architecture is not None and architecture.kind is not spec.kind:
+            raise BundleMismatch(
+                f"{folder}: networks.{name} has an architecture of {architecture.kind}; "
+                f"{approach.name} needs {spec.kind}"
+            )
         if card.networks[name].heads != spec.heads:
             raise BundleMismatch(
                 f"{folder}: networks.{name} puts out {', '.join(card.networks[name].heads)}; "
@@ -104,5 +111,5 @@ def load(folder: Path | None, device: str, create: CreateApproach) -> Bundle:
     )
 
 
-def _names(networks: object) -> str:
-    return ", ".join(sorted(map(str, networks))) or "none"  # type: ignore[call-overload]
+def _names(networks: Iterable[str]) -> str:
+    return ", ".join(sorted(networks)) or "none"

@@ -1,4 +1,4 @@
-"""From scores to probabilities that can be taken at their word."""
+"""From scores to calibrated probabilities."""
 
 from __future__ import annotations
 

@@ -161,9 +161,10 @@ def read_card(folder: Path | None = None) -> Card:
         raise BundleMismatch(f"{path} is not valid TOML: {error}") from error
     schema = content.get("schema", 1)
     if schema != SCHEMA:
+        later = isinstance(schema, int) and schema > SCHEMA
+        remedy = "install a newer Orthanc Lumbar" if later else "train it again with this version"
         raise BundleMismatch(
-            f"{path} has card schema {schema}; this version reads schema {SCHEMA}: write the "
-            "bundle again (`lumbar train bundle` with the same --runs reuses finished members)"
+            f"{path} has card schema {schema}; this version reads schema {SCHEMA}: {remedy}"
         )
     try:
         return Card.model_validate(content)

@@ -21,7 +21,16 @@ from worker.models.registry import unknown
 from worker.models.seam import NetworkKind
 
 BACKBONE: Final = "tf_efficientnet_lite0"
-"""The default backbone; any that timm can create will do."""
+"""The default backbone; any backbone of timm can be used."""
+
+STRIDES: Final = [4, 8, 16, 32]
+"""The reductions of the feature maps that a pyramid merges."""
+
+_BUILD_ERRORS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError),
+    *(TypeError, ValueError),
+)
+"""What timm and torch raise for a backbone or an option that does not fit."""
 
 
 def standardise(crops: Tensor) -> Tensor:
@@ -60,7 +69,10 @@ class HeatmapPyramid(nn.Module):
         self.encoder = timm.create_model(
             backbone, pretrained=False, in_chans=1, features_only=True, out_indices=(1, 2, 3, 4)
         )
-        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator,union-attr]
+        information: Any = self.encoder.feature_info
+        if information.reduction() != STRIDES:
+            raise ValueError(f"{backbone} has no feature maps at strides 4, 8, 16 and 32")
+        channels: list[int] = information.channels()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(_smoothing(width) for _ in channels)
         self.head = nn.Conv2d(width, heads, 1)
@@ -104,6 +116,8 @@ class CropClassifier(nn.Module):
         self, heads: int, backbone: str = BACKBONE, slices: int = 1, dropout: float = 0.3
     ) -> None:
         super().__init__()
+        if slices < 1:
+            raise ValueError(f"slices must be at least 1, not {slices}")
         self.heads, self.slices = heads, slices
         self.encoder = timm.create_model(backbone, pretrained=False, in_chans=slices, num_classes=0)
         self.dropout = nn.Dropout(dropout)
@@ -153,12 +167,12 @@ def build_network(architecture: str, heads: int, kwargs: Mapping[str, Any]) -> n
         if name not in known.options:
             raise ValueError(f"{architecture}: {unknown('option', name, known.options)}")
     backbone = kwargs.get("backbone", BACKBONE)
-    if not timm.is_model(backbone):
+    if not isinstance(backbone, str) or not timm.is_model(backbone):
         raise ValueError(unknown("backbone", str(backbone), _similar(backbone)))
     try:
         return known.build(heads, **kwargs)
-    except (TypeError, RuntimeError, AssertionError) as error:
-        raise ValueError(f"{architecture} cannot be built: {error}") from error
+    except _BUILD_ERRORS as error:
+        raise ValueError(f"{architecture} cannot be built with {dict(kwargs)}: {error}") from error
 
 
 def _similar(backbone: object) -> list[str]:

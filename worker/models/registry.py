@@ -20,7 +20,12 @@ def find(what: str, name: str, registry: Mapping[str, Offered], group: str) -> O
         return registry[name]
     offered = {entry.name: entry for entry in entry_points(group=group)}
     if name in offered:
-        found: Offered = offered[name].load()
+        try:
+            found: Offered = offered[name].load()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"{what} {name!r} of {offered[name].value} cannot be imported: {error}"
+            ) from error
         return found
     raise ValueError(unknown(what, name, [*registry, *offered]))
 

@@ -1,4 +1,4 @@
-"""Running the networks of a bundle: members, batches, and less memory than hoped for."""
+"""Run the networks of a bundle: members, batches, and smaller batches when memory is full."""
 
 from __future__ import annotations
 

@@ -58,9 +58,8 @@ def supervise(settings: Settings, metrics_fd: int | None = None, models: str = "
     """Supervise the parent process until it exits, or a thread of this process does.
 
     `metrics_fd` is the file descriptor of the children's metric events, `models` the SHA-256 of
-    their bundle if it is known already. Signals that stop a
-    process group are ignored: the parent ends this process. Raises Misconfigured if the
-    settings cannot work.
+    their bundle if it is known already. Signals that stop a process group are ignored: the
+    parent ends this process. Raises Misconfigured if the settings cannot work.
     """
     configure_logging(settings)
     for ignored in (signal.SIGTERM, signal.SIGINT):

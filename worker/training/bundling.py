@@ -16,7 +16,6 @@ import structlog
 from dicom_sr.findings import CURRENT_TARGET_SET, Condition
 from worker.approaches import load_bundle, read_identity
 from worker.datasets.folds import fold_of
-from worker.errors import BadSettings
 from worker.evaluation import sources
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.out_of_fold import only
@@ -45,7 +44,7 @@ from worker.training.calibration import (
     fit_temperature,
 )
 from worker.training.card_figures import detection_figures, grade_figures, point_figures
-from worker.training.data import AXIAL, T1, T2, TrainingData
+from worker.training.data import AXIAL, T1, T2, TrainingData, check_samples
 from worker.training.members import PHANTOM, RunConfig, train
 from worker.training.model_card import to_markdown
 from worker.training.recipe import Recipe
@@ -81,6 +80,8 @@ def make_bundle(
     """Train what is not trained yet, calibrate, and write a bundle; returns its card."""
     files: dict[str, list[Path]] = {}
     studies: set[str] = set()
+    for network, recipe in recipes.items():
+        check_samples(recipe, approach.networks[network])
     for network, recipe in recipes.items():
         files[network], trained_on = train(recipe, approach.networks, data, config)
         studies |= trained_on
@@ -133,11 +134,14 @@ def predict_out_of_fold(
     bundle: Bundle, data: TrainingData, recipes: Mapping[str, Recipe]
 ) -> OutOfFold:
     """All that the members of a bundle predict of studies that they were not trained on."""
+    grades, points = sources.grades_pictures(bundle), sources.locates_pictures(bundle)
+    if not (grades and points):
+        log.warning("single pictures are not measured", approach=bundle.approach.name)
     return OutOfFold(
-        foraminal=_sheet(bundle, data, T1, sources.foraminal),
-        axial=_sheet(bundle, data, AXIAL, sources.axial),
-        t1=_sheet(bundle, data, T1, sources.levels),
-        t2=_sheet(bundle, data, T2, sources.levels),
+        foraminal=_sheet(bundle, data, T1, sources.foraminal) if grades else None,
+        axial=_sheet(bundle, data, AXIAL, sources.axial) if grades else None,
+        t1=_sheet(bundle, data, T1, sources.levels) if points else None,
+        t2=_sheet(bundle, data, T2, sources.levels) if points else None,
         recesses=_detections(bundle, data, recipes.get(AXIAL_NETWORK)),
     )
 
@@ -151,11 +155,7 @@ def _sheet(
     if data.folder is None or not (data.folder / name).is_dir():
         return None
     log.info("predicting out of fold", data=name)
-    try:
-        return read(data.folder / name, bundle, lambda _done, _total: None)
-    except BadSettings as error:
-        log.warning("not measured", data=name, reason=str(error))
-        return None
+    return read(data.folder / name, bundle, lambda _done, _total: None)
 
 
 def _detections(bundle: Bundle, data: TrainingData, recipe: Recipe | None) -> Detections | None:

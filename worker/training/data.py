@@ -20,12 +20,13 @@ from worker.datasets.rsna import read_coordinates, recess_points
 from worker.datasets.rsna_rows import rsna_axial, rsna_canal, rsna_foraminal
 from worker.datasets.tables import Table
 from worker.errors import BadSettings
+from worker.localise.heatmaps.windows import AXIAL_POINTS
 from worker.models.registry import unknown
 from worker.models.seam import NetworkSpec
 from worker.phantom.lesions import TRAINING
 from worker.training import real
 from worker.training.recipe import Recipe
-from worker.training.samples import GradeSet, PointSet, join
+from worker.training.samples import DEFAULT_OPTIONS, GradeSet, PointSet, SampleOptions, join
 from worker.training.synthetic import (
     PhantomSamples,
     join_samples,
@@ -54,9 +55,11 @@ LAYOUT: Final = (
 class TrainingData:
     """The samples of one data folder, read when they are first needed."""
 
-    def __init__(self, folder: Path | None, cache: Path) -> None:
+    def __init__(
+        self, folder: Path | None, cache: Path, options: SampleOptions = DEFAULT_OPTIONS
+    ) -> None:
         """`folder` None is phantoms alone; `cache` keeps rendered phantoms."""
-        self.folder, self.cache = folder, cache
+        self.folder, self.cache, self.options = folder, cache, options
         if folder is None:
             return
         self._challenge = next(
@@ -70,13 +73,7 @@ class TrainingData:
 
         Raises `BadSettings` when there is none.
         """
-        kind = SAMPLES.get(spec.samples)
-        if kind is None:
-            raise BadSettings(unknown("samples", spec.samples, SAMPLES))
-        if strange := recipe.shares.keys() - {*kind.sources, PHANTOMS}:
-            raise BadSettings(
-                f"{recipe.network}: {unknown('samples', strange.pop(), [*kind.sources, PHANTOMS])}"
-            )
+        kind = check_samples(recipe, spec)
         parts = {n: part for n, part in kind.read(self).items() if len(part)} if self.folder else {}
         if recipe.phantoms:
             phantoms = self._phantoms(recipe.first_phantom, recipe.phantoms)
@@ -93,15 +90,15 @@ class TrainingData:
 
     def foraminal_grades(self) -> dict[str, GradeSet]:
         """Crops around the foramina of sagittal T1."""
-        return {"real": real.foraminal_grades(self._foramina())}
+        return {"real": real.foraminal_grades(self._foramina(), self.options)}
 
     def axial_grades(self) -> dict[str, GradeSet]:
         """Crops around the canal of axial T2."""
-        return {"real": real.axial_grades(self._axial())}
+        return {"real": real.axial_grades(self._axial(), self.options)}
 
     def axial_points(self) -> dict[str, PointSet]:
         """Canal and recesses of axial T2."""
-        return {"real": real.canal_points(self._axial(), self._recesses())}
+        return {"real": real.canal_points(self._axial(), self._recesses(), self.options)}
 
     def sagittal_points(self) -> dict[str, PointSet]:
         """Foramina on T1, discs and canal from masks, and canals on T2."""
@@ -150,12 +147,16 @@ class TrainingData:
         assert self._challenge is not None
         return self._challenge
 
+    def phantom_file(self, first: int, count: int) -> Path:
+        """Where the samples of these phantoms are kept; other options have another file."""
+        return self.cache / f"phantoms-{first}-{count}-{self.options.digest}.npz"
+
     def _phantoms(self, first: int, count: int) -> PhantomSamples:
-        path = self.cache / f"phantoms-{first}-{count}.npz"
+        path = self.phantom_file(first, count)
         if path.is_file():
             return load_samples(path)
         log.info("rendering phantoms", count=count)
-        made = make_phantoms(first, count)
+        made = make_phantoms(first, count, self.options)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_samples(made, path)
         return made
@@ -163,27 +164,53 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class SampleKind:
-    """Where the samples of a name come from: `read` gives them by source."""
+    """Where the samples of a name come from: `read` gives them by source.
 
+    `heads` names their labels.
+    """
+
+    heads: tuple[str, ...]
     read: Callable[[TrainingData], Mapping[str, Any]]
     sources: tuple[str, ...] = ("real",)
 
 
 SAMPLES: Final[dict[str, SampleKind]] = {
-    "sagittal_points": SampleKind(TrainingData.sagittal_points, ("real", "discs", "canals")),
-    "axial_points": SampleKind(TrainingData.axial_points),
-    "foraminal_grades": SampleKind(TrainingData.foraminal_grades),
-    "axial_grades": SampleKind(TrainingData.axial_grades),
+    "sagittal_points": SampleKind(
+        real.SAGITTAL_HEADS, TrainingData.sagittal_points, ("real", "discs", "canals")
+    ),
+    "axial_points": SampleKind(AXIAL_POINTS, TrainingData.axial_points),
+    "foraminal_grades": SampleKind(real.FORAMINAL_HEADS, TrainingData.foraminal_grades),
+    "axial_grades": SampleKind(real.AXIAL_GRADE_HEADS, TrainingData.axial_grades),
 }
 """Samples by the name that a network's specification uses; phantoms are added to each."""
 
 
-def make_phantoms(first_seed: int, count: int, processes: int = 2) -> PhantomSamples:
+def check_samples(recipe: Recipe, spec: NetworkSpec) -> SampleKind:
+    """Where a network's samples come from; raises `BadSettings` before any is read."""
+    kind = SAMPLES.get(spec.samples)
+    if kind is None:
+        raise BadSettings(unknown("samples", spec.samples, SAMPLES))
+    if strange := recipe.shares.keys() - {*kind.sources, PHANTOMS}:
+        known = [*kind.sources, PHANTOMS]
+        raise BadSettings(f"{recipe.network}: {unknown('samples', strange.pop(), known)}")
+    labels = {*spec.heads, *(spec.mirror.get(head, head) for head in spec.heads)}
+    if missing := labels - {*kind.heads}:
+        raise BadSettings(
+            f"{recipe.network}: the samples {spec.samples} have no label {', '.join(missing)}"
+        )
+    return kind
+
+
+def make_phantoms(
+    first_seed: int, count: int, options: SampleOptions, processes: int = 2
+) -> PhantomSamples:
     """The samples of `count` phantoms, rich in lesions."""
     # A forked child of a process with torch in it can hang: spawn instead.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         seeds = range(first_seed, first_seed + count)
-        return join_samples(pool.map(partial(phantom_samples, prevalence=TRAINING), seeds))
+        return join_samples(
+            pool.map(partial(phantom_samples, prevalence=TRAINING, options=options), seeds)
+        )
 
 
 def logged(table: Table[Any]) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import structlog
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -17,14 +18,18 @@ from dicom_sr.findings import Severity
 from worker.datasets.folds import check_fold, fold_of
 from worker.errors import BadSettings
 from worker.models.seam import IMAGENET, SCRATCH, NetworkSpec
-from worker.training.data import TrainingData
+from worker.training.data import TrainingData, check_samples
 from worker.training.fitting import Run, fit
 from worker.training.modules import module_of
 from worker.training.pretrained import ENCODER, fill, start_from_imagenet
 from worker.training.recipe import Recipe, check_recipe
-from worker.training.samples import MISSING, GradeSet, PointSet
+from worker.training.samples import MISSING, GradeSet, PointSet, SampleOptions
 
 log = structlog.get_logger()
+
+RECIPE_FILE: Final = "recipe.json"
+SAMPLES_FILE: Final = "samples.txt"
+"""Files beside a run: its recipe, and the digest of the options that its samples are cut with."""
 
 PHANTOM: Final = "phantom"
 """What the ids of phantoms begin with."""
@@ -58,6 +63,7 @@ def train(
     anything is trained when the recipe cannot run, or a fold cannot be trained or validated on.
     """
     spec = check_recipe(recipe, networks)
+    check_samples(recipe, spec)
     chosen = recipe.held_out if folds is None else tuple(folds)
     if unknown := set(chosen) - set(range(recipe.folds)):
         raise BadSettings(f"{recipe.network} has folds 0 to {recipe.folds - 1}, not {unknown}")
@@ -69,7 +75,7 @@ def train(
     files = []
     for fold in chosen:
         path = config.weights(recipe.network, fold)
-        _same_recipe(recipe, path.parent)
+        _same_recipe(recipe, data.options, path.parent)
         if path.exists():
             log.info("already trained", network=recipe.network, fold=fold)
         else:
@@ -151,15 +157,32 @@ def _fit(
     return fit(module, training, validation, run)
 
 
-def _same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Keep the recipe beside a run; raise `BadSettings` for a run of another one."""
-    kept = folder / "recipe.json"
-    if kept.is_file() and Recipe.model_validate_json(kept.read_text("utf-8")) != recipe:
-        raise BadSettings(
-            f"{folder} was trained by another recipe ({kept.name}): remove it, or name other --runs"
-        )
+def _same_recipe(recipe: Recipe, options: SampleOptions, folder: Path) -> None:
+    """Keep the recipe beside a run; raise `BadSettings` for a run of another one.
+
+    Samples that are cut with other options count as another recipe.
+    """
+    kept, samples = folder / RECIPE_FILE, folder / SAMPLES_FILE
+    if kept.is_file():
+        same_samples = samples.is_file() and samples.read_text("utf-8") == options.digest
+        if _kept_recipe(kept) != recipe or not same_samples:
+            raise BadSettings(
+                f"{folder} was trained by another recipe or with other options ({kept.name}): "
+                "remove it, or name other --runs"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    samples.write_text(options.digest, encoding="utf-8")
+
+
+def _kept_recipe(path: Path) -> Recipe:
+    """The recipe beside a run; raises `BadSettings` for one of an earlier version."""
+    try:
+        return Recipe.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise BadSettings(
+            f"{path} is of an earlier version: remove {path.parent}, or name other --runs"
+        ) from error
 
 
 def _check_start_is_trained(
@@ -175,10 +198,10 @@ def _check_start_is_trained(
     weights = config.weights(start, fold)
     if not weights.is_file():
         raise BadSettings(f"{weights} is missing: train {start} first, with the same --runs")
-    kept = weights.with_name("recipe.json")
+    kept = weights.with_name(RECIPE_FILE)
     if not kept.is_file():
         return
-    other = Recipe.model_validate_json(kept.read_text("utf-8"))
+    other = _kept_recipe(kept)
     if other.folds != recipe.folds:
         raise BadSettings(f"{weights} keeps a fold of {other.folds} out, not of {recipe.folds}")
     if other.backbone != recipe.backbone:

@@ -40,7 +40,7 @@ class _Fitted(LightningModule):
         self.rate = recipe.rate
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW on one cycle: short runs on small networks want no more."""
+        """AdamW with a one-cycle schedule: enough for short runs of small networks."""
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -230,7 +230,7 @@ def heatmap_loss(logits: Tensor, points: Tensor, states: Tensor) -> Tensor:
     scored = ((states == ABSENT) | present)[..., None, None]
     truth = torch.exp(-squared / (2 * HEATMAP_SIGMA**2)) * present[..., None, None]
     nearest = (squared == squared.amin((2, 3), keepdim=True)) & present[..., None, None]
-    # In bfloat16 the upper bound would be 1, and its logarithm endless.
+    # In bfloat16 the upper bound would round to 1, and log(1 - p) would be infinite.
     probability = torch.sigmoid(logits.float()).clamp(1e-5, 1 - 1e-5)
     hit = torch.log(probability) * (1 - probability) ** 2 * nearest
     miss = torch.log(1 - probability) * probability**2 * (1 - truth) ** 4 * ~nearest

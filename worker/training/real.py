@@ -21,17 +21,18 @@ from worker.datasets.pictures import Picture, read_picture
 from worker.datasets.rsna_rows import CanalRow
 from worker.domain.crop import Crop, cut
 from worker.evaluation.crops import ForaminalCrops, canal_middle, cut_axial
-from worker.grade.crop_windows import CropOptions, widened
+from worker.grade.crop_windows import widened
 from worker.localise.heatmaps import windows
-from worker.localise.heatmaps.options import HeatmapOptions
 from worker.localise.heatmaps.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.training.samples import (
     ABSENT,
+    DEFAULT_OPTIONS,
     MISSING,
     PRESENT,
     UNKNOWN,
     GradeSet,
     PointSet,
+    SampleOptions,
     grade_set,
     point_set,
     to_grey,
@@ -52,14 +53,8 @@ GRADE_CONTEXT: Final = 1.35
 POINT_CONTEXT: Final = 1.5
 """The same for the axial localiser, which must find a canal far from the centre."""
 
-CROPS: Final = CropOptions()
-HEATMAPS: Final = HeatmapOptions()
-"""Samples are cut as the strategies cut with their default options."""
-
-AXIAL_WINDOW_SPANS: Final = HEATMAPS.axial_window_mm / CROPS.nominal_span_mm
-"""Width of the axial localiser's window in recess spans, where there are no millimetres."""
-
 SAGITTAL_HEADS: Final = windows.NETWORKS[windows.SAGITTAL].heads
+FORAMINAL_HEADS: Final = ("foramen",)
 AXIAL_GRADE_HEADS: Final = ("canal", "left_recess", "right_recess")
 """The labels of an axial grading sample."""
 
@@ -144,6 +139,7 @@ def canal_slices(rows: Sequence[CanalRow]) -> PointSet:
 def canal_points(
     rows: Sequence[AxialRow],
     recesses: Mapping[tuple[str, str, int, str], Mapping[str, tuple[float, float]]] | None = None,
+    options: SampleOptions = DEFAULT_OPTIONS,
 ) -> PointSet:
     """Axial slices with the canal's middle and both lateral recesses.
 
@@ -153,11 +149,11 @@ def canal_points(
     """
     images, points, studies = [], [], []
     shape = widened(windows.AXIAL_SHAPE, POINT_CONTEXT)
+    # The width of the window in recess spans: training pictures have no millimetres.
+    spans = options.heatmaps.axial_window_mm / options.crops.nominal_span_mm
     for row, picture in _readable(rows, lambda row: read_picture(row.path)):
         middle = canal_middle(row)
-        window = windows.canal_window(
-            *middle, AXIAL_WINDOW_SPANS * row.span * POINT_CONTEXT, picture.grid
-        )
+        window = windows.canal_window(*middle, spans * row.span * POINT_CONTEXT, picture.grid)
         crop = cut(picture.pixels, window, shape)
         key = (row.study_id, row.series_id, row.instance_number, row.level)
         marked = (recesses or {}).get(key, {})
@@ -183,22 +179,24 @@ def canal_points(
     return point_set(AXIAL_POINTS, images, points, states, studies)
 
 
-def foraminal_grades(rows: Sequence[ForaminalRow]) -> GradeSet:
+def foraminal_grades(
+    rows: Sequence[ForaminalRow], options: SampleOptions = DEFAULT_OPTIONS
+) -> GradeSet:
     """Crops around foramina with their grade."""
-    crops = ForaminalCrops(rows, CROPS)
+    crops = ForaminalCrops(rows, options.crops)
     images, labels, studies = [], [], []
     ordered = sorted(rows, key=lambda r: (r.study_id, str(r.path), r.level, r.side))
     for row, slices in _readable(ordered, lambda row: crops.cut(row, GRADE_CONTEXT)):
         images.append(to_greys(slices))
         labels.append([_rank(row.severity)])
         studies.append(row.study_id)
-    return grade_set(("foramen",), images, labels, studies)
+    return grade_set(FORAMINAL_HEADS, images, labels, studies)
 
 
-def axial_grades(rows: Sequence[AxialRow]) -> GradeSet:
+def axial_grades(rows: Sequence[AxialRow], options: SampleOptions = DEFAULT_OPTIONS) -> GradeSet:
     """Crops around the canal with the grades of canal, left and right recess."""
     images, labels, studies = [], [], []
-    for row, crop in _readable(rows, lambda row: cut_axial(row, CROPS, GRADE_CONTEXT)):
+    for row, crop in _readable(rows, lambda row: cut_axial(row, options.crops, GRADE_CONTEXT)):
         images.append(to_greys([crop]))
         labels.append([_rank(row.canal), _rank(row.left), _rank(row.right)])
         studies.append(row.study_id)

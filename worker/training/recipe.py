@@ -98,25 +98,31 @@ def read_recipes(folder: Path | None = None) -> tuple[Approach, dict[str, Recipe
     own; packaged recipes are used for the others, and `two_stage` without an approach.
     Raises `BadSettings`.
     """
-    approach = _read_approach(folder)
+    approach = read_approach(folder)
     recipes: dict[str, Recipe] = {}
-    for name in training_order(approach.networks):
+    for name in approach.networks:
         own = folder / f"{name}.toml" if folder else None
         path = own if own is not None and own.is_file() else RECIPES / f"{name}.toml"
         recipes[name] = read_recipe(path)
         if recipes[name].network != name:
             raise BadSettings(f"{path} is the recipe of {recipes[name].network}, not of {name}")
-        check_recipe(recipes[name], approach.networks, recipes)
-    return approach, recipes
+    starts = {name: recipes[name].start_of(spec) for name, spec in approach.networks.items()}
+    for recipe in recipes.values():
+        check_recipe(recipe, approach.networks, recipes)
+    return approach, {name: recipes[name] for name in training_order(starts)}
 
 
-def _read_approach(folder: Path | None) -> Approach:
+def read_approach(folder: Path | None) -> Approach:
+    """The approach of a folder's `approach.toml`, `two_stage` without one; raises `BadSettings`."""
     path = folder / APPROACH_FILE if folder else None
     if path is None or not path.is_file():
         return create_approach(ApproachEntry(name=TwoStage.name, version=TwoStage.version))
+    table = _toml(path).get("approach")
+    if not isinstance(table, dict):
+        raise BadSettings(f"{path} has no table [approach]")
     try:
-        entry = ApproachEntry.model_validate({"version": 1, **_toml(path).get("approach", {})})
-        return create_approach(entry)
+        # The version is that of this installation, whatever the file says.
+        return create_approach(ApproachEntry.model_validate({**table, "version": 1}))
     except ValidationError as error:
         raise BadSettings(f"{path}: {explain(error, ApproachEntry)}") from error
     except ValueError as error:
@@ -132,20 +138,24 @@ def known_networks() -> dict[str, NetworkSpec]:
     return known
 
 
-def training_order(networks: Mapping[str, NetworkSpec]) -> list[str]:
-    """The networks so that each comes after the one that it starts from."""
+def training_order(starts: Mapping[str, str]) -> list[str]:
+    """The networks so that each comes after the one that it starts from.
+
+    `starts` names where each network starts. Raises `BadSettings` for a circle.
+    """
     order: list[str] = []
 
-    def add(name: str) -> None:
+    def add(name: str, waiting: tuple[str, ...]) -> None:
+        if name in waiting:
+            raise BadSettings(f"networks start from each other: {', '.join(waiting)}")
         if name in order:
             return
-        start = networks[name].start
-        if start in networks and start != name:
-            add(start)
+        if starts[name] in starts:
+            add(starts[name], (*waiting, name))
         order.append(name)
 
-    for name in networks:
-        add(name)
+    for name in starts:
+        add(name, ())
     return order
 
 
@@ -221,6 +231,15 @@ def _check_start(
             f"{where}: its backbone is {recipe.backbone}, that of {start} is {other.backbone}: "
             "an encoder can be taken over only by the same backbone"
         )
+    if other is not None and other.folds != recipe.folds:
+        raise BadSettings(
+            f"{where}: it has {recipe.folds} folds, {start} has {other.folds}: studies that "
+            "validate it would have been trained on"
+        )
+    if other is not None and (missing := set(recipe.held_out) - set(other.held_out)):
+        raise BadSettings(
+            f"{where}: {start} has no member without fold {', '.join(map(str, sorted(missing)))}"
+        )
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -228,5 +247,5 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadSettings(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path} is not valid TOML: {error}") from error

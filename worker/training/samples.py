@@ -6,20 +6,56 @@ Points are (column, row) in the sample's own pixels. A point's state is PRESENT,
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.approaches import TwoStage
 from worker.domain.crop import Crop
+from worker.grade.crop_windows import CropOptions
+from worker.localise.heatmaps.options import HeatmapOptions
+from worker.models.seam import Approach
 
 PRESENT: Final = 1
 ABSENT: Final = 0
 UNKNOWN: Final = -1
 MISSING: Final = -1
+
+
+FORMAT: Final = 2
+"""Raised when samples that were kept in a file can no longer be read."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How samples are cut: as the approach that is trained cuts them."""
+
+    crops: CropOptions = field(default_factory=CropOptions)
+    heatmaps: HeatmapOptions = field(default_factory=HeatmapOptions)
+
+    @classmethod
+    def of(cls, approach: Approach) -> SampleOptions:
+        """The options of an approach's stages; the defaults for stages of another kind."""
+        stages = (approach.grader, approach.localiser) if isinstance(approach, TwoStage) else ()
+        given = [stage.options for stage in stages]
+        return cls(
+            next((one for one in given if isinstance(one, CropOptions)), CropOptions()),
+            next((one for one in given if isinstance(one, HeatmapOptions)), HeatmapOptions()),
+        )
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the options and of the format of kept samples."""
+        content = f"{FORMAT} {self.crops.model_dump_json()} {self.heatmaps.model_dump_json()}"
+        return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+DEFAULT_OPTIONS: Final = SampleOptions()
 
 
 @dataclass(frozen=True, eq=False)

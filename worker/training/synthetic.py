@@ -21,7 +21,7 @@ from worker.domain.crop import Crop, Window, cut
 from worker.domain.geometry import Vector
 from worker.domain.study import Role
 from worker.grade import crops
-from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, widened
+from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
 from worker.localise.heatmaps import windows
 from worker.localise.heatmaps.windows import AXIAL_POINTS, SAGITTAL_POINTS, AxialPoint, Structure
 from worker.phantom.anatomy import SEGMENT_OF, draw_anatomy
@@ -30,18 +30,19 @@ from worker.phantom.protocol import SliceCounts
 from worker.phantom.study import Phantom, PhantomSeries, make_phantom, target_places
 from worker.training.real import (
     AXIAL_GRADE_HEADS,
-    CROPS,
+    FORAMINAL_HEADS,
     GRADE_CONTEXT,
-    HEATMAPS,
     POINT_CONTEXT,
     SAGITTAL_HEADS,
 )
 from worker.training.samples import (
     ABSENT,
+    DEFAULT_OPTIONS,
     PRESENT,
     UNKNOWN,
     GradeSet,
     PointSet,
+    SampleOptions,
     grade_set,
     join,
     point_set,
@@ -90,7 +91,9 @@ def load_samples(path: Path) -> PhantomSamples:
     }
 
 
-def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
+def phantom_samples(
+    seed: int, prevalence: Prevalence, options: SampleOptions = DEFAULT_OPTIONS
+) -> PhantomSamples:
     """The samples of one phantom."""
     phantom = make_phantom(seed, slices=SLICES, prevalence=prevalence)
     places = target_places(draw_anatomy(seed))
@@ -108,7 +111,7 @@ def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
         _nearest(phantom.of(Role.AXIAL_T2), (both[Side.LEFT] + both[Side.RIGHT]) / 2)
         for both in recesses.values()
     ]
-    spacing_mm = CROPS.level_spacing(canals)
+    spacing_mm = options.crops.level_spacing(canals) or options.crops.nominal_spacing_mm
     axial_series = phantom.of(Role.AXIAL_T2)
     return {
         windows.SAGITTAL: join(
@@ -117,9 +120,11 @@ def phantom_samples(seed: int, prevalence: Prevalence) -> PhantomSamples:
                 for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
             ]
         ),
-        windows.AXIAL: _axial_points(axial_series, axial, list(recesses.values()), study),
-        crops.FORAMINAL: _foraminal(phantom, spacing_mm, study),
-        crops.AXIAL: _axial_grades(phantom, axial, recesses, study),
+        windows.AXIAL: _axial_points(
+            axial_series, axial, list(recesses.values()), study, options.heatmaps.axial_window_mm
+        ),
+        crops.FORAMINAL: _foraminal(phantom, spacing_mm, study, options.crops),
+        crops.AXIAL: _axial_grades(phantom, axial, recesses, study, options.crops),
     }
 
 
@@ -175,6 +180,7 @@ def _axial_points(
     slices: Sequence[int],
     recesses: Sequence[dict[Side, Vector]],
     study: str,
+    window_mm: float,
 ) -> PointSet:
     shape = widened(windows.AXIAL_SHAPE, POINT_CONTEXT)
     images, points = [], []
@@ -184,7 +190,7 @@ def _axial_points(
         middle = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2)
         window = windows.canal_window(
             *middle,
-            HEATMAPS.axial_window_mm * POINT_CONTEXT,
+            window_mm * POINT_CONTEXT,
             plane.grid,
         )
         crop = cut(series.pixels[index].astype(np.float32), window, shape)
@@ -199,7 +205,7 @@ def _axial_points(
     return point_set(AXIAL_POINTS, images, points, states, [study] * len(images))
 
 
-def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeSet:
+def _foraminal(phantom: Phantom, spacing_mm: float, study: str, options: CropOptions) -> GradeSet:
     series = phantom.of(Role.SAGITTAL_T1)
     by_x = sorted(range(len(series.planes)), key=lambda n: series.planes[n].position_mm[0])
     images, labels = [], []
@@ -207,10 +213,10 @@ def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeS
         if target.condition is not Condition.NEURAL_FORAMINAL_NARROWING:
             continue
         plane = series.planes[truth.index]
-        window = CROPS.foraminal_window(
+        window = options.foraminal_window(
             truth.image_point.column,
             truth.image_point.row,
-            spacing_mm or CROPS.nominal_spacing_mm,
+            spacing_mm,
             plane.grid,
             context=GRADE_CONTEXT,
         )
@@ -218,7 +224,7 @@ def _foraminal(phantom: Phantom, spacing_mm: float | None, study: str) -> GradeS
         cut_beside = partial(_cut_beside, series, by_x, by_x.index(truth.index), window)
         images.append(to_greys(crops.neighbours(cut_beside, outward)))
         labels.append([phantom.severities[target].rank])
-    return grade_set(("foramen",), images, labels, [study] * len(images))
+    return grade_set(FORAMINAL_HEADS, images, labels, [study] * len(images))
 
 
 def _cut_beside(
@@ -236,13 +242,14 @@ def _axial_grades(
     slices: Sequence[int],
     recesses: dict[Level, dict[Side, Vector]],
     study: str,
+    options: CropOptions,
 ) -> GradeSet:
     series = phantom.of(Role.AXIAL_T2)
     shape = widened(AXIAL_SHAPE, GRADE_CONTEXT)
     images, labels = [], []
     for (level, both), index in zip(recesses.items(), slices, strict=True):
         plane = series.planes[index]
-        window = CROPS.axial_window(
+        window = options.axial_window(
             *plane.to_px((both[Side.LEFT] + both[Side.RIGHT]) / 2),
             float(np.linalg.norm(both[Side.LEFT] - both[Side.RIGHT])),
             plane.grid,

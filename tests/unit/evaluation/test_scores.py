@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from worker.domain.predictions import SEVERITY_WEIGHTS
 from worker.evaluation.scores import (
     any_severe_log_loss,
     any_severe_spinal,
@@ -33,7 +32,7 @@ shares = arrays(float, (7, 3), elements=st.floats(0.01, 1)).map(
 def test_weighted_is_the_inverse_of_what_graders_divide_out(posterior):
     """Logits of the weighted probabilities give back the posteriors, at temperature one."""
     logits = torch.from_numpy(np.log(weighted(posterior)))
-    back = [[p.normal_mild, p.moderate, p.severe] for p in posteriors(logits, SEVERITY_WEIGHTS)]
+    back = [[p.normal_mild, p.moderate, p.severe] for p in posteriors(logits)]
     assert np.allclose(back, posterior, atol=2e-6)
 
 

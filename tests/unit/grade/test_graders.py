@@ -6,7 +6,6 @@ import torch
 
 from dicom_sr.findings import Level, Severity, Side
 from worker.domain.crop import Crop, Grid, Window
-from worker.domain.predictions import SEVERITY_WEIGHTS
 from worker.grade.crop_windows import AXIAL_SHAPE, FORAMINAL_SHAPE, CropOptions, widened
 from worker.grade.crops import Crops, Neighbours, posteriors
 from worker.models.bundle import Bundle
@@ -31,7 +30,7 @@ def foramen(crop: Crop) -> Neighbours:
 
 def test_training_weights_are_divided_out() -> None:
     """Equal logits of a network trained with weights 1/2/4 mean posteriors of 4:2:1."""
-    (found,) = posteriors(torch.zeros(1, 3), SEVERITY_WEIGHTS)
+    (found,) = posteriors(torch.zeros(1, 3))
     assert (found.normal_mild, found.moderate, found.severe) == pytest.approx((4 / 7, 2 / 7, 1 / 7))
     assert found.severity is Severity.NORMAL_MILD
 
@@ -39,7 +38,7 @@ def test_training_weights_are_divided_out() -> None:
 def test_a_high_temperature_takes_confidence_away() -> None:
     """The same logits are less sure at a higher temperature, and as ordered."""
     logits = torch.tensor([[0.0, 1.0, 4.0]])
-    (plain,) = posteriors(logits, SEVERITY_WEIGHTS)
+    (plain,) = posteriors(logits)
     sure, unsure = (at_temperature(plain, t) for t in (0.5, 2.0))
     assert sure.severe > unsure.severe > 1 / 3
     assert sure.severity is unsure.severity is Severity.SEVERE
@@ -93,7 +92,7 @@ def test_a_grade_is_the_mean_over_views_moved_by_the_margin() -> None:
     corners = {middle, (0, middle[1]), (down, middle[1]), (middle[0], 0), (middle[0], right)}
     assert len(asked) == len(set(asked)) == 5
     assert set(asked) == corners
-    (expected,) = posteriors(torch.tensor([[0.0, 0.0, 2.0]]), SEVERITY_WEIGHTS)
+    (expected,) = posteriors(torch.tensor([[0.0, 0.0, 2.0]]))
     assert found.severe == pytest.approx(expected.severe)
 
 

@@ -63,8 +63,8 @@ def test_recalibration_is_another_bundle(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("schema = 2", "schema = 3", "card schema 3; this version reads schema 2"),
-        ("schema = 2\n", "", "card schema 1; .* write the bundle again"),
+        ("schema = 2", "schema = 3", "card schema 3; this version reads schema 2: install a newer"),
+        ("schema = 2\n", "", "card schema 1; .* train it again with this version"),
         ("[calibration.", "[calibrations.", "unknown option 'calibrations': known are calibration"),
         (
             '"crop_classifier"',
@@ -142,7 +142,7 @@ def test_a_large_batch_is_split_and_put_together_again(untrained: Bundle, monkey
 
 
 def test_a_changed_list_of_studies_is_refused(folder: Path) -> None:
-    """What a bundle learnt from is part of what its card vouches for."""
+    """The card holds the digest of the list of training studies."""
     (folder / "studies.txt").write_text("0123456789abcdef\n")
     with pytest.raises(BundleMismatch, match=r"studies\.txt"):
         load_bundle(folder, "cpu")

@@ -141,7 +141,7 @@ def test_a_black_crop_is_graded_without_a_nan(named) -> None:
 
 @torch.no_grad()
 def test_a_grader_takes_three_slices_and_looks_at_those_it_knows(grader) -> None:
-    """One of one slice looks at the middle alone; one of three minds them all, and their order."""
+    """A network of one slice uses the middle slice; one of three uses all, in their order."""
     given = crops(3, 3)
     logits = grader(given)
     other = given.clone()

@@ -51,7 +51,7 @@ def test_the_same_logits_with_less_memory(untrained, crops, full, room):
 
 
 def test_it_steps_down_before_it_leaves_the_gpu(untrained, crops, full):
-    """Batches are halved down to one crop, and only then the CPU is asked."""
+    """Batches are halved down to one crop; then the CPU runs it."""
     seen = full(cuda=0, cpu=9)
     replace(untrained.runner, device=torch.device("cuda")).run(NETWORK, crops)
     assert seen == [("cuda", 9), ("cuda", 4), ("cuda", 2), ("cuda", 1), ("cpu", 1)]
@@ -66,7 +66,7 @@ def test_no_memory_anywhere_is_tried_again_later(untrained, crops, full, name):
 
 
 def test_another_error_is_not_taken_for_it(untrained):
-    """A crop of the wrong shape is our mistake, and no matter of memory."""
+    """A crop of the wrong shape is a programming error, not a lack of memory."""
     with pytest.raises(RuntimeError):
         untrained.runner.run(NETWORK, torch.zeros(1, 7, 64, 64))
 

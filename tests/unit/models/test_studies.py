@@ -1,4 +1,4 @@
-"""A bundle knows what it learnt from, and nothing else, without holding an id."""
+"""A bundle recognises the studies that it was trained on by hash; it holds no study's id."""
 
 import hashlib
 from pathlib import Path

@@ -27,10 +27,10 @@ def rendered() -> PhantomSamples:
 @pytest.fixture
 def phantoms_alone(rendered, tmp_path: Path) -> TrainingData:
     """Training data without a folder: the rendered phantoms, kept as if they were rendered here."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    save_samples(rendered, cache / f"phantoms-{SEEDS[0]}-{len(SEEDS)}.npz")
-    return TrainingData(None, cache)
+    data = TrainingData(None, tmp_path / "cache")
+    data.cache.mkdir()
+    save_samples(rendered, data.phantom_file(SEEDS[0], len(SEEDS)))
+    return data
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ from worker.models.studies import read_studies, training_studies
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.bundling import OutOfFold, assemble, finish, make_bundle
 from worker.training.members import RunConfig, save_network
-from worker.training.recipe import training_order
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +38,7 @@ def recipes(recipe):
     """Make tiny recipes of all networks, in the order of a whole training."""
 
     def make(**changes):
-        made = {name: recipe(name, batch=2, samples=2, **changes) for name in training_order(SPECS)}
+        made = {name: recipe(name, batch=2, samples=2, **changes) for name in SPECS}
         made["axial_grades"] = made["axial_grades"].model_copy(update={"start": "foraminal_grades"})
         return made
 
@@ -230,7 +229,7 @@ def test_a_calibrated_posterior_is_what_the_worker_says() -> None:
     logits = torch.tensor([[0.3, 1.4, -2.0], [2.0, 0.1, 1.1]])
     weights = torch.tensor(SEVERITY_WEIGHTS).log()
     direct = torch.softmax((logits - weights) / 1.6, dim=-1)
-    for posterior, row in zip(posteriors(logits, SEVERITY_WEIGHTS), direct, strict=True):
+    for posterior, row in zip(posteriors(logits), direct, strict=True):
         warmed = at_temperature(posterior, 1.6)
         for severity, expected in zip(Severity, row.tolist(), strict=True):
             assert warmed.of(severity) == pytest.approx(expected, abs=1e-5)

@@ -15,7 +15,14 @@ from worker.training import members
 from worker.training.members import RunConfig, save_network, split, train
 from worker.training.pretrained import over_slices, start_from_imagenet
 from worker.training.real import AXIAL_GRADE_HEADS
-from worker.training.samples import ABSENT, GradeSet, PointSet, grade_set, point_set
+from worker.training.samples import (
+    ABSENT,
+    DEFAULT_OPTIONS,
+    GradeSet,
+    PointSet,
+    grade_set,
+    point_set,
+)
 
 REAL = tuple(str(n) for n in range(40))
 PHANTOMS = tuple(f"phantom{n}" for n in range(10))
@@ -46,7 +53,7 @@ class Made:
     """Training data that is what it was made from."""
 
     def __init__(self, samples) -> None:
-        self.kept = samples
+        self.kept, self.options = samples, DEFAULT_OPTIONS
 
     def samples(self, recipe, spec):
         """The samples, whatever the recipe."""

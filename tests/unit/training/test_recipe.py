@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.training import SPECS
 from worker.errors import BadSettings
+from worker.models.seam import IMAGENET, SCRATCH
 from worker.training.recipe import (
     RECIPES,
     check_recipe,
@@ -39,10 +40,15 @@ def test_the_packaged_recipes_train_a_whole_bundle() -> None:
 
 def test_a_network_is_trained_after_the_one_that_it_starts_from() -> None:
     """Whatever the order in which they are named."""
-    backwards = dict(reversed(SPECS.items()))
-    order = training_order(backwards)
-    assert sorted(order) == sorted(SPECS)
-    assert order.index("foraminal_grades") < order.index("axial_grades")
+    order = training_order({"axial": "foraminal", "points": IMAGENET, "foraminal": SCRATCH})
+    assert sorted(order) == ["axial", "foraminal", "points"]
+    assert order.index("foraminal") < order.index("axial")
+
+
+def test_networks_that_start_from_each_other_are_refused() -> None:
+    """Neither can be trained first."""
+    with pytest.raises(BadSettings, match="start from each other: one, other"):
+        training_order({"one": "other", "other": "one"})
 
 
 def test_the_axial_grader_starts_from_members_that_the_same_studies_were_kept_from() -> None:

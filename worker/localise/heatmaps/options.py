@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from dicom_sr.findings import Level
 from worker.models.seam import StrategyOptions, ascending
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Millimetres = Annotated[float, Field(ge=0, le=200)]
+PerLevel = tuple[Millimetres, Millimetres, Millimetres, Millimetres, Millimetres]
+Offset = Annotated[float, Field(ge=-100, le=100)]
+Spread = Annotated[float, Field(gt=0, le=100)]
 Range = Annotated[tuple[Millimetres, Millimetres], AfterValidator(ascending)]
 
 
@@ -70,18 +72,16 @@ class HeatmapOptions(StrategyOptions):
     )
 
     # Neural foramina on sagittal T1
-    foramen_offset_mm: tuple[float, float] = Field(
+    foramen_offset_mm: tuple[Offset, Offset] = Field(
         default=(-5.0, 5.0),
         description="a foramen from the canal's middle at its disc (back, head)",
     )
-    foramen_offset_sigma_mm: Millimetres = Field(default=9.0, description="spread of that offset")
-    foramen_lateral_mm: tuple[float, float, float, float, float] = Field(
+    foramen_offset_sigma_mm: Spread = Field(default=9.0, description="spread of that offset")
+    foramen_lateral_mm: PerLevel = Field(
         default=(15.0, 16.0, 17.0, 18.0, 19.0),
         description="distance of the foramina from the midline, L1/L2 first",
     )
-    foramen_lateral_sigma_mm: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=4.0, description="spread of that distance"
-    )
+    foramen_lateral_sigma_mm: Spread = Field(default=4.0, description="spread of that distance")
     foramen_lateral_range_mm: Range = Field(
         default=(6.0, 30.0), description="a foramen lies within these distances from the midline"
     )
@@ -95,7 +95,7 @@ class HeatmapOptions(StrategyOptions):
     side_height_mm: Millimetres = Field(
         default=15.0, description="height within which both foramina of a level lie, without T2"
     )
-    canal_from_foramina_mm: tuple[float, float] = Field(
+    canal_from_foramina_mm: tuple[Offset, Offset] = Field(
         default=(5.0, -5.0),
         description="the canal from between its foramina, without T2 (back, head)",
     )
@@ -127,7 +127,3 @@ class HeatmapOptions(StrategyOptions):
     passes: int = Field(
         default=2, ge=1, le=5, description="searches, each around the canal found before"
     )
-
-    def lateral_mm(self, level: Level) -> float:
-        """The usual distance of a level's foramina from the midline."""
-        return self.foramen_lateral_mm[list(Level).index(level)]
