@@ -27,6 +27,7 @@ from worker.models.card import (
 from worker.models.networks import ARCHITECTURES, build_network
 from worker.models.seam import Approach, NetworkSpec
 from worker.models.studies import training_studies, write_studies
+from worker.training.bundling import network_entry
 from worker.training.members import save_network
 from worker.training.recipe import Recipe, read_recipes
 
@@ -39,19 +40,10 @@ def untrained_card(folder: Path, approach: Approach, recipes: Mapping[str, Recip
     networks = {}
     for name, spec in approach.networks.items():
         recipe = recipes[name]
-        members = []
-        for fold in recipe.held_out:
-            file = folder / f"{name}-{fold}.safetensors"
+        files = [folder / f"{name}-{fold}.safetensors" for fold in recipe.held_out]
+        for file in files:
             save_network(build_network(recipe.architecture, len(spec.heads), recipe.kwargs), file)
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            members.append(Member(file=file.name, sha256=digest, held_out=fold))
-        networks[name] = NetworkEntry(
-            architecture=recipe.architecture,
-            kwargs=recipe.kwargs,
-            heads=spec.heads,
-            folds=recipe.folds,
-            members=tuple(members),
-        )
+        networks[name] = network_entry(recipe, spec, files)
     return card_of(folder, ApproachEntry(**resolved(approach)), networks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from worker.models.card import (
     PlattScaling,
     write_card,
 )
-from worker.models.seam import Approach
+from worker.models.seam import Approach, NetworkSpec
 from worker.models.studies import training_studies, write_studies
 from worker.training.axial_detections import Detections, detect_axial
 from worker.training.calibration import (
@@ -102,19 +102,9 @@ def assemble(
     out.mkdir(parents=True, exist_ok=True)
     networks: dict[str, NetworkEntry] = {}
     for network, spec in approach.networks.items():
-        recipe = recipes[network]
-        members = []
-        for fold, file in zip(recipe.held_out, files[network], strict=True):
+        for file in files[network]:
             copyfile(file, out / file.name)
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            members.append(Member(file=file.name, sha256=digest, held_out=fold))
-        networks[network] = NetworkEntry(
-            architecture=recipe.architecture,
-            kwargs=recipe.kwargs,
-            heads=spec.heads,
-            folds=recipe.folds,
-            members=tuple(members),
-        )
+        networks[network] = network_entry(recipes[network], spec, files[network])
     card = Card(
         name=name,
         version=datetime.now(UTC).strftime("%Y.%m.%d"),
@@ -128,6 +118,21 @@ def assemble(
     )
     write_card(card, out)
     return card
+
+
+def network_entry(recipe: Recipe, spec: NetworkSpec, files: Sequence[Path]) -> NetworkEntry:
+    """What a card says of a network whose members, one for each held-out fold, are these files."""
+    members = tuple(
+        Member(file=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest(), held_out=fold)
+        for fold, file in zip(recipe.held_out, files, strict=True)
+    )
+    return NetworkEntry(
+        architecture=recipe.architecture,
+        kwargs=recipe.kwargs,
+        heads=spec.heads,
+        folds=recipe.folds,
+        members=members,
+    )
 
 
 def predict_out_of_fold(
