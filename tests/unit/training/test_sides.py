@@ -7,11 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dicom_sr.findings import Level, Severity, Side
+from dicom_sr.findings import Condition, Level, Severity, Side
 from tests.support.training import SPECS, module_for
 from worker.datasets.axial import AxialRow
+from worker.domain.study import Role
+from worker.grade.crop_windows import CropOptions
 from worker.localise.heatmaps.windows import AXIAL_POINTS, AxialPoint
-from worker.training import modules
+from worker.phantom import SMALL, make_phantom
+from worker.training import modules, synthetic
 from worker.training.real import axial_grades, canal_points
 from worker.training.samples import PRESENT, UNKNOWN
 
@@ -95,3 +98,30 @@ def test_a_mirrored_batch_teaches_the_recesses_where_they_now_lie(recipe, monkey
     seen = {(round(where[left]), state[left], state[right]) for where, state in asked}
     # As it is: left at 100, known. Mirrored: what lies left is the unknown right one, at 127 - 20.
     assert seen == {(100, PRESENT, UNKNOWN), (107, UNKNOWN, PRESENT)}
+
+
+def test_phantoms_show_the_lateral_slice_first(monkeypatch) -> None:
+    """As the worker cuts them: towards the foramen's own side, itself, towards the middle."""
+    phantom = make_phantom(3, slices=SMALL)
+    series = phantom.of(Role.SAGITTAL_T1)
+    seen = []
+
+    def by_position(_series, index: int):
+        """A slice whose grey is its place in x, in the patient: more is further to the left."""
+        x_mm = series.planes[index].position_mm[0]
+        return np.full(series.pixels[index].shape, 1000 + x_mm, np.float32)
+
+    def record(images):
+        seen.append([float(np.median(crop.pixels)) for crop in images])
+        return np.zeros((3, 8, 8), np.uint8)
+
+    monkeypatch.setattr(synthetic, "_slice", by_position)
+    monkeypatch.setattr(synthetic, "to_greys", record)
+    synthetic._foraminal(phantom, 35.0, "phantom3", CropOptions())
+    foraminal = Condition.NEURAL_FORAMINAL_NARROWING
+    sides = [target.side for target in phantom.points if target.condition is foraminal]
+    assert len(seen) == len(sides) == 10
+    for side, (lateral, itself, medial) in zip(sides, seen, strict=True):
+        # Beyond the end of a series the slice itself is repeated.
+        left = side is Side.LEFT
+        assert (lateral >= itself > medial) if left else (lateral <= itself < medial)
