@@ -23,8 +23,7 @@ demo: setup viewer ## A study arrives in a real Orthanc and comes back graded (S
 test: EXTRA = $(TOOLS)
 test: setup viewer ## All checks and tests
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20 --ignore=tests/faults
-	$(BIN)/pytest -n 4 --maxschedchunk 1 --durations 8 tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder --durations 20
 
 unit: setup ## Fast tests without servers: two minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/property

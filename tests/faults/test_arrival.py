@@ -69,10 +69,10 @@ def test_two_senders_at_once(servers, check):
 
 
 @pytest.mark.slow
-def test_thirty_at_once(servers, check):
-    """Thirty studies that arrive together are graded once each."""
-    with servers.trial("30 studies at once") as trial:
-        for _ in range(30):
+def test_twenty_at_once(servers, check):
+    """Twenty studies that arrive together are graded once each."""
+    with servers.trial("20 studies at once") as trial:
+        for _ in range(20):
             servers.send(trial)
         trial.ends()
     check()

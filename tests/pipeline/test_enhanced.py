@@ -11,25 +11,26 @@ from pydicom import Dataset, dcmread, dcmwrite
 from dicom_sr.findings import Graded
 from dicom_sr.reader import read
 from tests.support.enhanced import enhance_study
+from tests.support.phantoms import shared_phantom
 from worker.archive.folder import FolderArchive
 from worker.domain.graded_study import GradedStudy
 from worker.models.bundle import Bundle
-from worker.phantom import SMALL, make_phantom, write_phantom
+from worker.phantom import write_phantom
 from worker.pipeline import grade
 from worker.report.structured import structured_report
 
 
 @pytest.fixture(scope="module")
 def both(
-    bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    quick_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[GradedStudy, GradedStudy, Path]:
     """A phantom graded as classic images and as enhanced objects, and where the latter lie."""
     folder = tmp_path_factory.mktemp("both")
     for kind in ("classic", "enhanced"):
-        write_phantom(make_phantom(31, slices=SMALL), folder / kind)
+        write_phantom(shared_phantom(31), folder / kind)
     enhance_study(folder / "enhanced")
     classic, enhanced = (
-        grade(str(folder / kind), FolderArchive(), bundle) for kind in ("classic", "enhanced")
+        grade(str(folder / kind), FolderArchive(), quick_bundle) for kind in ("classic", "enhanced")
     )
     return classic, enhanced, folder / "enhanced"
 

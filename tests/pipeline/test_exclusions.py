@@ -13,11 +13,12 @@ from pydicom.uid import CTImageStorage
 
 from dicom_sr.findings import Condition, Level, NotAssessedReason, Target
 from dicom_sr.reader import read
+from tests.support.phantoms import shared_phantom
 from worker.archive.folder import FolderArchive
 from worker.domain.study import Role
 from worker.errors import NotLumbar
 from worker.models.bundle import Bundle
-from worker.phantom import SMALL, make_phantom, write_phantom
+from worker.phantom import write_phantom
 from worker.phantom.study import Phantom
 from worker.pipeline import grade
 from worker.report.structured import structured_report
@@ -33,7 +34,7 @@ class Unread(FolderArchive):
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     """One small phantom for all."""
-    return make_phantom(11, slices=SMALL)
+    return shared_phantom(11)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def phantom() -> Phantom:
     ],
 )
 def test_headers_alone_exclude_a_whole_study(
-    phantom: Phantom, bundle: Bundle, tmp_path: Path, reason: NotAssessedReason, changes: dict
+    phantom: Phantom, quick_bundle: Bundle, tmp_path: Path, reason: NotAssessedReason, changes: dict
 ) -> None:
     """25 times the same coded reason in an SR of every image, and no pixel read."""
     write_phantom(phantom, tmp_path)
@@ -56,7 +57,7 @@ def test_headers_alone_exclude_a_whole_study(
         for keyword, value in changes.items():
             setattr(dataset, keyword, value)
         dataset.save_as(file)
-    document = structured_report(grade(str(tmp_path), Unread(), bundle))
+    document = structured_report(grade(str(tmp_path), Unread(), quick_bundle))
     report = read(document)
     assert [finding.reason for finding in report.not_assessed] == [reason] * 25
     (study,) = document.CurrentRequestedProcedureEvidenceSequence
@@ -73,7 +74,7 @@ def test_headers_alone_exclude_a_whole_study(
     ids=["not MR", "not lumbar"],
 )
 def test_a_study_of_something_else_is_refused_with_its_reason(
-    phantom: Phantom, bundle: Bundle, tmp_path: Path, changes: dict, said: str
+    phantom: Phantom, quick_bundle: Bundle, tmp_path: Path, changes: dict, said: str
 ) -> None:
     """What is no lumbar MRI at all gets no report, and no pixel is read."""
     write_phantom(phantom, tmp_path)
@@ -84,7 +85,7 @@ def test_a_study_of_something_else_is_refused_with_its_reason(
             setattr(dataset, keyword, value)
         dataset.save_as(file)
     with pytest.raises(NotLumbar, match=said):
-        grade(str(tmp_path), Unread(), bundle)
+        grade(str(tmp_path), Unread(), quick_bundle)
 
 
 def changed(folder: Path, series: str, change: Callable[[Dataset], None]) -> None:
@@ -134,30 +135,32 @@ SAGITTAL = (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
 
 
 def test_images_without_a_spine_are_not_lumbar(
-    phantom: Phantom, bundle: Bundle, folder: Path
+    phantom: Phantom, quick_bundle: Bundle, folder: Path
 ) -> None:
     """Noise under lumbar headers: 25 times the coded reason, never a grade."""
     for role in SAGITTAL:
         changed(folder, phantom.of(role).series_instance_uid, noise)
-    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    report = read(structured_report(grade(str(folder), FolderArchive(), quick_bundle)))
     assert [f.reason for f in report.not_assessed] == [NotAssessedReason.NOT_LUMBAR] * 25
 
 
-def test_two_levels_are_too_few_to_name(phantom: Phantom, bundle: Bundle, folder: Path) -> None:
+def test_two_levels_are_too_few_to_name(
+    phantom: Phantom, quick_bundle: Bundle, folder: Path
+) -> None:
     """Stacks that begin below L3/L4 show two levels: none of them is graded."""
     for role in SAGITTAL:
         first = (canal_row(phantom, role, Level.L3_L4) + canal_row(phantom, role, Level.L4_L5)) // 2
         series = phantom.of(role).series_instance_uid
         changed(folder, series, partial(lowest_rows, first=first))
-    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    report = read(structured_report(grade(str(folder), FolderArchive(), quick_bundle)))
     assert [f.reason for f in report.not_assessed] == [NotAssessedReason.TOO_FEW_LEVELS] * 25
 
 
 def test_two_series_that_name_levels_otherwise_are_not_graded(
-    phantom: Phantom, bundle: Bundle, folder: Path
+    phantom: Phantom, quick_bundle: Bundle, folder: Path
 ) -> None:
     """T1 a level higher than T2 in the patient: which name is right nobody can tell."""
     series = phantom.of(Role.SAGITTAL_T1).series_instance_uid
     changed(folder, series, partial(higher_mm, by=36.0))
-    report = read(structured_report(grade(str(folder), FolderArchive(), bundle)))
+    report = read(structured_report(grade(str(folder), FolderArchive(), quick_bundle)))
     assert [f.reason for f in report.not_assessed] == [NotAssessedReason.TRANSITIONAL_ANATOMY] * 25

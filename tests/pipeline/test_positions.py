@@ -104,12 +104,12 @@ def phantom() -> Phantom:
 
 @pytest.fixture(scope="module")
 def as_made(
-    phantom: Phantom, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    phantom: Phantom, quick_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> GradedStudy:
     """The phantom as it is made: head first, supine, every slice upright."""
     folder = tmp_path_factory.mktemp("positions")
     write_phantom(phantom, folder)
-    return grade(str(folder), FolderArchive(), bundle)
+    return grade(str(folder), FolderArchive(), quick_bundle)
 
 
 def planes(study: GradedStudy) -> dict[ImageReference, Plane]:
@@ -136,7 +136,7 @@ def check_sides(study: GradedStudy, truth: Callable[[Target], np.ndarray]) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("position", POSITIONS)
 def test_every_position_gives_the_same_findings(
-    position: str, phantom: Phantom, as_made: GradedStudy, bundle: Bundle, tmp_path: Path
+    position: str, phantom: Phantom, as_made: GradedStudy, quick_bundle: Bundle, tmp_path: Path
 ) -> None:
     """Turned and mirrored storage gives the same grades at the same places of the patient."""
     ways = dict(zip((Orientation.SAGITTAL, Orientation.AXIAL), POSITIONS[position], strict=True))
@@ -150,7 +150,7 @@ def test_every_position_gives_the_same_findings(
 
     write_phantom(phantom, tmp_path)
     rewritten(tmp_path, change)
-    study = grade(str(tmp_path), FolderArchive(), bundle)
+    study = grade(str(tmp_path), FolderArchive(), quick_bundle)
     check_sides(study, lambda target: np.array(phantom.points[target].patient_mm))
     spacing = max(plane.column_spacing_mm for plane in planes(study).values())
     for target in TARGETS:
@@ -171,7 +171,7 @@ def test_a_patient_who_lies_askew_keeps_his_sides(
     about_mm: tuple[int, int, int],
     degrees: float,
     phantom: Phantom,
-    bundle: Bundle,
+    quick_bundle: Bundle,
     tmp_path: Path,
 ) -> None:
     """The whole patient rotated and moved in space: every point goes with him, side by side."""
@@ -192,5 +192,5 @@ def test_a_patient_who_lies_askew_keeps_his_sides(
 
     write_phantom(phantom, tmp_path)
     rewritten(tmp_path, change)
-    study = grade(str(tmp_path), FolderArchive(), bundle)
+    study = grade(str(tmp_path), FolderArchive(), quick_bundle)
     check_sides(study, lambda t: rotation @ np.array(phantom.points[t].patient_mm) + shift)

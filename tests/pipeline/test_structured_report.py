@@ -37,12 +37,12 @@ def phantom() -> Phantom:
 
 @pytest.fixture(scope="module")
 def graded(
-    phantom: Phantom, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    phantom: Phantom, quick_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> GradedStudy:
     """It, graded."""
     folder = tmp_path_factory.mktemp("phantom")
     write_phantom(phantom, folder)
-    return grade(str(folder), FolderArchive(), bundle)
+    return grade(str(folder), FolderArchive(), quick_bundle)
 
 
 @pytest.fixture(scope="module")

@@ -61,3 +61,16 @@ def test_the_parent_of_the_grading_processes_imports_no_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_is_imported_before_the_fork_starts_no_thread_and_no_gpu() -> None:
+    """Either would not survive in the forked children."""
+    program = (
+        "import os, worker.service.app\n"
+        "from worker.service.runtime import import_libraries\n"
+        "threads = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = threads(); import_libraries(); import torch\n"
+        "print(threads() - before, torch.cuda.is_initialized())"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.split() == ["0", "False"], found.stderr

@@ -18,7 +18,14 @@ from worker.service.broker import make_app, open_redis
 from worker.service.events import MetricChannel
 from worker.service.leases import Leases
 from worker.service.logging import configure_logging
-from worker.service.runtime import Runtime, SharedText, StopRequest, open_attempts, start_runtime
+from worker.service.runtime import (
+    Runtime,
+    SharedText,
+    StopRequest,
+    import_libraries,
+    open_attempts,
+    start_runtime,
+)
 from worker.service.supervisor_process import run_supervisor
 from worker.settings import Settings
 
@@ -78,6 +85,7 @@ def serve(settings: Settings) -> int:
     setup_logging.connect(_logging_is_configured)
     worker_process_init.connect(child.start)
     worker_shutting_down.connect(partial(_kill_children_after, settings.stop_s), weak=False)
+    import_libraries()
     worker = app.Worker(
         hostname=f"lumbar-{os.getpid()}@{platform.node()}",
         pool="prefork",

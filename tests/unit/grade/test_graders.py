@@ -114,6 +114,29 @@ def test_the_neighbours_reach_the_network_in_their_order() -> None:
     assert asked["axial_grades"].shape == (2, 1, *AXIAL_SHAPE)
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_recess_is_graded_on_its_side_of_the_crop(side: Side) -> None:
+    """A crop shows the patient's left on the right: what lies there is the left recess."""
+    height, width = widened(AXIAL_SHAPE, VIEW_CONTEXT)
+    pixels = np.zeros((height, width), dtype=np.float32)
+    pixels[:, width // 2 :] = 1.0 if side is Side.LEFT else 0.0
+    pixels[:, : width // 2] = 0.0 if side is Side.LEFT else 1.0
+
+    class BrightOnTheRight:
+        """Grades the left recess severe where the right half of the crop is bright."""
+
+        def run(self, network: str, views: torch.Tensor) -> torch.Tensor:
+            assert network == "axial_grades"
+            logits = torch.zeros(len(views), 2, 3)
+            logits[:, 1, 2] = 10 * views[:, 0, :, views.shape[-1] // 2 :].mean(dim=(1, 2))
+            return logits
+
+    (found,) = GRADER.grade_axial([Crop(pixels, Window(0, 0, 1, 1))], BrightOnTheRight())
+    other = Side.RIGHT if side is Side.LEFT else Side.LEFT
+    assert found.recesses[side].severity is Severity.SEVERE
+    assert found.recesses[other].severity is Severity.NORMAL_MILD
+
+
 def test_brightness_and_contrast_do_not_matter(untrained: Bundle) -> None:
     """A crop in 12-bit units and the same in 0..1 get the same grade."""
     crop = crops(FORAMINAL_SHAPE, 1)[0]
