@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from deploy.demo import stack, viewer
 from tests.support.needs import cannot_run
 
+pytest_plugins = ["tests.support.faults.plugin"]
+
 # A busy machine is no failure: hypothesis judges what the code does, not how fast.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -1,26 +1,15 @@
-"""Servers for many faults, and a table of their results.
+"""Servers for many faults: each process of pytest-xdist has its own."""
 
-Most of the time is spent waiting, so a few processes (pytest-xdist) share the faults, each with
-servers of its own; their rows are merged into one table.
-"""
-
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.console import Console
 
-from deploy.demo import stack
 from tests.support.bundles import small_bundle
 from tests.support.faults import harness, table
+from tests.support.faults.plugin import ROWS
 from tests.support.faults.studies import Study, studies
-
-ROWS: list[table.Row] = []
-OUT = Path(os.environ.get("LUMBAR_FAULTS", stack.ROOT / "build" / "faults"))
 
 
 @pytest.fixture(scope="session")
@@ -77,29 +66,3 @@ def check(servers: harness.Servers) -> Callable[..., None]:
 def rows() -> list[table.Row]:
     """The table, for faults with separate servers."""
     return ROWS
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run slow tests first, so that no process is left with them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send the rows to the main process of pytest-xdist."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["faults"] = [asdict(row) for row in ROWS]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Add the rows of a process that has ended."""
-    ROWS.extend(map(table.row_of, getattr(node, "workeroutput", {}).get("faults", ())))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table, and write it to build/faults."""
-    if ROWS:
-        ROWS.sort(key=lambda row: row.fault.casefold())
-        terminalreporter.ensure_newline()
-        table.show(ROWS, Console(file=terminalreporter._tw._file, width=110))
-        table.write(ROWS, OUT)
