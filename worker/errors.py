@@ -2,7 +2,8 @@
 
 LumbarError
 ├─ Transient       retry with backoff              ArchiveUnavailable, DeviceBusy, QueueUnavailable
-├─ Rejected        acknowledge, keep the reason    StudyGone, NotLumbar, NoUsableSeries, BrokenStudy
+├─ Rejected        acknowledge, keep the reason    StudyGone, NotLumbar, NoUsableSeries,
+│                                                  BrokenStudy, SeveralPatients
 └─ Misconfigured   stop at start, say what to do   BundleMissing, BundleMismatch, BadSettings
 
 The policy is decided once, in `worker/service/tasks.py`. Messages say what to do next
@@ -48,6 +49,10 @@ class NoUsableSeries(Rejected):
 
 class BrokenStudy(Rejected):
     """The data of the study are contradictory or cannot be decoded."""
+
+
+class SeveralPatients(Rejected):
+    """The objects of the study name different patients."""
 
 
 class Misconfigured(LumbarError):

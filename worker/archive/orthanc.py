@@ -22,12 +22,14 @@ import pydicom
 from pydicom import Dataset
 from pyorthanc import Orthanc
 
+from dicom_sr.attributes import text
 from worker.archive import StudyEntry
 from worker.archive.http import PARALLEL, USER_AGENT, fetch_parallel, parse_dataset
 from worker.archive.orthanc_rest import OrthancRest
 from worker.archive.orthanc_tags import header_from_tags
 from worker.domain.study import Instance, Unreadable
 from worker.errors import ArchiveUnavailable, BadSettings, BrokenStudy, StudyGone
+from worker.intake.patient import check_one_patient
 
 _KEEPALIVE_S: Final = 0.8  # Orthanc closes idle connections after 1 s; close them earlier.
 _PAGE: Final = 500
@@ -117,13 +119,34 @@ class OrthancArchive:
 
         Private attributes, binary values and values over 256 characters are left out: this
         request does not return them.
+
+        Orthanc makes a study of each Patient ID. Raises `SeveralPatients` where it holds another
+        one with this Study Instance UID that names another patient.
         """
         tags = self._rest.json("GET", f"/studies/{study}/instances-tags", params={"short": ""})
         if tags is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
         if not isinstance(tags, dict):
             raise self._rest.unexpected("malformed list of tags")
-        return [Instance(key, header_from_tags(values)) for key, values in sorted(tags.items())]
+        found = [Instance(key, header_from_tags(values)) for key, values in sorted(tags.items())]
+        others = self._of_same_uid(study, found)
+        if others:
+            check_one_patient([*others, *(instance.header for instance in found)])
+        return found
+
+    def _of_same_uid(self, study: str, found: Sequence[Instance]) -> list[Dataset]:
+        """One header of each other study of Orthanc with the same Study Instance UID."""
+        uid = next((uid for i in found if (uid := text(i.header, "StudyInstanceUID"))), "")
+        headers = []
+        for other in self._lookup("Study", uid) if uid else ():
+            if other == study:
+                continue
+            instances = self._rest.json("GET", f"/studies/{other}/instances")
+            keys = self._rest.parse("list of instances", _keys, instances or [])
+            tags = self._rest.json("GET", f"/instances/{keys[0]}/tags?short") if keys else None
+            if tags is not None:
+                headers.append(header_from_tags(tags))
+        return headers
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The whole objects with these keys, four at a time and in any order."""
@@ -237,6 +260,10 @@ def _mr_images(series: Sequence[Mapping[str, Any]]) -> list[str]:
         if one["MainDicomTags"].get("Modality", "") in ("", "MR")
         for instance in one["Instances"]
     ]
+
+
+def _keys(instances: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(instance["ID"]) for instance in instances]
 
 
 def _ids(kind: str, matches: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,8 +6,7 @@ from pydicom import Dataset
 
 from dicom_sr.attributes import functional_group, integer, number, text, texts, values
 from worker.domain.study import Acquisition
-
-_NO_AGENT = frozenset({"", "NO", "NONE", "N", "0", "NOT APPLIED", "WITHOUT"})
+from worker.intake.contrast import agent_given
 
 
 def image_type(header: Dataset, frame: Dataset | None) -> tuple[str, ...]:
@@ -93,7 +92,7 @@ def _suppression(modifier: Dataset) -> tuple[str, ...]:
 
 def _contrast_agent(header: Dataset) -> str:
     agent = text(header, "ContrastBolusAgent")
-    if agent.upper() not in _NO_AGENT:
+    if agent_given(agent):
         return agent
     return "yes" if values(header, "ContrastBolusAgentSequence") else ""
 

@@ -15,6 +15,7 @@ from worker.domain.study import Evidence, Role, Series
 from worker.intake import rules, vocabulary
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule, first_match
+from worker.intake.tokens import tokens
 from worker.intake.weighting import (
     Weighting,
     WeightingDecision,
@@ -183,10 +184,10 @@ def _exclusion_evidence(matches: Sequence[rules.Match]) -> tuple[Evidence, ...]:
 
 
 def _plane_conflict(series: Series, plane: Orientation) -> tuple[str, ...]:
-    tokens = set(vocabulary.tokens(series.acquisition.series_description))
-    if tokens & _PLANE_NAMES[plane]:
+    described = set(tokens(series.acquisition.series_description))
+    if described & _PLANE_NAMES[plane]:
         return ()
     for other, names in _PLANE_NAMES.items():
-        if tokens & names:
+        if described & names:
             return (f"described as {other} but {plane} by orientation",)
     return ()

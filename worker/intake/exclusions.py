@@ -18,6 +18,7 @@ from dicom_sr.findings import NotAssessedReason
 from worker import MIN_AGE_YEARS
 from worker.domain.study import Exclusion, Role, RoutedStudy, Series
 from worker.intake import vocabulary
+from worker.intake.anatomy_words import metal, metal_sequence, transitional
 
 MIN_HEIGHT_MM: Final = 100.0
 """The least height of a sagittal stack that can show L1/L2 to L5/S1 of an adult.
@@ -79,7 +80,7 @@ def short_stacks(routed: RoutedStudy) -> str | None:
 def named_transitional(routed: RoutedStudy) -> str | None:
     """A description names a transitional vertebra."""
     for description in _texts(routed):
-        if word := vocabulary.transitional(description):
+        if word := transitional(description):
             return f"by the description: {word}"
     return None
 
@@ -90,11 +91,11 @@ def named_metal(routed: RoutedStudy) -> str | None:
     The affected levels are unknown, so none is graded.
     """
     for description in _texts(routed):
-        if word := vocabulary.metal(description):
+        if word := metal(description):
             return f"by the description: {word}"
     for series in _used(routed):
         for description in vocabulary.texts_of(series.acquisition):
-            if word := vocabulary.metal_sequence(description):
+            if word := metal_sequence(description):
                 return f"by a sequence name: {word}"
     return None
 

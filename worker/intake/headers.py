@@ -24,6 +24,7 @@ from worker.domain.study import (
 from worker.errors import BrokenStudy, NotLumbar
 from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
 from worker.intake.mixed_series import SourceSlice, usable_slices
+from worker.intake.patient import check_one_patient
 from worker.intake.repair import repair_headers
 from worker.intake.stacks import in_one_plane
 
@@ -39,7 +40,7 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
 
     A duplicate object (same series and SOP Instance UID) is kept once. Raises NotLumbar
     when there is no DICOM object, BrokenStudy when none can be read or when they belong to
-    several studies.
+    several studies, SeveralPatients when they name different patients.
     """
     if not instances:
         raise NotLumbar("no DICOM object found; name the folder of one lumbar MRI study")
@@ -48,6 +49,7 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
     if not named:
         raise BrokenStudy(f"none of the {lost} DICOM objects can be read; send the study again")
     study_uid = _one_study(named)
+    check_one_patient(instance.header for instance in named)
     repaired, repairs = repair_headers(named)
     kept, duplicates = _without_duplicates(repaired)
     by_series: defaultdict[str, list[Instance]] = defaultdict(list)

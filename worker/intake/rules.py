@@ -15,6 +15,7 @@ from worker.domain.geometry import Orientation
 from worker.domain.study import Series
 from worker.intake import image_types, vocabulary
 from worker.intake.repair import MR_IMAGE_CLASSES
+from worker.intake.tokens import tokens
 
 MIN_SLICES: Final = 5
 
@@ -170,7 +171,7 @@ def gradient_description(series: Series) -> str | None:
 def dixon_part(series: Series) -> str | None:
     """Fat, in-phase and opposed-phase images of a Dixon set; water is kept."""
     for text in vocabulary.texts_of(series.acquisition):
-        found = vocabulary.tokens(text)
+        found = tokens(text)
         for word, following in pairwise((*found, "")):
             if word == "fat" and following not in vocabulary.FAT_IMAGE_FOLLOWERS:
                 return "the fat image of a Dixon set by its description"
@@ -190,29 +191,27 @@ def other_region(series: Series) -> str | None:
     """
     own = _regions_in(series.acquisition.series_description)
     about, label = _regions(series)
-    if own & vocabulary.LUMBAR or (
-        not own & vocabulary.OTHER_REGION and (about | label) & vocabulary.LUMBAR
-    ):
+    own_region = vocabulary.other_region(own)
+    if vocabulary.lumbar(own) or (not own_region and vocabulary.lumbar(about | label)):
         return None
-    if about & vocabulary.OTHER_REGION:
-        named = (own & vocabulary.OTHER_REGION) or (about & vocabulary.OTHER_REGION)
+    if named := own_region or vocabulary.other_region(about):
         return f"another region: {min(named)}"
-    if label & vocabulary.OTHER_REGION and _unlike_a_lumbar_stack(series):
-        region = min(label & vocabulary.OTHER_REGION)
-        return f"another region: labelled {region}, and its size fits"
+    labelled = vocabulary.other_region(label)
+    if labelled and _unlike_a_lumbar_stack(series):
+        return f"another region: labelled {min(labelled)}, and its size fits"
     return None
 
 
 def labelled_lumbar(series: Series) -> bool:
     """Whether its texts or BodyPartExamined name the lumbar spine."""
     about, label = _regions(series)
-    return bool((about | label) & vocabulary.LUMBAR)
+    return bool(vocabulary.lumbar(about | label))
 
 
 def labelled_elsewhere(series: Series) -> bool:
     """Whether BodyPartExamined names another region; never sufficient on its own."""
     _, label = _regions(series)
-    return bool(label & vocabulary.OTHER_REGION) and not label & vocabulary.LUMBAR
+    return bool(vocabulary.other_region(label)) and not vocabulary.lumbar(label)
 
 
 UNUSABLE: Final[tuple[ExclusionRule, ...]] = (
@@ -272,7 +271,7 @@ def _description_tokens(series: Series) -> tuple[str, ...]:
 
     Protocols are often named after their first step or after an earlier sequence.
     """
-    return vocabulary.tokens(next(iter(vocabulary.texts_of(series.acquisition)), ""))
+    return tokens(next(iter(vocabulary.texts_of(series.acquisition)), ""))
 
 
 def _regions(series: Series) -> tuple[set[str], set[str]]:
@@ -284,7 +283,7 @@ def _regions(series: Series) -> tuple[set[str], set[str]]:
 
 def _regions_in(text: str) -> set[str]:
     """The tokens of a text, with `C-Spine` and `L Spine` as one token."""
-    split = vocabulary.tokens(text)
+    split = tokens(text)
     joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
     # `decúbito dorsal` is the patient position (supine).
     lying = {b for a, b in pairwise(split) if a.startswith("decubit")}

@@ -13,6 +13,8 @@ from typing import Final
 
 from worker.domain.study import Acquisition, Evidence
 from worker.intake import vocabulary
+from worker.intake.contrast import names_contrast
+from worker.intake.tokens import tokens
 
 
 class Weighting(StrEnum):
@@ -107,8 +109,8 @@ def description(acquisition: Acquisition) -> Claim | None:
     The next text is not read then: a protocol name does not resolve a contradiction.
     """
     for text in vocabulary.texts_of(acquisition):
-        tokens = vocabulary.tokens(text)
-        named, present = vocabulary.t_weightings(tokens), set(tokens)
+        words = tokens(text)
+        named, present = vocabulary.t_weightings(words), set(words)
         reason = "by its description"
         stir = any("stir" in token for token in present)
         if present & vocabulary.PROTON_DENSITY:
@@ -117,7 +119,7 @@ def description(acquisition: Acquisition) -> Claim | None:
             return None
         if named == {1}:
             return Weighting.T1, reason
-        if named and vocabulary.nulls_fluid(tokens):
+        if named and vocabulary.nulls_fluid(words):
             return Weighting.FLUID_ATTENUATED, reason
         if stir or present & vocabulary.STIR:
             return Weighting.STIR, reason
@@ -193,7 +195,7 @@ def _refined(decided: Claim, by_text: Claim | None, acquisition: Acquisition) ->
     if weighting is Weighting.T1:
         if acquisition.contrast_agent:
             return Weighting.CONTRAST_T1, "by its contrast agent"
-        if any(vocabulary.names_contrast(text) for text in vocabulary.texts_of(acquisition)):
+        if any(names_contrast(text) for text in vocabulary.texts_of(acquisition)):
             return Weighting.CONTRAST_T1, "by its description"
         if suppressed:
             return Weighting.FAT_SUPPRESSED_T1, f"by its {suppressed}"
@@ -212,10 +214,8 @@ def _inversion_without_ti(acquisition: Acquisition) -> bool:
         return True
     if "SE" in acquisition.scanning_sequence and (acquisition.repetition_time_ms or 1500) < 1500:
         return False  # too short for an inversion recovery, whatever the name
-    tokens = {
-        token for text in vocabulary.texts_of(acquisition) for token in vocabulary.tokens(text)
-    }
-    return bool(tokens & vocabulary.STIR or any("flair" in token for token in tokens))
+    words = {word for text in vocabulary.texts_of(acquisition) for word in tokens(text)}
+    return bool(words & vocabulary.STIR or any("flair" in word for word in words))
 
 
 def _fat_suppressed(acquisition: Acquisition) -> str | None:
@@ -223,13 +223,13 @@ def _fat_suppressed(acquisition: Acquisition) -> str | None:
     if "FS" in acquisition.scan_options:
         return "scan options"
     for text in vocabulary.texts_of(acquisition):
-        tokens = vocabulary.tokens(text)
-        if set(tokens) & vocabulary.FAT_SUPPRESSED or any(
-            token.endswith(("fatsat", "fs")) for token in tokens
+        words = tokens(text)
+        if set(words) & vocabulary.FAT_SUPPRESSED or any(
+            word.endswith(("fatsat", "fs")) for word in words
         ):
             return "description"
-        if any(a == "fat" and b in vocabulary.FAT_IMAGE_FOLLOWERS for a, b in pairwise(tokens)):
+        if any(a == "fat" and b in vocabulary.FAT_IMAGE_FOLLOWERS for a, b in pairwise(words)):
             return "description"
-        if "water" in tokens or "w" in vocabulary.dixon_words(tokens):
+        if "water" in words or "w" in vocabulary.dixon_words(words):
             return "description"
     return "image type" if {"WATER", "W"} & set(acquisition.image_type) else None
