@@ -59,20 +59,25 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The values as numbers, not all of them finite; empty where one is not a number."""
     try:
-        return tuple(float(value) for value in values(dataset, keyword))
+        return tuple(map(decimal, values(dataset, keyword)))
     except UNREADABLE:
         return ()
 
 
+def decimal(value: object) -> float:
+    """A number, also one written with a decimal comma; raise ValueError for anything else."""
+    return float(with_point(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
+
+
+def with_point(text: str) -> str:
+    """A number's text with a decimal point where it has one comma and no point."""
+    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+
+
 def number(dataset: Dataset, keyword: str) -> float | None:
     """The first value as a finite number."""
-    for value in values(dataset, keyword)[:1]:
-        try:
-            first = float(value)
-        except UNREADABLE:
-            return None
-        return first if math.isfinite(first) else None
-    return None
+    found = numbers(dataset, keyword)[:1]
+    return found[0] if found and math.isfinite(found[0]) else None
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:

@@ -101,6 +101,12 @@ REASONS: Final[Mapping[NotAssessedReason, Code]] = {
     NotAssessedReason.NOT_SAME_SPACE: _private(
         "NA_SPACE", "the series do not share a patient space"
     ),
+    NotAssessedReason.SERIES_UNUSABLE: _private(
+        "NA_UNUSABLE", "the series that shows it is there but cannot be used"
+    ),
+    NotAssessedReason.ORIENTATION_IN_DOUBT: _private(
+        "NA_ORIENTATION", "the images contradict the patient orientation in the headers"
+    ),
     NotAssessedReason.UNCERTAIN: _private("NA_UNCERTAIN", "the models are too unsure"),
     NotAssessedReason.UNDER_AGE: _private("NA_AGE", "the patient is under the minimum age"),
     NotAssessedReason.NOT_LUMBAR: _private(

@@ -18,6 +18,8 @@ class NotAssessedReason(StrEnum):
     NO_AXIAL_SLICE = "no_axial_slice"
     OUTSIDE_IMAGE = "outside_image"
     NOT_SAME_SPACE = "not_same_space"
+    SERIES_UNUSABLE = "series_unusable"
+    ORIENTATION_IN_DOUBT = "orientation_in_doubt"
     UNCERTAIN = "uncertain"
     UNDER_AGE = "under_age"
     NOT_LUMBAR = "not_lumbar"
@@ -41,6 +43,10 @@ _REASON_LABELS: Final = {
     NotAssessedReason.NO_AXIAL_SLICE: "no axial slice within 5 mm of the disc",
     NotAssessedReason.OUTSIDE_IMAGE: "the target lies outside the image",
     NotAssessedReason.NOT_SAME_SPACE: "the series do not share a patient space",
+    NotAssessedReason.SERIES_UNUSABLE: "the series that shows it is there but cannot be used",
+    NotAssessedReason.ORIENTATION_IN_DOUBT: (
+        "the images contradict the patient orientation in the headers"
+    ),
     NotAssessedReason.UNCERTAIN: "the models are too unsure",
     NotAssessedReason.UNDER_AGE: "the patient is under the minimum age",
     NotAssessedReason.NOT_LUMBAR: "the images do not show a whole lumbar spine",

@@ -30,6 +30,7 @@ _NUMBERING: Final = frozenset(
         NotAssessedReason.NOT_LUMBAR,
         NotAssessedReason.TOO_FEW_LEVELS,
         NotAssessedReason.TRANSITIONAL_ANATOMY,
+        NotAssessedReason.ORIENTATION_IN_DOUBT,
     }
 )
 """Reasons that concern the whole study: they come before a missing series."""
@@ -43,20 +44,21 @@ def findings_of(
     volumes: Volumes,
     card: Card,
     requires: Mapping[Condition, frozenset[Role]],
-    elsewhere: frozenset[Role] = frozenset(),
+    absent: Mapping[Role, NotAssessedReason] | None = None,
 ) -> tuple[Finding, ...]:
     """A finding for every target of the card's target set: its grade, or why it has none.
 
-    `requires` holds the series without which a condition is not assessed; `elsewhere` the roles
-    of series that lie in another patient space.
+    `requires` holds the series without which a condition is not assessed; `absent` says of roles
+    without a volume why that is, where a series for it is there.
     """
+    reasons = _NO_SERIES | dict(absent or {}) | dict(volumes.absent)
     planes = {header.image: header.plane for volume in volumes.all for header in volume.slices}
 
     def finding(target: Target) -> Finding:
         answer = predictions[target]
         if answer in _NUMBERING:
             return NotAssessed(target, answer)
-        reason = _missing_series(requires[target.condition], volumes, elsewhere)
+        reason = _missing_series(requires[target.condition], volumes, reasons)
         if reason is not None:
             return NotAssessed(target, reason)
         match answer:
@@ -94,12 +96,12 @@ def _decide(target: Target, prediction: Prediction, card: Card) -> Finding:
 
 
 def _missing_series(
-    required: frozenset[Role], volumes: Volumes, elsewhere: frozenset[Role]
+    required: frozenset[Role], volumes: Volumes, reasons: Mapping[Role, NotAssessedReason]
 ) -> NotAssessedReason | None:
     for role in _ROLES:
         if role not in required or volumes.of(role):
             continue
-        return NotAssessedReason.NOT_SAME_SPACE if role in elsewhere else _NO_SERIES[role]
+        return reasons[role]
     return None
 
 

@@ -106,9 +106,7 @@ def grade_routed(
             volumes = load(routed, archive.fetch)
         approach = bundle.approach
         predictions = approach.predict(volumes, bundle.runner.observed(steps.step))
-        findings = findings_of(
-            predictions, volumes, bundle.card, approach.requires, routed.elsewhere
-        )
+        findings = findings_of(predictions, volumes, bundle.card, approach.requires, routed.absent)
     return GradedStudy(
         report=Report(
             routed.study.study_instance_uid, bundle.identity, findings, bundle.card.target_set

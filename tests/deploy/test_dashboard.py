@@ -8,8 +8,8 @@ import pytest
 
 from deploy.demo import stack
 from worker.service.events import MetricEvent
+from worker.service.jobs import Priority
 from worker.service.metrics import Metrics, QueueState, boolean_gauge, queue_gauges
-from worker.service.queue import Priority
 
 DEPLOY = stack.ROOT / "deploy"
 STATE = QueueState(dict.fromkeys(Priority, 0), 0.0, 0, 0, 0, 0.0, 0.0, 0.0, to_forward=0)

@@ -24,7 +24,7 @@ from worker.archive.orthanc import OrthancArchive
 from worker.cli import main
 from worker.models.card import DEFAULT
 from worker.phantom import SMALL, make_phantom, write_phantom
-from worker.service.queue import Priority
+from worker.service.jobs import Priority
 from worker.service.record_store import RecordStore
 from worker.service.records import Kind, Record, now, sources_of
 

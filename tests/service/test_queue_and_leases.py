@@ -15,8 +15,9 @@ from celery import Celery
 
 from worker.service.active_models import ActiveModels
 from worker.service.broker import make_app
+from worker.service.jobs import TASK_NAME, GradeJob, Priority
 from worker.service.leases import Leases, StudyLeased
-from worker.service.queue import TASK_NAME, GradeJob, Priority, Queue
+from worker.service.queue import Queue
 from worker.settings import Settings
 
 LEASE_S = 0.6

@@ -16,7 +16,7 @@ from worker.archive import StudyEntry
 from worker.errors import ArchiveUnavailable
 from worker.service import supervisor as supervisors
 from worker.service.events import MetricEvent
-from worker.service.queue import GradeJob
+from worker.service.jobs import GradeJob
 from worker.service.supervisor import Supervisor
 from worker.service.supervisor_process import _run
 from worker.settings import Settings

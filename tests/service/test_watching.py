@@ -31,7 +31,8 @@ from worker import __version__
 from worker.domain.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.broker import make_app
-from worker.service.queue import GradeJob, Priority, Queue
+from worker.service.jobs import GradeJob, Priority
+from worker.service.queue import Queue
 from worker.settings import Settings
 
 SURNAME, GIVEN, PATIENT_ID, BORN = "ZWOELFENDER", "OTTOKAR", "GEHEIM-4711-X", "19630317"

@@ -15,6 +15,7 @@ from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import Tag
 from pydicom.valuerep import STR_VR, VR, format_number_as_ds
 
+from dicom_sr.attributes import with_point
 from worker.domain.study import Unreadable
 from worker.intake.decoding import MAX_NESTING, guarded
 
@@ -94,6 +95,8 @@ def _value(vr: str, value: object) -> object:
         return _integer(value)
     if vr == VR.AT:
         return Tag(int(str(value), 16))
+    if vr == VR.DS and isinstance(value, str):
+        return with_point(value)
     if vr == VR.DS and isinstance(value, int | float):
         # Not the float itself: it may have more digits than DS allows.
         text = repr(value)

@@ -45,8 +45,8 @@ _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
 class OrthancArchive:
     """A `SearchableArchive` on Orthanc's REST API, which `StoresMetadata` and `Forwards`.
 
-    A study is its Orthanc id. One pooled client serves all threads. Create it after a fork,
-    never before.
+    A study is its Orthanc id; every method raises `StudyGone` for a name that is none. One pooled
+    client serves all threads. Create it after a fork, never before.
 
     Every method raises `ArchiveUnavailable` if Orthanc cannot be reached, does not respond in
     time, responds with a server error or as no Orthanc does, `BrokenStudy` if it refuses an
@@ -123,7 +123,7 @@ class OrthancArchive:
         Orthanc makes a study of each Patient ID. Raises `SeveralPatients` where it holds another
         one with this Study Instance UID that names another patient.
         """
-        tags = self._rest.json("GET", f"/studies/{study}/instances-tags", params={"short": ""})
+        tags = self._rest.json("GET", _route(study, "instances-tags"), params={"short": ""})
         if tags is None:
             raise StudyGone(f"Orthanc no longer holds the study {study}")
         if not isinstance(tags, dict):
@@ -141,10 +141,10 @@ class OrthancArchive:
         for other in self._lookup("Study", uid) if uid else ():
             if other == study:
                 continue
-            instances = self._rest.json("GET", f"/studies/{other}/instances")
+            instances = self._rest.json("GET", _route(other, "instances"))
             keys = self._rest.parse("list of instances", _keys, instances or [])
-            tags = self._rest.json("GET", f"/instances/{keys[0]}/tags?short") if keys else None
-            if tags is not None:
+            for key in keys[:1]:
+                tags = self._rest.json("GET", f"/instances/{key}/tags", params={"short": ""})
                 headers.append(header_from_tags(tags))
         return headers
 
@@ -183,7 +183,7 @@ class OrthancArchive:
 
     def inventory(self, study: str) -> Sequence[str]:
         """The Orthanc ids of the study's MR images, in one request."""
-        series = self._rest.json("GET", f"/studies/{study}/series")
+        series = self._rest.json("GET", _route(study, "series"))
         if series is None:
             return []
         if not isinstance(series, list):
@@ -192,7 +192,7 @@ class OrthancArchive:
 
     def read_metadata(self, study: str) -> str | None:
         """The text that `write_metadata` stored with the study, None if there is none."""
-        response = self._rest.send("GET", f"/studies/{study}/metadata/{_METADATA}")
+        response = self._rest.send("GET", _route(study, f"metadata/{_METADATA}"))
         return None if response is None else response.text
 
     def write_metadata(self, study: str, text: str | None) -> None:
@@ -200,7 +200,7 @@ class OrthancArchive:
 
         Raises `StudyGone` if Orthanc no longer holds the study.
         """
-        route = f"/studies/{study}/metadata/{_METADATA}"
+        route = _route(study, f"metadata/{_METADATA}")
         if text is None:
             self._rest.send("DELETE", route)
         elif self._rest.send("PUT", route, content=text.encode()) is None:
@@ -229,7 +229,7 @@ class OrthancArchive:
     def _instance(self, study: str, sop_instance_uid: str) -> str | None:
         """Orthanc's id of the object with this SOP Instance UID in this study."""
         for key in self._lookup("Instance", sop_instance_uid):
-            parent = self._rest.json("GET", f"/instances/{key}/study")
+            parent = self._rest.json("GET", f"/instances/{quote(key, safe='')}/study")
             if parent is not None and self._rest.parse("study", itemgetter("ID"), parent) == study:
                 return key
         return None
@@ -244,8 +244,15 @@ class OrthancArchive:
         return self._rest.parse("lookup", partial(_ids, kind), matches)
 
     def _file(self, key: str) -> bytes | None:
-        response = self._rest.send("GET", f"/instances/{key}/file")
+        response = self._rest.send("GET", f"/instances/{quote(key, safe='')}/file")
         return None if response is None else response.content
+
+
+def _route(study: str, part: str) -> str:
+    """The route to a part of a study; raise StudyGone for what is not an Orthanc id."""
+    if not _ORTHANC_ID.fullmatch(study):
+        raise StudyGone("the study's name is not an Orthanc id; Orthanc holds no such study")
+    return f"/studies/{study}/{part}"
 
 
 def _study_entry(study: Mapping[str, Any]) -> StudyEntry:

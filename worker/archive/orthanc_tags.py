@@ -16,6 +16,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import empty_value_for_VR
 from pydicom.tag import BaseTag, Tag
 
+from dicom_sr.attributes import with_point
 from worker.domain.study import Unreadable
 from worker.intake.decoding import MAX_NESTING, guarded
 
@@ -96,6 +97,8 @@ def _part(vr: str, part: str) -> object:
         return int(part)
     if vr in _FLOATS:
         return float(part)
+    if vr == "DS":
+        return with_point(part)
     if vr == "AT":
         return Tag(int("".join(c for c in part if c.isalnum()), 16))
     return part

@@ -143,7 +143,7 @@ def replay(
     dismissed by `lumbar failures dismiss`.
     """
     from worker.service.admin import open_installation
-    from worker.service.queue import Priority
+    from worker.service.jobs import Priority
     from worker.service.records import Kind
     from worker.settings import Settings
 

@@ -73,7 +73,7 @@ def reconcile(
     """
     begin = parse_since(since)
     from worker.service.admin import open_installation
-    from worker.service.queue import GradeJob, Priority
+    from worker.service.jobs import GradeJob, Priority
     from worker.service.reconciling import Reconciler
     from worker.settings import Settings
 
@@ -144,7 +144,7 @@ def regrade(
     begin = parse_since(since or _ALL)
     from worker.approaches import read_identity
     from worker.service.admin import open_installation
-    from worker.service.queue import GradeJob, Priority
+    from worker.service.jobs import GradeJob, Priority
     from worker.settings import Settings
 
     settings = Settings.load()

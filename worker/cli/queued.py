@@ -16,7 +16,7 @@ from worker.cli.shell import print_json, stdout
 
 if TYPE_CHECKING:
     from worker.service.admin import Installation
-    from worker.service.queue import GradeJob
+    from worker.service.jobs import GradeJob
 
 _MAX_ROWS: Final = 50
 """Rows of a table; --json prints all."""
@@ -44,7 +44,7 @@ class QueuedStudy:
 
 def queue_study(installation: Installation, job: GradeJob, dry_run: bool) -> State:
     """Queue a study, but not twice, unless it is to be graded before those in the queue."""
-    from worker.service.queue import Priority
+    from worker.service.jobs import Priority
 
     if dry_run:
         return State.DRY_RUN

@@ -107,7 +107,9 @@ class Acquisition:
 class Series:
     """One series: its acquisition, and its slices in no particular order.
 
-    `unplaced` counts objects without a usable image plane.
+    `unplaced` counts objects without a usable image plane, `why_unplaced` names the attributes at
+    fault. `part` numbers the stacks of a series that holds several, from 1; 0 for a whole series.
+    `companions` counts slices of other short series that belong to the same stack.
     """
 
     series_instance_uid: str
@@ -116,6 +118,9 @@ class Series:
     frame_of_reference_uid: str | None = None
     patient_position: str = ""
     unplaced: int = 0
+    why_unplaced: str = ""
+    part: int = 0
+    companions: int = 0
 
     @cached_property
     def extent_mm(self) -> NDArray[np.float64]:
@@ -194,6 +199,8 @@ class Routing:
     flags: tuple[str, ...] = ()
     elsewhere: Role | None = None
     """The role that it would have in the patient space of the study."""
+    unusable: Role | None = None
+    """The role that it would have if its slices could be used."""
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -228,9 +235,19 @@ class RoutedStudy:
         return tuple(d for d in self.decisions if d.role is None)
 
     @property
-    def elsewhere(self) -> frozenset[Role]:
-        """The roles of series in another patient space."""
-        return frozenset(d.elsewhere for d in self.decisions if d.elsewhere is not None)
+    def absent(self) -> dict[Role, NotAssessedReason]:
+        """Why a role has no images although a series for it is there.
+
+        A role that was routed is here too, for the case that its images cannot be decoded.
+        """
+        unusable = NotAssessedReason.SERIES_UNUSABLE
+        found = {d.unusable: unusable for d in self.decisions if d.unusable is not None}
+        found |= {
+            d.elsewhere: NotAssessedReason.NOT_SAME_SPACE
+            for d in self.decisions
+            if d.elsewhere is not None
+        }
+        return found | dict.fromkeys(self.roles, unusable)
 
     @property
     def routed(self) -> tuple[Routing, ...]:

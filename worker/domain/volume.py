@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_sr.findings import ImageReference
+from dicom_sr.findings import ImageReference, NotAssessedReason
 from worker.domain.geometry import Orientation, Plane, Vector
 from worker.domain.study import Repair, Role, SliceHeader
 
@@ -80,6 +81,8 @@ class Volumes:
     sagittal_t2: tuple[Volume, ...] = ()
     axial_t2: tuple[Volume, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    absent: Mapping[Role, NotAssessedReason] = field(default_factory=dict)
+    """Why a role has no volume although its images could be decoded."""
 
     def of(self, role: Role) -> tuple[Volume, ...]:
         """The volumes of one role."""

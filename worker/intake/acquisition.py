@@ -26,7 +26,22 @@ def echo_time_ms(header: Dataset, frame: Dataset | None) -> float | None:
     if frame is None:
         return _first(number(header, "EchoTime"))
     group = functional_group(header, frame, "MREchoSequence")
-    return _first(number(group, "EffectiveEchoTime"), number(header, "EchoTime"))
+    return _first(
+        number(group, "EffectiveEchoTime"),
+        number(header, "EchoTime"),
+        *(number(one, "EchoTime") for one in _converted(header, frame)),
+    )
+
+
+def _converted(header: Dataset, frame: Dataset) -> tuple[Dataset, ...]:
+    """The attributes that a conversion to enhanced MR did not assign, of a frame and of all.
+
+    Unassigned Per-Frame and Unassigned Shared Converted Attributes (PS3.3 C.7.6.16.2.23.1, .24.1).
+    """
+    return (
+        functional_group(header, frame, "UnassignedPerFrameConvertedAttributesSequence"),
+        functional_group(header, frame, "UnassignedSharedConvertedAttributesSequence"),
+    )
 
 
 def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
@@ -36,6 +51,8 @@ def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
     MR Echo, MR Modifier and MR Image Frame Type functional groups (C.8.13.5).
     """
     groups = Dataset() if frame is None else frame
+    if frame is not None:
+        header = _with_converted(header, frame)
     timing = functional_group(header, groups, "MRTimingAndRelatedParametersSequence")
     modifier = functional_group(header, groups, "MRModifierSequence")
     return Acquisition(
@@ -69,6 +86,14 @@ def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
     )
 
 
+def _with_converted(header: Dataset, frame: Dataset) -> Dataset:
+    """A header with the converted attributes that it lacks itself."""
+    whole = Dataset()
+    for source in (*reversed(_converted(header, frame)), header):
+        whole.update(source)
+    return whole
+
+
 def _first(*found: float | None) -> float | None:
     """The first value other than zero: exporters write absent times as zero."""
     return next((value for value in found if value), None)
@@ -95,6 +120,12 @@ def _contrast_agent(header: Dataset) -> str:
     if agent_given(agent):
         return agent
     return "yes" if values(header, "ContrastBolusAgentSequence") else ""
+
+
+def acquisition_pass(header: Dataset) -> tuple[str, int]:
+    """Acquisition Number and the time of the acquisition, by which passes of a scan differ."""
+    acquired = f"{text(header, 'AcquisitionDate')} {text(header, 'AcquisitionTime')}".strip()
+    return acquired, integer(header, "AcquisitionNumber") or 0
 
 
 def _acquired(header: Dataset) -> str:

@@ -49,7 +49,8 @@ class Classification:
     """The role of one series, or none, with the reason.
 
     `rule` is the exclusion rule that decided, `elsewhere` the role of a series in another
-    patient space; `by_site` is true where a site rule decided.
+    patient space, `unusable` that of one whose slices cannot be used; `by_site` is true where a
+    site rule decided.
     """
 
     series: Series
@@ -59,6 +60,7 @@ class Classification:
     weighting: Weighting | None = None
     rule: rules.ExclusionRule | None = None
     elsewhere: Role | None = None
+    unusable: Role | None = None
     evidence: tuple[Evidence, ...] = ()
     by_site: bool = False
 
@@ -100,13 +102,20 @@ def _by_headers(
     """The role by the built-in rules, or the first reason for none."""
     if exclusions:
         rule, reason = exclusions[0]
-        return Classification(series, None, reason, rule=rule)
+        role = _role_of_unusable(series, decided) if rule in rules.UNUSABLE_STACKS else None
+        return Classification(series, None, reason, rule=rule, unusable=role)
     plane = series.slices[0].plane.orientation
     warnings = filter(None, (rules.gradient_conflict(series), rules.processed(series)))
     flags = (*decided.flags, *_plane_conflict(series, plane), *warnings)
     if decided.weighting is None:
         return Classification(series, None, f"{plane}, but {decided.reason}", flags)
     return _of_weighting(series, decided.weighting, decided.reason, flags)
+
+
+def _role_of_unusable(series: Series, decided: WeightingDecision) -> Role | None:
+    if decided.weighting is None:
+        return None
+    return ROLES.get((series.slices[0].plane.orientation, decided.weighting))
 
 
 def _by_pixels(undecided: Classification, recognise: Recogniser) -> Classification:

@@ -17,16 +17,19 @@ from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config, dcmread, uid
-from pydicom.datadict import tag_for_keyword
+from pydicom import DataElement, Dataset, config, dcmread, uid
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.utils import iter_pixels
+from pydicom.tag import BaseTag
 
-from dicom_sr.attributes import integer, item, number, text
+from dicom_sr.attributes import integer, text, with_point
 from worker.domain.study import Instance, SliceHeader, Unreadable
+from worker.intake.files import begins_with_element
 from worker.intake.gdcm_child import decode_in_child
 from worker.intake.pixel_limits import DecompressionBomb, NoPixels, checked_shape, declared_bytes
+from worker.intake.stored_values import ImpossibleRescale, contradicted_bits, inverted, rescale
 
 # Warnings and log lines of the parser quote values; see the module's docstring.
 warnings.filterwarnings("ignore", module="pydicom")
@@ -57,6 +60,8 @@ _NATIVE: Final = frozenset(
         uid.ExplicitVRBigEndian,
     }
 )
+_UNPACKED: Final = _NATIVE | {uid.RLELossless}
+"""Transfer syntaxes that store cells as they are: High Bit and Bits Stored matter."""
 _JPEG: Final = frozenset(
     {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1}
 )
@@ -83,14 +88,6 @@ class UnsupportedSyntax(ValueError):
     """A transfer syntax without a decoder; the argument is its name."""
 
 
-class ShiftedBits(ValueError):
-    """Stored bits that are not the lowest bits of their cells (forbidden by PS3.5 8.1.1)."""
-
-
-class ImpossibleRescale(ValueError):
-    """Rescale slope or intercept that are malformed, zero, or give values that are not finite."""
-
-
 def read_header(key: str, source: bytes | Path) -> Instance | Unreadable:
     """The header of one DICOM file, without pixels and private elements.
 
@@ -110,7 +107,7 @@ def parse_in_place(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
             del header[keyword]
     for tag in list(header.keys()):
         # pydicom parses on access; a malformed value counts as absent.
-        if tag.is_private or isinstance(guarded("", partial(header.get, tag)), Unreadable):
+        if tag.is_private or not _is_readable(header, tag):
             del header[tag]
             continue
         element = header[tag]
@@ -121,6 +118,24 @@ def parse_in_place(header: Dataset, nesting: int = MAX_NESTING) -> Dataset:
             for nested in element.value:
                 parse_in_place(nested, nesting - 1)
     return header
+
+
+def _is_readable(header: Dataset, tag: BaseTag) -> bool:
+    """Whether an element can be parsed, perhaps after its decimal commas became points."""
+    if not isinstance(guarded("", partial(header.get, tag)), Unreadable):
+        return True
+    raw = header.get_item(tag)
+    if raw.VR != "DS" and dictionary_has_tag(tag) and dictionary_VR(tag) != "DS":
+        return False
+    return not isinstance(
+        guarded("", partial(_point_for_comma, header, tag, raw.value)), Unreadable
+    )
+
+
+def _point_for_comma(header: Dataset, tag: BaseTag, stored: bytes) -> None:
+    parts = [with_point(part) for part in stored.decode("ascii").split("\\")]
+    header[tag] = DataElement(tag, "DS", parts)
+    header.get(tag)
 
 
 def decode(key: str, content: bytes) -> Frames | Unreadable:
@@ -161,7 +176,10 @@ def _read_header(source: bytes | Path) -> Dataset:
 
 
 def _read(file: BinaryIO, *, stop_before_pixels: bool = False) -> Dataset:
-    read_preamble(file, force=False)
+    head = file.read(132)
+    file.seek(0)
+    without_preamble = head[128:] != b"DICM" and begins_with_element(head)
+    read_preamble(file, force=without_preamble)
     meta = read_dataset(
         file,
         is_implicit_VR=False,
@@ -171,7 +189,13 @@ def _read(file: BinaryIO, *, stop_before_pixels: bool = False) -> Dataset:
     if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
         return _inflated(file.read(), meta, stop_before_pixels=stop_before_pixels)
     file.seek(0)
-    return dcmread(file, stop_before_pixels=stop_before_pixels)
+    dataset = dcmread(file, stop_before_pixels=stop_before_pixels, force=without_preamble)
+    if without_preamble and "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        )
+    return dataset
 
 
 def _inflated(content: bytes, meta: Dataset, *, stop_before_pixels: bool) -> Dataset:
@@ -214,15 +238,20 @@ def _decode(content: bytes) -> Frames:
     ):
         raise NotGreyscale
     shape = checked_shape(dataset, syntax, len(dataset[pixels].value))
+    bits = contradicted_bits(dataset) if syntax in _UNPACKED else None
+    if bits is not None:
+        # pydicom would clear bits by these attributes: it reads whole cells.
+        dataset.BitsStored = dataset.BitsAllocated
+        dataset.HighBit = dataset.BitsAllocated - 1
     frames = np.empty(shape, np.float32)
     count = 0
     for index, stored in enumerate(_stored_frames(dataset, syntax, content)):
         if index >= len(frames):
             break
-        slope, intercept = _rescale(dataset, index)
-        values_ = stored.astype(np.float32)
+        slope, intercept = rescale(dataset, index)
+        values_ = (bits.settle(stored) if bits else stored).astype(np.float32)
         if photometric == "MONOCHROME1":
-            values_ = _inverted(values_, dataset)
+            values_ = inverted(values_, dataset)
         frames[index] = values_ * np.float32(slope) + np.float32(intercept)
         count += 1
     if count != len(frames):
@@ -238,10 +267,6 @@ def _syntax(dataset: Dataset) -> uid.UID:
     if syntax not in _PLUGINS:
         # A value that is not a UID of the standard may be any text and is not repeated.
         raise UnsupportedSyntax(syntax.keyword or "unknown")
-    bits, high = integer(dataset, "BitsStored"), integer(dataset, "HighBit")
-    plain = syntax in _NATIVE or syntax == uid.RLELossless
-    if plain and bits is not None and high is not None and high != bits - 1:
-        raise ShiftedBits
     return syntax
 
 
@@ -252,45 +277,3 @@ def _stored_frames(
     if syntax in _JPEG:
         return decode_in_child(content)
     return iter_pixels(dataset, decoding_plugin=_PLUGINS[syntax])
-
-
-def _rescale(dataset: Dataset, index: int) -> tuple[float, float]:
-    """Slope and intercept of one frame; 1 and 0 where they are absent."""
-    own = item(dataset, "PerFrameFunctionalGroupsSequence", index)
-    for group in (own, item(dataset, "SharedFunctionalGroupsSequence")):
-        transformation = item(group, "PixelValueTransformationSequence")
-        if not _is_empty(transformation, "RescaleSlope"):
-            return _slope_and_intercept(transformation)
-    return _slope_and_intercept(dataset)
-
-
-def _slope_and_intercept(dataset: Dataset) -> tuple[float, float]:
-    slope = _factor(dataset, "RescaleSlope", default=1.0)
-    intercept = _factor(dataset, "RescaleIntercept", default=0.0)
-    if slope == 0:
-        raise ImpossibleRescale
-    return slope, intercept
-
-
-def _factor(dataset: Dataset, keyword: str, default: float) -> float:
-    """A number that may be absent; one that is malformed does not count as absent."""
-    if _is_empty(dataset, keyword):
-        return default
-    if (value := number(dataset, keyword)) is None:
-        raise ImpossibleRescale
-    return value
-
-
-def _is_empty(dataset: Dataset, keyword: str) -> bool:
-    """Whether an attribute is absent or has no value, without parsing the value."""
-    if keyword not in dataset:
-        return True
-    value = dataset.get_item(keyword).value
-    return value is None or (isinstance(value, bytes | str) and not value.strip())
-
-
-def _inverted(stored: Frames, dataset: Dataset) -> Frames:
-    bits = integer(dataset, "BitsStored") or 16
-    signed = integer(dataset, "PixelRepresentation") == 1
-    # Lowest plus highest stored value: 2^n - 1 unsigned, -1 in two's complement.
-    return np.float32(-1 if signed else 2**bits - 1) - stored

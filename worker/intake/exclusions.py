@@ -27,6 +27,8 @@ These are four level spacings apart, about 30 mm each; a stack of less than 100 
 part of the body.
 """
 
+ADULT_YEARS: Final = 18
+
 _AGE: Final = re.compile(r"(\d{1,3})\s*([DWMY])")
 _IN_A_YEAR: Final = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
@@ -55,10 +57,14 @@ def exclude(routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS) -> RoutedSt
 def under_age(routed: RoutedStudy, min_age_years: int) -> str | None:
     """Patient's Age (PS3.3 C.7.2.3), or Patient's Birth Date (C.7.1.1) on the day of the study.
 
-    Where they differ, the younger counts; an unknown age excludes nothing.
+    Where they differ, the younger counts, unless an adult's birth date is the day of the study; an
+    unknown age excludes nothing.
     """
     for header in _one_of_each_series(routed):
-        for source, years in (("age", _stated_years(header)), ("birth date", _years(header))):
+        stated, born = _stated_years(header), _years(header)
+        if stated is not None and stated >= ADULT_YEARS and _born_on_the_day(header):
+            born = None  # de-identified: one dummy date for all dates
+        for source, years in (("age", stated), ("birth date", born)):
             if years is not None and years < min_age_years:
                 return f"by the patient's {source}, under {min_age_years} years"
     return None
@@ -127,6 +133,13 @@ def _years(header: Dataset) -> int | None:
     years = day[0] - birth[0] - (day[1:] < birth[1:])
     # A birth date after the study date is a placeholder.
     return years if years >= 0 else None
+
+
+def _born_on_the_day(header: Dataset) -> bool:
+    """Whether the birth date is the date of the study."""
+    born = _DATE.match(text(header, "PatientBirthDate"))
+    dates = (_DATE.match(text(header, name)) for name in _EXAMINED)
+    return born is not None and any(d is not None and d.groups() == born.groups() for d in dates)
 
 
 def _height_mm(series: Series) -> float:

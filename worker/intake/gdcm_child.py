@@ -95,7 +95,7 @@ def _receive(pipe: IO[bytes] | BinaryIO) -> bytes:
 def _response(content: bytes) -> bytes:
     # A crash of GDCM ends this process; only exceptions are handled here.
     try:
-        frames = np.stack(list(_frames(dcmread(BytesIO(content)))))
+        frames = np.stack(list(_frames(dcmread(BytesIO(content), force=True))))
     except (ValueError, RuntimeError, AttributeError, TypeError, KeyError, OSError):
         return b""
     buffer = BytesIO()

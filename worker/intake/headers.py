@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pydicom import Dataset
@@ -22,8 +22,14 @@ from worker.domain.study import (
     Unreadable,
 )
 from worker.errors import BrokenStudy, NotLumbar
-from worker.intake.acquisition import echo_time_ms, image_type, read_acquisition
-from worker.intake.mixed_series import SourceSlice, usable_slices
+from worker.intake.acquisition import (
+    acquisition_pass,
+    echo_time_ms,
+    image_type,
+    read_acquisition,
+)
+from worker.intake.mixed_series import SourceSlice
+from worker.intake.parts import parts_of, with_companions
 from worker.intake.patient import check_one_patient
 from worker.intake.repair import repair_headers
 from worker.intake.stacks import in_one_plane
@@ -33,6 +39,15 @@ MAX_SPACING_MM: Final = 50.0
 FARTHEST_MM: Final = 10_000.0
 """Limits of plausible geometry: a header beyond them is broken, and crops in millimetres would not
 fit into memory."""
+
+
+_PLANE_GROUPS: Final = (
+    *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"),
+)
+
+
+class Unplaced(ValueError):
+    """An image without a usable plane; the argument names the attribute that is at fault."""
 
 
 def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
@@ -47,7 +62,11 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
     named = [i for i in instances if isinstance(i, Instance) and _has_identity(i.header)]
     lost = len(instances) - len(named)
     if not named:
-        raise BrokenStudy(f"none of the {lost} DICOM objects can be read; send the study again")
+        why = sorted({i.error if isinstance(i, Unreadable) else "NoUIDs" for i in instances})
+        raise BrokenStudy(
+            f"none of the {lost} DICOM objects can be read ({', '.join(why[:5])}); check the "
+            "system that exported them"
+        )
     study_uid = _one_study(named)
     check_one_patient(instance.header for instance in named)
     repaired, repairs = repair_headers(named)
@@ -58,7 +77,7 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
     if lost:
         lost_repair = Repair(RepairKind.UNREADABLE, None, lost, "left out")
         repairs = (*repairs, lost_repair)
-    read = [_read_series(uid, by_series[uid]) for uid in sorted(by_series)]
+    read = [part for uid in sorted(by_series) for part in _read_series(uid, by_series[uid])]
     parts = tuple(
         Repair(
             RepairKind.PART,
@@ -71,7 +90,7 @@ def read_study(instances: Sequence[Instance | Unreadable]) -> Study:
     )
     return Study(
         study_instance_uid=study_uid,
-        series=tuple(series for series, _ in read),
+        series=with_companions([series for series, _ in read]),
         repairs=repairs + duplicates + parts,
         sources={_identity(instance.header): instance.header for instance in kept},
     )
@@ -110,79 +129,118 @@ def _without_duplicates(
     )
 
 
-def _read_series(uid: str, instances: Sequence[Instance]) -> tuple[Series, Counter[str]]:
-    """One series, and the number of slices left out of a mixed series, by reason.
+def _read_series(uid: str, instances: Sequence[Instance]) -> list[tuple[Series, Counter[str]]]:
+    """The parts of one series, each with the number of slices left out of it, by reason.
 
     `instances` is not empty and ordered by SOP Instance UID.
     """
     found: list[SourceSlice] = []
-    unplaced = 0
+    unplaced: Counter[str] = Counter()
     for instance in instances:
-        slices = list(_slices(instance))
-        found += slices
-        unplaced += not slices
-    used, left_out = usable_slices(found)
-    header, frame = (used[0].source, used[0].frame) if used else (instances[0].header, None)
-    series = Series(
+        try:
+            found += _slices(instance)
+        except Unplaced as error:
+            unplaced[str(error)] += 1
+    if not found:
+        return [(_series(uid, instances[0].header, None, (), unplaced=unplaced), Counter())]
+    parts = parts_of(found)
+    return [
+        (
+            _series(
+                uid,
+                part.slices[0].source,
+                part.slices[0].frame,
+                tuple(one.header for one in part.slices),
+                part=number if len(parts) > 1 else 0,
+                unplaced=unplaced if number == 1 else Counter(),
+            ),
+            part.left_out,
+        )
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def _series(
+    uid: str,
+    header: Dataset,
+    frame: Dataset | None,
+    slices: tuple[SliceHeader, ...],
+    *,
+    part: int = 0,
+    unplaced: Counter[str],
+) -> Series:
+    return Series(
         series_instance_uid=uid,
         acquisition=read_acquisition(header, frame),
-        slices=in_one_plane([one.header for one in used]),
+        slices=in_one_plane(slices),
         frame_of_reference_uid=text(header, "FrameOfReferenceUID") or None,
         patient_position=text(header, "PatientPosition").upper(),
-        unplaced=unplaced,
+        unplaced=unplaced.total(),
+        why_unplaced=", ".join(sorted(unplaced)),
+        part=part,
     )
-    return series, left_out
 
 
-def _slices(instance: Instance) -> Iterator[SourceSlice]:
-    """The slices of one object: one, or one for each frame that has a plane."""
+def _slices(instance: Instance) -> list[SourceSlice]:
+    """The slices of one object: one, or one for each frame that has a plane.
+
+    Raises Unplaced where there is none.
+    """
     header = instance.header
     frames = values(header, "PerFrameFunctionalGroupsSequence")
     image = (text(header, "SeriesInstanceUID"), text(header, "SOPInstanceUID"))
     instance_number = integer(header, "InstanceNumber")
     if not frames:
         plane = _plane(header, header, header, header)
-        # A multi-frame image without functional groups gives no position for its frames.
-        if plane is not None and (integer(header, "NumberOfFrames") or 1) == 1:
-            found = SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
-            yield _source_slice(found, header, None)
-        return
+        if (integer(header, "NumberOfFrames") or 1) != 1:
+            # A multi-frame image without functional groups gives no position for its frames.
+            raise Unplaced("Per-Frame Functional Groups Sequence")
+        found = SliceHeader(instance.key, ImageReference(*image), instance_number, plane)
+        return [_source_slice(found, header, None)]
+    slices: list[SourceSlice] = []
+    problem = Unplaced("Per-Frame Functional Groups Sequence")
     for number, frame in enumerate(frames, start=1):
         if not isinstance(frame, Dataset):
             continue
-        groups = [
-            functional_group(header, frame, keyword)
-            for keyword in (
-                "PlanePositionSequence",
-                "PlaneOrientationSequence",
-                "PixelMeasuresSequence",
-            )
-        ]
-        plane = _plane(header, *groups)
-        if plane is not None:
-            reference = ImageReference(*image, frame=number)
-            found = SliceHeader(instance.key, reference, instance_number, plane)
-            yield _source_slice(found, header, frame)
+        groups = [functional_group(header, frame, keyword) for keyword in _PLANE_GROUPS]
+        try:
+            plane = _plane(header, *groups)
+        except Unplaced as error:
+            problem = error
+            continue
+        reference = ImageReference(*image, frame=number)
+        found = SliceHeader(instance.key, reference, instance_number, plane)
+        slices.append(_source_slice(found, header, frame))
+    if not slices:
+        raise problem
+    return slices
 
 
 def _source_slice(found: SliceHeader, header: Dataset, frame: Dataset | None) -> SourceSlice:
-    return SourceSlice(found, header, frame, image_type(header, frame), echo_time_ms(header, frame))
+    return SourceSlice(
+        found,
+        header,
+        frame,
+        image_type(header, frame),
+        echo_time_ms(header, frame),
+        acquisition_pass(header),
+    )
 
 
-def _plane(
-    header: Dataset, position: Dataset, orientation: Dataset, measures: Dataset
-) -> Plane | None:
-    """The plane (PS3.3 C.7.6.2); None where attributes are missing or invalid."""
+def _plane(header: Dataset, position: Dataset, orientation: Dataset, measures: Dataset) -> Plane:
+    """The plane (PS3.3 C.7.6.2); raise Unplaced where an attribute is missing or invalid."""
     origin = vector(position, "ImagePositionPatient", 3)
     directions = vector(orientation, "ImageOrientationPatient", 6)
     spacing = vector(measures, "PixelSpacing", 2)
     rows, columns = integer(header, "Rows"), integer(header, "Columns")
-    if not (origin and directions and spacing and rows and columns):
-        return None
-    if not all(MIN_SPACING_MM <= one <= MAX_SPACING_MM for one in spacing):
-        return None
-    if not all(abs(value) <= FARTHEST_MM for value in origin):
-        return None
+    if not origin or not all(abs(value) <= FARTHEST_MM for value in origin):
+        raise Unplaced("Image Position (Patient)")
+    if not directions:
+        raise Unplaced("Image Orientation (Patient)")
+    if not spacing or not all(MIN_SPACING_MM <= one <= MAX_SPACING_MM for one in spacing):
+        raise Unplaced("Pixel Spacing")
+    if not (rows and columns):
+        raise Unplaced("Rows or Columns")
     try:
         return Plane(
             position_mm=(origin[0], origin[1], origin[2]),
@@ -194,4 +252,4 @@ def _plane(
             columns=columns,
         )
     except ValueError:
-        return None
+        raise Unplaced("Image Orientation (Patient)") from None

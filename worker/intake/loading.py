@@ -24,6 +24,7 @@ from worker.domain.study import (
 )
 from worker.domain.volume import Volume, Volumes
 from worker.errors import BrokenStudy
+from worker.intake.alignment import in_one_space
 from worker.intake.decoding import Frames, decode, pixels_of
 from worker.intake.pixel_limits import MAX_VOXELS, DecompressionBomb, NoPixels, declared_shape
 from worker.intake.rules import MIN_SLICES
@@ -75,13 +76,15 @@ def load(
     if wanted and not any(found.values()):
         why = ", ".join(reader.reasons)
         raise BrokenStudy(
-            f"no image of the routed series can be decoded ({why}); send the study again"
+            f"no image of the routed series can be decoded ({why}); check the system that sent them"
         )
-    return Volumes(
-        sagittal_t1=found.get(Role.SAGITTAL_T1, ()),
-        sagittal_t2=found.get(Role.SAGITTAL_T2, ()),
-        axial_t2=found[Role.AXIAL_T2],
-        repairs=reader.repairs,
+    return in_one_space(
+        Volumes(
+            sagittal_t1=found.get(Role.SAGITTAL_T1, ()),
+            sagittal_t2=found.get(Role.SAGITTAL_T2, ()),
+            axial_t2=found[Role.AXIAL_T2],
+            repairs=reader.repairs,
+        )
     )
 
 
@@ -167,8 +170,9 @@ class _Reader:
             self._lost[series.series_instance_uid] = lost
         if repeated:
             self._repeated[series.series_instance_uid] = len(repeated)
-        for header in series.slices:
-            self._decoded[header.key] = Unreadable(header.key, "used")
+        if not series.part:  # another part may hold other frames of the same objects
+            for header in series.slices:
+                self._decoded[header.key] = Unreadable(header.key, "used")
         return volumes
 
     def _error(self, header: SliceHeader) -> str | None:

@@ -32,6 +32,8 @@ class SourceSlice:
     frame: Dataset | None
     image_type: image_types.ImageType
     echo_time_ms: float | None
+    acquisition: tuple[str, int] = ("", 0)
+    """When it was acquired, and Acquisition Number: these tell the passes of a scan apart."""
 
 
 def usable_slices(found: Sequence[SourceSlice]) -> tuple[Sequence[SourceSlice], Counter[str]]:

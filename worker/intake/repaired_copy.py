@@ -88,7 +88,7 @@ def _names(instances: Sequence[Instance]) -> Iterator[str]:
 
 
 def _copy(instance: Instance, path: Path, colliding: Collection[str]) -> RepairedHeader:
-    original = dcmread(instance.key)
+    original = dcmread(instance.key, force=True)
     repaired = repair_header(original, colliding)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = original.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)

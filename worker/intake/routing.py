@@ -31,6 +31,7 @@ from worker.errors import NotLumbar, NoUsableSeries
 from worker.intake import rules, vocabulary
 from worker.intake.classification import FROM_PIXELS, Classification, classify
 from worker.intake.recognition import Recogniser
+from worker.intake.repeats import without_repeats
 from worker.intake.site import SiteRule
 from worker.intake.space import overlap, same_frame_of_reference, same_space
 from worker.intake.weighting import Weighting
@@ -55,6 +56,7 @@ def route(
     )
     reference = _reference(classified)
     repairs: list[Repair] = []
+    classified = without_repeats(classified)
     if reference is not None:
         classified = [_check_space(one, reference) for one in classified]
         repairs = [
@@ -64,7 +66,7 @@ def route(
                 len(v.series.slices),
                 "assumed to share the patient space of "
                 f"{printable_uid(reference.series_instance_uid)}: "
-                "same patient position, overlapping stacks",
+                "the stacks overlap",
             )
             for v in classified
             if v.role is not None and not _has_frame_of(v.series, reference)
@@ -144,7 +146,7 @@ def _check_space(classification: Classification, reference: Series) -> Classific
             evidence=(*classification.evidence, Evidence("patient_space", "no role", apart)),
         )
     if not same_frame_of_reference(series, reference):
-        flag = "another frame of reference, but same patient position and overlapping stacks"
+        flag = "another frame of reference, but the stacks overlap"
         return replace(classification, flags=(*classification.flags, flag))
     return classification
 
@@ -204,7 +206,9 @@ def _rank(
 
 
 def _decision(classification: Classification, roles: dict[Role, tuple[Series, ...]]) -> Routing:
-    reason = classification.reason
+    series, reason = classification.series, classification.reason
+    if series.part:
+        reason = f"part {series.part} of its series: {reason}"
     if classification.role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2):
         position = roles[classification.role].index(classification.series)
         if position:
@@ -216,6 +220,7 @@ def _decision(classification: Classification, roles: dict[Role, tuple[Series, ..
         reason=reason,
         flags=classification.flags,
         elsewhere=classification.elsewhere,
+        unusable=classification.unusable,
         evidence=classification.evidence,
     )
 

@@ -63,8 +63,8 @@ def no_plane(series: Series) -> str | None:
     """Without position, orientation and spacing a slice has no place in patient space."""
     if not series.slices:
         return (
-            f"none of its {series.unplaced} objects has a usable image plane: position, "
-            "orientation, spacing or size is missing or invalid"
+            f"none of its {series.unplaced} objects has a usable image plane: missing or invalid "
+            f"{series.why_unplaced}"
         )
     return None
 
@@ -84,8 +84,17 @@ def coronal(series: Series) -> str | None:
 
 def few_slices(series: Series) -> str | None:
     """Fewer than five slices do not cover a lumbar spine."""
-    if 0 < len(series.slices) < MIN_SLICES:
+    if len(series.slices) > 0 and len(series.slices) + series.companions < MIN_SLICES:
         return f"too few slices: {len(series.slices)}, at least {MIN_SLICES} are required"
+    return None
+
+
+def one_position(series: Series) -> str | None:
+    """Slices at one position have no order, and their sides are unknown."""
+    places = {header.plane.position_mm for header in series.slices}
+    if len(series.slices) >= MIN_SLICES and len(places) + series.companions < MIN_SLICES:
+        where = "one position" if len(places) == 1 else f"{len(places)} positions"
+        return f"unusable: all {len(series.slices)} slices at {where}"
     return None
 
 
@@ -215,13 +224,16 @@ def labelled_elsewhere(series: Series) -> bool:
 
 
 UNUSABLE: Final[tuple[ExclusionRule, ...]] = (
-    *(structured_report, not_mr, no_plane, several_planes, few_slices),
+    *(structured_report, not_mr, no_plane, several_planes, one_position, few_slices),
 )
 """Rules that precede site rules: these objects cannot be graded."""
 
+UNUSABLE_STACKS: Final = frozenset({one_position, few_slices})
+"""Rules about series that are there, but whose slices cannot be used."""
+
 PHYSICS: Final[tuple[ExclusionRule, ...]] = (
     *(structured_report, not_mr, no_plane, several_planes, image_type),
-    *(echo_planar, gradient_pulse, fluid_alone, coronal, few_slices),
+    *(echo_planar, gradient_pulse, fluid_alone, coronal, one_position, few_slices),
 )
 """Rules based on the type of the objects, their geometry and their acquisition."""
 

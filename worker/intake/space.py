@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -20,21 +22,31 @@ def same_space(one: Series, other: Series) -> bool:
     """Whether patient coordinates of two series of one study are comparable.
 
     True with a common frame of reference; also with two (de-identification may give every
-    series its own) when PatientPosition agrees and the stacks overlap. Different values of
-    PatientPosition mean that the patient was moved.
+    series its own) when the stacks overlap; pixels are compared later (see `alignment`).
+    Different values of PatientPosition mean that the patient was moved; an absent one
+    contradicts nothing.
     """
     here, there = one.patient_position, other.patient_position
     if here and there and here != there:
         return False
     if same_frame_of_reference(one, other):
         return True
-    return here == there and overlap(one, other)
+    return overlap(one, other)
 
 
 def same_frame_of_reference(one: Series, other: Series) -> bool:
     """Whether both have the same frame of reference."""
     uid = one.frame_of_reference_uid
     return uid is not None and uid == other.frame_of_reference_uid
+
+
+def frames_contradict(one: str | None, other: str | None, all_frames: Sequence[str | None]) -> bool:
+    """Whether two frames of reference differ in a study where series share one.
+
+    A console that gives every series a frame of its own says nothing by that.
+    """
+    shared = {frame for frame, count in Counter(all_frames).items() if frame and count > 1}
+    return bool(one != other and shared & {one, other})
 
 
 def overlap(one: Series, other: Series) -> bool:

@@ -14,8 +14,9 @@ from worker.errors import QueueUnavailable
 from worker.service.active_models import ActiveModels
 from worker.service.archives import open_archive
 from worker.service.broker import make_app, open_redis
+from worker.service.jobs import GradeJob, Priority
 from worker.service.leases import Leases
-from worker.service.queue import GradeJob, Priority, Queue
+from worker.service.queue import Queue
 from worker.service.record_store import RecordStore
 from worker.service.records import Record
 from worker.service.runtime import open_records

@@ -7,7 +7,7 @@ from typing import Final
 import redis
 from celery import Celery
 
-from worker.service.queue import Priority
+from worker.service.jobs import Priority
 from worker.settings import Settings
 
 _GRACE_S: Final = 60
@@ -24,6 +24,7 @@ def make_app(settings: Settings) -> Celery:
     """The app of senders and worker; does not connect yet."""
     app = Celery("lumbar", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
+        broker_transport="worker.service.transport:Transport",
         # No pickle, no results: the archive holds the result.
         accept_content=["json"],
         task_serializer="json",

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from worker import __version__
 from worker.service.events import RETRIED, MetricEvent
-from worker.service.queue import Priority
+from worker.service.jobs import Priority
 
 MAX_MODELS: Final = 50
 """Scanner models with a label of their own; the rest are `other`."""

@@ -14,56 +14,26 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import redis
+import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from worker.service.jobs import TASK_NAME, GradeJob, InvalidJob, Priority, arguments_of
 from worker.service.redis_keys import RedisKeys
 from worker.service.schedule import Schedule, load_script, redis_time
 
-TASK_NAME: Final = "lumbar.grade_study"
 MIN_BACKOFF_S: Final = 2.0
 MAX_BACKOFF_S: Final = 600.0
 _SNAPSHOT_S: Final = 10.0
 """How long `send_if_absent` relies on one listing of the queue; a study sent twice is skipped."""
 _CLAIM_S: Final = 30
+_MALFORMED: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading an entry of the queue that is not a message of ours raises."""
 
-
-class Priority(IntEnum):
-    """Which studies are graded first: smaller numbers, in the steps that kombu has for Redis."""
-
-    URGENT = 0
-    NEW = 3
-    RECENT = 6
-    """Found by reconciliation, changed within the last day."""
-    BACKLOG = 9
-
-
-@dataclass(frozen=True)
-class GradeJob:
-    """One study to grade.
-
-    `retries` counts attempts that ended with a transient error. With `regrade` a report of
-    other models does not count as done.
-    """
-
-    study: str
-    retries: int = 0
-    regrade: bool = False
-    priority: int = Priority.NEW
-
-    def to_json(self) -> str:
-        """The job as JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> GradeJob:
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def backoff_s(retries: int, draw: Callable[[], float] = random.random) -> float:
@@ -90,14 +60,12 @@ class Queue:
 
     def send(self, job: GradeJob) -> str:
         """Put a study into the queue; return the id of its message."""
-        kwargs: dict[str, Any] = asdict(job)
-        priority = kwargs.pop("priority")
         try:
             sent = self._app.send_task(
                 TASK_NAME,
-                kwargs=kwargs,
+                kwargs=arguments_of(job),
                 queue=self._name,
-                priority=priority,
+                priority=job.priority,
                 headers={"sent": time.time()},
                 retry=False,
             )
@@ -125,7 +93,7 @@ class Queue:
         jobs = {(job.study, job.regrade) for job in self.scheduled()}
         for priority in Priority:
             for text in self._redis.lrange(self._keys.messages(priority), 0, -1):
-                with suppress(ValueError, KeyError, TypeError):  # a message of another program
+                with suppress(*_MALFORMED):  # dropped when a worker reads it
                     _, kwargs, _ = json.loads(base64.b64decode(json.loads(text)["body"]))
                     jobs.add((kwargs["study"], kwargs.get("regrade", False)))
         return jobs
@@ -143,7 +111,7 @@ class Queue:
         """The jobs that wait for their next attempt, the earliest first."""
         studies = self._redis.zrange(self._keys.retry_due, 0, -1)
         texts = self._redis.hmget(self._keys.retry_jobs, studies) if studies else []
-        return [GradeJob.from_json(text) for text in texts if text is not None]
+        return [job for text in texts if text is not None and (job := _read(text)) is not None]
 
     def send_due(self) -> Iterator[tuple[GradeJob, str]]:
         """Put the jobs that are due into the queue; each with the id of its message.
@@ -154,7 +122,11 @@ class Queue:
         for claim in self._retries.claim_due(_CLAIM_S):
             if not claim.value:
                 continue
-            job = GradeJob.from_json(claim.value)
+            job = _read(claim.value)
+            if job is None:
+                self._retries.settle(claim)
+                _log.error("malformed job dropped", key=self._keys.retry_jobs)
+                continue
             message = self.send(job)
             self._retries.settle(claim)
             yield job, message
@@ -169,8 +141,9 @@ class Queue:
         for priority in Priority:
             text = self._redis.lindex(self._keys.messages(priority), -1)
             if text is not None:
-                sent = json.loads(text)["headers"].get("sent")
-                ages.append(max(0.0, time.time() - sent) if sent else 0.0)
+                with suppress(*_MALFORMED):
+                    sent = json.loads(text)["headers"].get("sent")
+                    ages.append(max(0.0, time.time() - sent) if sent else 0.0)
         return max(ages)
 
     def record_end(self, *, success: bool) -> None:
@@ -185,3 +158,10 @@ class Queue:
         times = self._redis.hmget(self._keys.last_end, "any", "success")
         last, success = (None if t is None else max(0.0, now - float(t)) for t in times)
         return last, success
+
+
+def _read(text: bytes) -> GradeJob | None:
+    """A stored job; None if it is malformed."""
+    with suppress(InvalidJob):
+        return GradeJob.from_json(text)
+    return None

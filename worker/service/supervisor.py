@@ -23,9 +23,10 @@ from worker.service.archives import open_archive
 from worker.service.broker import CHILD_START_S, make_app, open_redis
 from worker.service.events import RETRIED, MetricEvent
 from worker.service.forwarding import Outbox
+from worker.service.jobs import GradeJob, InvalidJob, Priority
 from worker.service.leases import Leases
 from worker.service.metrics import SUCCESSES, QueueState
-from worker.service.queue import GradeJob, Priority, Queue
+from worker.service.queue import Queue
 from worker.service.reconciling import PendingStudy, Reconciler
 from worker.service.records import now
 from worker.service.redis_keys import RedisKeys
@@ -69,7 +70,11 @@ class Supervisor:
         for job, message in self._queue.send_due():
             _log.info("retry", study=job.study, message=message, retries=job.retries)
         for text in self._leases.abandoned():
-            job = GradeJob.from_json(text)
+            try:
+                job = GradeJob.from_json(text)
+            except InvalidJob as error:
+                _log.error("malformed job dropped", reason=str(error))
+                continue
             message = self._queue.send(job)
             _log.warning("worker died, study sent again", study=job.study, message=message)
         if any(self._queue.depth().values()) and not self._leases.running():

@@ -32,15 +32,9 @@ from worker.errors import (
 )
 from worker.service.attempts import Attempts, DeadLetter
 from worker.service.events import RETRIED
+from worker.service.jobs import TASK_NAME, GradeJob, Priority
 from worker.service.leases import Leases, StudyLeased
-from worker.service.queue import (
-    MAX_BACKOFF_S,
-    MIN_BACKOFF_S,
-    TASK_NAME,
-    GradeJob,
-    Priority,
-    backoff_s,
-)
+from worker.service.queue import MAX_BACKOFF_S, MIN_BACKOFF_S, backoff_s
 from worker.service.records import Kind, Outcome
 from worker.service.runtime import Runtime, StopRequest
 

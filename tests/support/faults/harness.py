@@ -23,7 +23,8 @@ from tests.support.faults import census, proxy
 from tests.support.faults.studies import Study
 from tests.support.faults.table import Row
 from worker.service.broker import make_app
-from worker.service.queue import GradeJob, Queue
+from worker.service.jobs import GradeJob
+from worker.service.queue import Queue
 from worker.settings import Settings
 
 STEPS = ("headers", "route", "pixels", "localise", "grade", "store", "read back")

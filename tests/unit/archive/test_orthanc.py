@@ -8,17 +8,19 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from worker.archive.orthanc import OrthancArchive
 from worker.errors import ArchiveUnavailable, BadSettings, StudyGone
 
+STUDY = "-".join(["0123abcd"] * 5)
+
 CALLS = {
     "check": lambda archive: archive.check(),
-    "headers": lambda archive: archive.headers("study"),
+    "headers": lambda archive: archive.headers(STUDY),
     "fetch": lambda archive: list(archive.fetch(["a", "b", "c", "d", "e"])),
     "store": lambda archive: archive.store(small_object()),
-    "stored": lambda archive: archive.stored("study", "1.2"),
+    "stored": lambda archive: archive.stored(STUDY, "1.2"),
     "studies": lambda archive: list(archive.studies()),
-    "inventory": lambda archive: archive.inventory("study"),
-    "read_metadata": lambda archive: archive.read_metadata("study"),
-    "write_metadata": lambda archive: archive.write_metadata("study", "text"),
-    "delete_metadata": lambda archive: archive.write_metadata("study", None),
+    "inventory": lambda archive: archive.inventory(STUDY),
+    "read_metadata": lambda archive: archive.read_metadata(STUDY),
+    "write_metadata": lambda archive: archive.write_metadata(STUDY, "text"),
+    "delete_metadata": lambda archive: archive.write_metadata(STUDY, None),
 }
 
 
@@ -111,7 +113,7 @@ def test_an_unexpected_status_does_not_stop_the_worker(call, status):
 def test_json_that_cannot_be_read_does_not_stop_the_worker(content):
     """Nesting, numbers or bytes of one study do not mean a wrong URL: ArchiveUnavailable."""
     with pytest.raises(ArchiveUnavailable, match="JSON"):
-        archive(lambda _: httpx.Response(200, content=content)).headers("study")
+        archive(lambda _: httpx.Response(200, content=content)).headers(STUDY)
 
 
 def test_an_address_without_scheme_names_the_variable():

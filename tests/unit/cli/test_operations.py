@@ -20,7 +20,7 @@ from worker.cli.operations import parse_since
 from worker.errors import BadSettings, BrokenStudy, StudyGone
 from worker.service import admin
 from worker.service.admin import Installation
-from worker.service.queue import GradeJob, Priority
+from worker.service.jobs import GradeJob, Priority
 from worker.service.records import Kind, Record, sources_of
 
 VERBS = ("reconcile", "regrade", *(f"failures {v}" for v in ("list", "show", "replay", "dismiss")))

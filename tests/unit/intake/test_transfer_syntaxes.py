@@ -173,9 +173,26 @@ def test_bits_above_those_stored_are_no_pixels(encode):
         assert np.array_equal(decode("k", file)[0], signed)
 
 
-def test_shifted_bits_are_refused(encode):
-    """Bits stored at the top of their cells would wrap: no picture rather than a wrong one."""
-    file = encode(PICTURE << 4, native, uid.ExplicitVRLittleEndian, HighBit=15)
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless])
+def test_contradicting_bits_are_settled_by_the_pixels(encode, syntax):
+    """Values at the top of their cells are shifted down, values in the low bits stay."""
+    encoder = native if syntax == uid.ExplicitVRLittleEndian else by_pydicom()
+    shifted = encode(PICTURE << 4, encoder, syntax, HighBit=15)
+    assert np.array_equal(decode("k", shifted)[0], PICTURE)
+    for bits, high in ((16, 11), (12, 15), (10, 11), (12, 12)):
+        small = PICTURE % 2 ** min(bits, high + 1)
+        small[0, 0] = 1
+        file = encode(small, encoder, syntax, BitsStored=bits, HighBit=high)
+        assert np.array_equal(decode("k", file)[0], small), (bits, high)
+    signed = PICTURE.astype(np.int16) - 2048
+    for stored in (signed, signed & 0x0FFF):
+        file = encode(stored, encoder, syntax, PixelRepresentation=1, BitsStored=16, HighBit=11)
+        assert np.array_equal(decode("k", file)[0], signed)
+
+
+def test_bits_that_fit_neither_reading_are_refused(encode):
+    """Values beyond both sizes are no image of that header."""
+    file = encode(PICTURE * 16 + 1, native, uid.ExplicitVRLittleEndian, BitsStored=12, HighBit=12)
     assert decode("k", file) == Unreadable("k", "ShiftedBits")
 
 

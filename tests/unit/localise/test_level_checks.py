@@ -83,7 +83,7 @@ def view(structure: Structure, maps: np.ndarray) -> SagittalView:
     header = SliceHeader("0", ImageReference("1.2", "1.2.1"), 1, PLANE)
     volume = Volume(Role.SAGITTAL_T1, pixels[None], (header,))
     crop = cut(pixels, whole_window(PLANE.rows, PLANE.columns, PLANE.grid), SAGITTAL_SHAPE)
-    return SagittalView(volume, crop, drawn)
+    return SagittalView(volume, (crop,), drawn)
 
 
 T1 = view(Structure.FORAMEN, heat(SURE))

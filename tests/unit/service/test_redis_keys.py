@@ -11,7 +11,7 @@ import pytest
 
 import worker.service
 from deploy.demo import stack
-from worker.service.queue import Priority
+from worker.service.jobs import Priority
 from worker.service.redis_keys import RedisKeys
 
 SERVICE = Path(worker.service.__file__).parent

@@ -71,6 +71,17 @@ class HeatmapOptions(StrategyOptions):
         description="heatmap cells within which two peaks are the same place",
     )
 
+    # Whether the headers turn the patient
+    orientation_slices: int = Field(
+        default=2, ge=1, le=32, description="slices looked at upside down and back to front"
+    )
+    turned_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="score of the turned picture, as a share of its own, that refuses a series",
+    )
+
     # Neural foramina on sagittal T1
     foramen_offset_mm: tuple[Offset, Offset] = Field(
         default=(-5.0, 5.0),

@@ -23,8 +23,13 @@ class SagittalView:
     """
 
     volume: Volume
-    crop: Crop
+    crops: tuple[Crop, ...]
     scores: NDArray[np.float32]
+
+    @property
+    def crop(self) -> Crop:
+        """The crop of the first slice: its window is that of all."""
+        return self.crops[0]
 
     def x_mm(self, index: int, column: float, row: float) -> float:
         """The patient x of a crop place on one slice."""
@@ -45,4 +50,4 @@ def sagittal_view(volume: Volume, run: Runner) -> SagittalView:
     crops = [cut(pixels, window, SAGITTAL_SHAPE) for pixels in volume.pixels]
     batch = torch.from_numpy(np.stack([crop.pixels for crop in crops]))[:, None]
     scores = torch.sigmoid(run.run(SAGITTAL, batch)).numpy()
-    return SagittalView(volume, crops[0], scores)
+    return SagittalView(volume, tuple(crops), scores)

@@ -1,0 +1,193 @@
+"""Whether an axial stack lies where its headers say, by its pixels and those of a sagittal stack.
+
+A patient who was taken off the table between two series has moved, and the levels of one series
+are not those of the other. Frames of reference tell that only where the console sets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates, uniform_filter1d
+
+from dicom_sr.findings import NotAssessedReason
+from worker.domain.geometry import Plane, Vector
+from worker.domain.study import Role
+from worker.domain.volume import Volume, Volumes
+from worker.intake.space import frames_contradict
+
+REACH_MM: Final = 60.0
+"""How far along the body another place is looked for: two disc spacings."""
+
+HALF_SPACING_MM: Final = 15.0
+"""Half the distance of two discs: beyond it a slice belongs to another level."""
+HERE_MM: Final = 8.0
+MIN_PROOF: Final = 0.4
+CLEARLY: Final = 0.1
+
+_AXIAL_SLICES: Final = 16
+_SAGITTAL_SLICES: Final = 5
+_HALF_LINE_MM: Final = 110.0
+_MIN_SAMPLES: Final = 60
+_MIN_LINES: Final = 6
+_THICKNESS_MM: Final = 4
+"""A usual thickness of axial slices: the sagittal stack is averaged over it along the body."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well axial slices fit a sagittal stack when they are moved along the body.
+
+    `shifts_mm` counts towards the head, `scores` are mean correlations (-1 to 1), of `lines`
+    common lines. Shapes (shifts,).
+    """
+
+    shifts_mm: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    lines: int
+
+    @property
+    def best_mm(self) -> float:
+        """The shift with the highest score."""
+        return float(self.shifts_mm[np.argmax(self.scores)])
+
+    def near(self, shift_mm: float, within_mm: float) -> float:
+        """The highest score within a distance of a shift."""
+        return float(self.scores[np.abs(self.shifts_mm - shift_mm) <= within_mm].max())
+
+    def beyond(self, shift_mm: float, distance_mm: float) -> float:
+        """The highest score farther than a distance from a shift."""
+        return float(self.scores[np.abs(self.shifts_mm - shift_mm) > distance_mm].max())
+
+
+def in_one_space(volumes: Volumes) -> Volumes:
+    """The volumes without the axial series that lie at another height than they say.
+
+    A series whose frame of reference contradicts the sagittal one must prove that it fits; any
+    other is refused only where it fits elsewhere clearly better.
+    """
+    sagittal = volumes.sagittal_t2[:1]
+    if not sagittal:
+        return volumes
+    frames = _frames(volumes)
+    by_series: dict[str, list[Volume]] = {}
+    for volume in volumes.axial_t2:
+        by_series.setdefault(volume.series_instance_uid, []).append(volume)
+    kept: list[Volume] = []
+    for series in by_series.values():
+        contradicted = frames_contradict(
+            series[0].frame_of_reference_uid, sagittal[0].frame_of_reference_uid, frames
+        )
+        if _fits(fit_along_body(series, sagittal[0]), contradicted):
+            kept += series
+    if len(kept) == len(volumes.axial_t2):
+        return volumes
+    absent = {} if kept else {Role.AXIAL_T2: NotAssessedReason.NOT_SAME_SPACE}
+    return replace(volumes, axial_t2=tuple(kept), absent=absent)
+
+
+def _frames(volumes: Volumes) -> list[str | None]:
+    """The frame of reference of each series."""
+    return list({v.series_instance_uid: v.frame_of_reference_uid for v in volumes.all}.values())
+
+
+def _fits(fit: Fit | None, contradicted: bool) -> bool:
+    if fit is None:
+        return not contradicted
+    here, elsewhere = fit.near(0, HERE_MM), fit.beyond(0, HALF_SPACING_MM)
+    if contradicted:
+        return here >= MIN_PROOF and here > elsewhere
+    return elsewhere <= here + CLEARLY
+
+
+def fit_along_body(axial: Sequence[Volume], sagittal: Volume) -> Fit | None:
+    """Compare intensities where axial and sagittal slices cross, for shifts along the body.
+
+    Both are T2-weighted, so their correlation along common lines, from belly to back, is high
+    where they show the same height. None where too few slices cross.
+    """
+    slices = [(volume, index) for volume in axial for index in range(len(volume.slices))]
+    chosen = [slices[i] for i in _spread(len(slices), _AXIAL_SLICES)]
+    middle = len(sagittal.slices) // 2
+    first = max(0, middle - _SAGITTAL_SLICES // 2)
+    sides = range(first, min(len(sagittal.slices), first + _SAGITTAL_SLICES))
+    shifts_mm = np.arange(-REACH_MM, REACH_MM + 1)
+    found = [
+        scores
+        for (volume, index), side in product(chosen, sides)
+        if (scores := _line_scores(volume, index, sagittal, side, shifts_mm)) is not None
+    ]
+    if len(found) < _MIN_LINES:
+        return None
+    table = np.array(found)
+    known = np.isfinite(table).sum(axis=0)
+    scores = np.where(known >= len(found) / 2, np.nansum(table, axis=0) / np.maximum(known, 1), -1)
+    return Fit(shifts_mm, scores, len(found))
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` indices, evenly from all."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, wanted))})
+
+
+def _line_scores(
+    volume: Volume, index: int, sagittal: Volume, side: int, shifts_mm: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """The correlation of one pair of slices at each shift, NaN where too little is shared."""
+    across, along = volume.planes[index], sagittal.planes[side]
+    line = _common_line(across, along)
+    if line is None:
+        return None
+    here = _sample(volume.pixels[index], across, line)
+    if np.isfinite(here).sum() < _MIN_SAMPLES:
+        return None
+    moved = line[None] + shifts_mm[:, None, None] * np.array([0.0, 0.0, 1.0])
+    there = _sample(sagittal.pixels[side], along, moved.reshape(-1, 3)).reshape(moved.shape[:2])
+    there = uniform_filter1d(there, _THICKNESS_MM, axis=0, mode="nearest")
+    return _correlations(here, there)
+
+
+def _common_line(one: Plane, other: Plane) -> Vector | None:
+    """Points on both planes, 1 mm apart, shape (points, 3); None for parallel planes."""
+    direction = np.cross(one.normal, other.normal)
+    length = float(np.linalg.norm(direction))
+    if length < 0.5:
+        return None
+    direction /= length
+    centre = other.to_mm((other.columns - 1) / 2, (other.rows - 1) / 2)
+    equations = np.stack([one.normal, other.normal, direction])
+    offsets = np.array([one.offset_mm, other.offset_mm, float(direction @ centre)])
+    start = np.linalg.solve(equations, offsets)
+    steps = np.arange(-_HALF_LINE_MM, _HALF_LINE_MM + 1)
+    points: Vector = start + steps[:, None] * direction
+    return points
+
+
+def _sample(pixels: NDArray[np.float32], plane: Plane, points_mm: Vector) -> NDArray[np.float64]:
+    """The intensities at points on a slice, shape (points,); NaN outside."""
+    offsets = points_mm - np.array(plane.position_mm)
+    columns = offsets @ np.array(plane.along_columns) / plane.column_spacing_mm
+    rows = offsets @ np.array(plane.along_rows) / plane.row_spacing_mm
+    values: NDArray[np.float64] = map_coordinates(
+        pixels, (rows, columns), order=1, cval=np.nan, output=np.float64
+    )
+    return values
+
+
+def _correlations(here: NDArray[np.float64], there: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pearson's correlation of a line with each row of lines, over samples that both have."""
+    shared = np.isfinite(there) & np.isfinite(here)[None]
+    count = shared.sum(axis=1)
+    a = np.where(shared, np.nan_to_num(here)[None], 0.0)
+    b = np.where(shared, np.nan_to_num(there), 0.0)
+    total = np.maximum(count, 1)
+    a = np.where(shared, a - (a.sum(axis=1) / total)[:, None], 0.0)
+    b = np.where(shared, b - (b.sum(axis=1) / total)[:, None], 0.0)
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    scores = (a * b).sum(axis=1) / np.maximum(norm, 1e-9)
+    return np.where(count >= _MIN_SAMPLES, scores, np.nan)
