@@ -4,7 +4,7 @@ from typing import Final
 
 __version__ = "0.1.0"
 
-PIPELINE_VERSION: Final = 1
+PIPELINE_VERSION: Final = 2
 """Part of every report's UIDs. Raise it by one whenever the same images and the same bundle can
 give another report: after a change to intake, to the decision about findings, or to the layout of
 the Structured Report. A change inside a model raises the version of its approach instead."""

@@ -6,6 +6,7 @@ are not those of the other. Frames of reference tell that only where the console
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -27,8 +28,12 @@ REACH_MM: Final = 60.0
 HALF_SPACING_MM: Final = 15.0
 """Half the distance of two discs: beyond it a slice belongs to another level."""
 HERE_MM: Final = 8.0
-MIN_PROOF: Final = 0.4
-CLEARLY: Final = 0.1
+"""How far a patient who stays on the table moves: measured 4 mm at most in two real studies."""
+MIN_PROOF: Final = 0.3
+"""The least correlation that proves a place: measured .56 and more where series fit."""
+CLEARLY: Final = 0.05
+"""How much better another place must fit: measured .15 to .3 where series do not fit, and -.06
+and less where they do (tests/benchmarks/patient_space.py)."""
 
 _AXIAL_SLICES: Final = 16
 _SAGITTAL_SLICES: Final = 5
@@ -66,37 +71,40 @@ class Fit:
 
 
 def in_one_space(volumes: Volumes) -> Volumes:
-    """The volumes without the axial series that lie at another height than they say.
+    """The volumes without series that lie at another height than their headers say.
 
-    A series whose frame of reference contradicts the sagittal one must prove that it fits; any
-    other is refused only where it fits elsewhere clearly better.
+    Axial series are compared with sagittal T2, sagittal T1 with the axial series. A series whose
+    frame of reference contradicts the other's must prove that it fits; any other is refused only
+    where it fits elsewhere clearly better.
     """
-    sagittal = volumes.sagittal_t2[:1]
-    if not sagittal:
-        return volumes
-    frames = _frames(volumes)
-    by_series: dict[str, list[Volume]] = {}
+    frames = list({v.series_instance_uid: v.frame_of_reference_uid for v in volumes.all}.values())
+    sagittal = (volumes.sagittal_t2 or volumes.sagittal_t1)[:1]
+    by_series: defaultdict[str, list[Volume]] = defaultdict(list)
     for volume in volumes.axial_t2:
-        by_series.setdefault(volume.series_instance_uid, []).append(volume)
-    kept: list[Volume] = []
-    for series in by_series.values():
-        contradicted = frames_contradict(
-            series[0].frame_of_reference_uid, sagittal[0].frame_of_reference_uid, frames
-        )
-        if _fits(fit_along_body(series, sagittal[0]), contradicted):
-            kept += series
-    if len(kept) == len(volumes.axial_t2):
-        return volumes
-    absent = {} if kept else {Role.AXIAL_T2: NotAssessedReason.NOT_SAME_SPACE}
-    return replace(volumes, axial_t2=tuple(kept), absent=absent)
+        by_series[volume.series_instance_uid].append(volume)
+    axial = tuple(
+        volume
+        for series in by_series.values()
+        if not sagittal or _fit_each_other(series, sagittal[0], frames)
+        for volume in series
+    )
+    t1 = volumes.sagittal_t1
+    if t1 and volumes.sagittal_t2 and axial and not _fit_each_other(axial, t1[0], frames):
+        t1 = ()
+    left_out = {Role.SAGITTAL_T1: volumes.sagittal_t1 and not t1}
+    left_out[Role.AXIAL_T2] = volumes.axial_t2 and not axial
+    reason = NotAssessedReason.NOT_SAME_SPACE
+    absent = {role: reason for role, is_out in left_out.items() if is_out}
+    return replace(volumes, sagittal_t1=t1, axial_t2=axial, absent=absent)
 
 
-def _frames(volumes: Volumes) -> list[str | None]:
-    """The frame of reference of each series."""
-    return list({v.series_instance_uid: v.frame_of_reference_uid for v in volumes.all}.values())
-
-
-def _fits(fit: Fit | None, contradicted: bool) -> bool:
+def _fit_each_other(
+    axial: Sequence[Volume], sagittal: Volume, frames: Sequence[str | None]
+) -> bool:
+    contradicted = frames_contradict(
+        axial[0].frame_of_reference_uid, sagittal.frame_of_reference_uid, frames
+    )
+    fit = fit_along_body(axial, sagittal)
     if fit is None:
         return not contradicted
     here, elsewhere = fit.near(0, HERE_MM), fit.beyond(0, HALF_SPACING_MM)
@@ -108,8 +116,8 @@ def _fits(fit: Fit | None, contradicted: bool) -> bool:
 def fit_along_body(axial: Sequence[Volume], sagittal: Volume) -> Fit | None:
     """Compare intensities where axial and sagittal slices cross, for shifts along the body.
 
-    Both are T2-weighted, so their correlation along common lines, from belly to back, is high
-    where they show the same height. None where too few slices cross.
+    Their correlation along common lines, from belly to back, is highest where they show the same
+    height, also between T1 and T2 weighting. None where too few slices cross.
     """
     slices = [(volume, index) for volume in axial for index in range(len(volume.slices))]
     chosen = [slices[i] for i in _spread(len(slices), _AXIAL_SLICES)]

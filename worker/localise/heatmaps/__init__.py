@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -24,8 +24,9 @@ from worker.localise.heatmaps.foramina import find_foramina
 from worker.localise.heatmaps.level_checks import numbering_problem
 from worker.localise.heatmaps.levels import find_levels, onto_midline
 from worker.localise.heatmaps.options import HeatmapOptions
-from worker.localise.heatmaps.views import sagittal_view
-from worker.localise.heatmaps.windows import NETWORKS
+from worker.localise.heatmaps.orientation import is_turned
+from worker.localise.heatmaps.views import SagittalView, sagittal_view
+from worker.localise.heatmaps.windows import NETWORKS, Structure
 from worker.models.seam import NetworkSpec, Runner
 
 Foramina = Mapping[tuple[Level, Side], LevelPoint]
@@ -40,7 +41,7 @@ class Heatmaps:
     """
 
     name: ClassVar[str] = "heatmaps"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Options: ClassVar[type[HeatmapOptions]] = HeatmapOptions
     networks: ClassVar[Mapping[str, NetworkSpec]] = NETWORKS
 
@@ -59,6 +60,8 @@ class Heatmaps:
             levels = max(levels, find_levels(view, run, self.options), key=len)
         canal = {level: point.position_mm for level, point in levels.items()}
         problem = numbering_problem(t2, t1, canal, self.options)
+        if problem is None and self._is_turned(t1, t2, run):
+            problem = NotAssessedReason.ORIENTATION_IN_DOUBT
         if problem is not None:
             return Located(reasons=dict.fromkeys(TARGETS, problem))
         foramina: dict[tuple[Level, Side], LevelPoint] = {}
@@ -67,6 +70,18 @@ class Heatmaps:
                 if key not in foramina or point.confidence > foramina[key].confidence:
                     foramina[key] = point
         return self._with_axial(levels, foramina, volumes, run)
+
+    def _is_turned(
+        self, t1: Sequence[SagittalView], t2: Sequence[SagittalView], run: Runner
+    ) -> bool:
+        """Whether headers turn the patient: one series tells, since others must agree with it.
+
+        Foramina tell upside down from upright better than the canal does.
+        """
+        for views, structure in ((t1, Structure.FORAMEN), (t2, Structure.CANAL)):
+            if views:
+                return is_turned(views[0], structure, run, self.options)
+        return False
 
     def _with_axial(
         self,

@@ -76,7 +76,7 @@ class HeatmapOptions(StrategyOptions):
         default=2, ge=1, le=32, description="slices looked at upside down and back to front"
     )
     turned_share: float = Field(
-        default=1.0,
+        default=1.05,
         ge=0,
         le=100,
         description="score of the turned picture, as a share of its own, that refuses a series",
