@@ -1,8 +1,7 @@
 """How often stage 1 trusts a series that is upside down, and how often it names levels wrongly.
 
-Run as a program with the folder of training data: python tests/benchmarks/orientation_and_names.py
-shared/data. Each series is looked at as it is and upside down. On midsagittal T2 with marked levels,
-a name is wrong where another level's mark lies nearer.
+Run as a program with the folder of training data. Each series is looked at as it is and upside
+down. On midsagittal T2 with marked levels, a name is wrong where another level's mark lies nearer.
 """
 
 from __future__ import annotations

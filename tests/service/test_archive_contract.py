@@ -31,7 +31,7 @@ from worker.archive.folder import FolderArchive
 from worker.archive.orthanc import OrthancArchive
 from worker.domain.graded_study import GradedStudy
 from worker.domain.study import Series
-from worker.errors import BadSettings, StudyGone
+from worker.errors import BadSettings, SeveralPatients, StudyGone
 from worker.intake.decoding import decode
 from worker.intake.headers import read_study
 from worker.intake.routing import route
@@ -413,3 +413,48 @@ def test_a_wrong_password_names_the_variable(
             asked[call]()
     assert "wrong-password" not in str(raised.value)
     assert orthanc_server.url in str(raised.value)
+
+
+def test_two_patients_under_one_study_uid_are_refused(
+    phantoms: dict[str, Path], orthanc_server: stack.OrthancServer, tmp_path: Path
+) -> None:
+    """Orthanc keeps them apart as two studies; neither is graded in one name."""
+    study = generate_uid()
+    ids = []
+    with orthanc_server.client() as client:
+        for patient in ("A-1", "B-2"):
+            for path in sorted(phantoms["classic"].rglob("*.dcm"))[:3]:
+                dataset = pydicom.dcmread(path)
+                dataset.StudyInstanceUID, dataset.PatientID = study, patient
+                dataset.SeriesInstanceUID = f"{study}.{ord(patient[0])}"
+                dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = (
+                    generate_uid()
+                )
+                buffer = BytesIO()
+                dataset.save_as(buffer, enforce_file_format=True)
+                answer = client.post("/instances", content=buffer.getvalue()).raise_for_status()
+            ids.append(answer.json()["ParentStudy"])
+        assert len(set(ids)) == 2
+        with OrthancArchive.connect(
+            orthanc_server.url, orthanc_server.username, orthanc_server.password
+        ) as archive:
+            for one in ids:
+                with pytest.raises(SeveralPatients, match="Patient ID"):
+                    archive.headers(one)
+        for one in ids:
+            client.delete(f"/studies/{one}").raise_for_status()
+
+
+@pytest.mark.parametrize("name", ["aaa\n", "../../tools/shutdown?x=", "", "1.2.3", "a" * 44])
+def test_a_name_that_is_no_id_reaches_no_other_route(
+    name: str, orthanc_server: stack.OrthancServer
+) -> None:
+    """Every request for it is refused before it is sent."""
+    with OrthancArchive.connect(
+        orthanc_server.url, orthanc_server.username, orthanc_server.password
+    ) as archive:
+        for call in (archive.headers, archive.inventory, archive.read_metadata):
+            with pytest.raises(StudyGone):
+                call(name)
+        with pytest.raises(StudyGone):
+            archive.write_metadata(name, "text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ from worker.service.broker import make_app
 from worker.service.jobs import TASK_NAME, GradeJob, Priority
 from worker.service.leases import Leases, StudyLeased
 from worker.service.queue import Queue
+from worker.service.redis_keys import RedisKeys
 from worker.settings import Settings
 
 LEASE_S = 0.6
@@ -345,3 +347,74 @@ def test_models_are_current_as_long_as_they_are_announced(client, name, monkeypa
     monkeypatch.setattr(client, "time", lambda: (seconds + 20, 0))
     models.announce("new")
     assert models.current() == {"new"}
+
+
+def envelope(**changes) -> dict:
+    """A message as kombu stores it; changes replace parts of it."""
+    body = json.dumps([[], {"study": "s"}, {}]).encode()
+    message = {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": TASK_NAME, "id": "1"},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": uuid4().hex,
+            "delivery_info": {"exchange": "", "routing_key": "q"},
+        },
+    }
+    return message | changes
+
+
+def body_of(*content) -> dict:
+    return {"body": base64.b64encode(json.dumps(content).encode()).decode()}
+
+
+MALFORMED = [
+    b"",
+    b"no JSON",
+    b"\xff\xfe",
+    b"[" * 5000,
+    json.dumps([1, 2]).encode(),
+    json.dumps({}).encode(),
+    json.dumps(envelope(headers={"task": "another", "id": "1"})).encode(),
+    json.dumps(envelope(headers=None)).encode(),
+    json.dumps(envelope(properties={})).encode(),
+    json.dumps(envelope(**{"content-type": "application/x-python-serialize"})).encode(),
+    json.dumps(envelope(body="!")).encode(),
+    json.dumps(envelope(body="QUFB" * 40_000)).encode(),
+    json.dumps(envelope(**body_of([], {"study": "aaa\n"}, {}))).encode(),
+    json.dumps(envelope(**body_of([], {"study": "../../tools/shutdown?x="}, {}))).encode(),
+    json.dumps(envelope(**body_of([], {"study": 7}, {}))).encode(),
+    json.dumps(envelope(**body_of([], {"study": "s", "retries": "many"}, {}))).encode(),
+    json.dumps(envelope(**body_of([], {"study": "s", "other": 1}, {}))).encode(),
+    json.dumps(envelope(**body_of([], {}, {}))).encode(),
+    json.dumps(envelope(**body_of(["s"], {}, {}))).encode(),
+    json.dumps(envelope(**body_of({"study": "s"}))).encode(),
+]
+
+
+@pytest.mark.parametrize("entry", MALFORMED, ids=range(len(MALFORMED)))
+def test_a_malformed_message_is_dropped(app, client, queue, name, entry, capsys):
+    """It reaches no task and does not come back; the next message does."""
+    key = RedisKeys(name).messages(Priority.NEW)
+    client.rpush(key, entry)
+    assert queue.oldest_age_s() == 0
+    queue.send_if_absent(GradeJob("good"))
+    assert taken_from(app, name, 1) == [("good", Priority.NEW)]
+    assert not client.llen(key)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"no JSON", b'{"study": "a/b"}', b'{"study": 1}', b"{}", b'{"study": "' + b"a" * 9000],
+)
+def test_a_malformed_stored_job_is_dropped(app, client, queue, name, stored):
+    """Neither listed nor sent, and gone afterwards; the others are sent."""
+    keys = RedisKeys(name)
+    client.zadd(keys.retry_due, {"bad": 0})
+    client.hset(keys.retry_jobs, "bad", stored)
+    queue.schedule(GradeJob("good"), 0)
+    assert queue.scheduled() == [GradeJob("good")]
+    assert [job for job, _ in queue.send_due()] == [GradeJob("good")]
+    assert not client.zcard(keys.retry_due)

@@ -12,7 +12,7 @@ from typing import Final
 
 from worker.domain.geometry import Orientation
 from worker.domain.study import Evidence, Role, Series
-from worker.intake import rules, vocabulary
+from worker.intake import image_types, rules, vocabulary
 from worker.intake.recognition import Recogniser
 from worker.intake.site import SiteRule, first_match
 from worker.intake.tokens import tokens
@@ -105,7 +105,10 @@ def _by_headers(
         role = _role_of_unusable(series, decided) if rule in rules.UNUSABLE_STACKS else None
         return Classification(series, None, reason, rule=rule, unusable=role)
     plane = series.slices[0].plane.orientation
-    warnings = filter(None, (rules.gradient_conflict(series), rules.processed(series)))
+    warnings = filter(
+        None,
+        (rules.gradient_conflict(series), image_types.processed(series.acquisition.image_type)),
+    )
     flags = (*decided.flags, *_plane_conflict(series, plane), *warnings)
     if decided.weighting is None:
         return Classification(series, None, f"{plane}, but {decided.reason}", flags)

@@ -69,6 +69,8 @@ def water(image_type: ImageType) -> bool:
     return not _WATER.isdisjoint(image_type)
 
 
-def processed(image_type: ImageType) -> bool:
-    """Whether this is a primary image that was processed after acquisition."""
-    return image_type[:2] == ("DERIVED", "PRIMARY") and not water(image_type)
+def processed(image_type: ImageType) -> str | None:
+    """A primary image that was denoised or corrected after acquisition; it is still usable."""
+    if image_type[:2] == ("DERIVED", "PRIMARY") and not water(image_type):
+        return "processed after it was acquired, by its image type"
+    return None

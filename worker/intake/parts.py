@@ -128,7 +128,8 @@ def _last_pass(found: Sequence[SourceSlice]) -> tuple[Sequence[SourceSlice], Cou
         whole = max(map(len, places.values()), default=0)
         repeats = sum(map(len, places.values())) - len(set().union(*places.values()))
         # Blocks of one pass differ in their acquisition too; a repeated scan shares its places.
-        if len(passes) < 2 or whole < MIN_SLICES or repeats < whole / 2:
+        smallest = min(map(len, places.values()), default=0)
+        if len(passes) < 2 or whole < MIN_SLICES or repeats < max(1, smallest / 2):
             continue
         complete = [group for one, group in passes.items() if len(places[one]) >= 0.9 * whole]
         used = max(complete, key=lambda group: max((_time(one), _number(one)) for one in group))

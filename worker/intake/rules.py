@@ -30,15 +30,14 @@ _SPIN_ECHO_ANGLE_DEG: Final = 60
 FLUID_TE_MS: Final = 400
 """The shortest TR and the smallest flip angle of a spin echo; TE of heavy T2 weighting.
 
-Spin echo needs several hundred ms for marrow to recover and excites by about 90 degrees. With a
-T2 of 100 ms, 2 % of the signal is left after 400 ms. All three lie far outside the range of
-lumbar protocols and were not fitted to data.
+With a T2 of 100 ms, 2 % of the signal is left after 400 ms. All three lie far outside the range
+of lumbar protocols and were not fitted to data.
 """
 
 _WIDEST_SPINE_MM: Final = 125
 _LOWEST_LUMBAR_MM: Final = 170
-"""Sagittal lumbar stacks are 60 to 90 mm wide and at least 200 mm high: a wider one shows a head, a
-lower one a joint. Round numbers, used only with a label that names another region."""
+"""Lumbar stacks are 60 to 90 mm wide and at least 200 mm high: a head is wider, a joint lower.
+Used only with a label that names another region."""
 
 
 def structured_report(series: Series) -> str | None:
@@ -115,7 +114,7 @@ def echo_planar(series: Series) -> str | None:
 def gradient_pulse(series: Series) -> str | None:
     """Gradient echo is T2*-weighted, whatever its echo time.
 
-    A spin echo has a flip angle near 90 degrees, and TR enough for a whole stack of slices.
+    A spin echo has a flip angle near 90 degrees and a long TR.
     """
     found = series.acquisition
     name = found.sequence_name.lower().lstrip("*")
@@ -198,7 +197,7 @@ def other_region(series: Series) -> str | None:
 
     A region in the series description precedes the other texts: a study may cover several.
     """
-    own = _regions_in(series.acquisition.series_description)
+    own = vocabulary.region_words(series.acquisition.series_description)
     about, label = _regions(series)
     own_region = vocabulary.other_region(own)
     if vocabulary.lumbar(own) or (not own_region and vocabulary.lumbar(about | label)):
@@ -226,7 +225,7 @@ def labelled_elsewhere(series: Series) -> bool:
 UNUSABLE: Final[tuple[ExclusionRule, ...]] = (
     *(structured_report, not_mr, no_plane, several_planes, one_position, few_slices),
 )
-"""Rules that precede site rules: these objects cannot be graded."""
+"""Rules that precede site rules."""
 
 UNUSABLE_STACKS: Final = frozenset({one_position, few_slices})
 """Rules about series that are there, but whose slices cannot be used."""
@@ -258,13 +257,6 @@ def gradient_conflict(series: Series) -> str | None:
     return None
 
 
-def processed(series: Series) -> str | None:
-    """A primary image that was denoised or corrected after acquisition; it is still usable."""
-    if image_types.processed(series.acquisition.image_type):
-        return "processed after it was acquired, by its image type"
-    return None
-
-
 def _spin_echo(series: Series) -> bool:
     sequence = series.acquisition.scanning_sequence
     return "SE" in sequence and not {"GR", "EP"} & set(sequence)
@@ -290,16 +282,9 @@ def _regions(series: Series) -> tuple[set[str], set[str]]:
     """The tokens of its texts, and those of BodyPartExamined."""
     found = series.acquisition
     texts = (*vocabulary.texts_of(found), found.study_description)
-    return set().union(*map(_regions_in, texts)), _regions_in(found.body_part)
-
-
-def _regions_in(text: str) -> set[str]:
-    """The tokens of a text, with `C-Spine` and `L Spine` as one token."""
-    split = tokens(text)
-    joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
-    # `decúbito dorsal` is the patient position (supine).
-    lying = {b for a, b in pairwise(split) if a.startswith("decubit")}
-    return {*split, *joined} - lying
+    return set().union(*map(vocabulary.region_words, texts)), vocabulary.region_words(
+        found.body_part
+    )
 
 
 def _unlike_a_lumbar_stack(series: Series) -> bool:

@@ -27,25 +27,26 @@ class ContradictedBits:
     high: int
     signed: bool
 
-    def settle(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
+    def settle(self, cells: NDArray[np.generic]) -> NDArray[np.int64]:
         """Stored values in the lowest bits, whatever the header says; `cells` are whole cells.
 
         Cells whose lower bits are all zero are shifted down; values that fit into the smaller of
         both sizes stay. Raises ShiftedBits where neither holds.
         """
         shift, width = self.high - self.bits + 1, 8 * cells.itemsize
-        if shift > 0 and self.high < width and cells.any() and not (cells % 2**shift).any():
-            return cells >> shift
+        values: NDArray[np.int64] = cells.astype(np.int64)
+        if shift > 0 and self.high < width and values.any() and not (values % 2**shift).any():
+            return values >> shift
         size = min(self.bits, self.high + 1)
         if not 0 < size <= width:
             raise ShiftedBits
-        values = cells.astype(np.int64)
         half = 2 ** (size - 1) if self.signed else 2**size
         if values.max() < half and values.min() >= (-half if self.signed else 0):
             return values
         unsigned = values & (2**width - 1)
         if self.signed and unsigned.max() < 2**size:
-            return np.where(unsigned < half, unsigned, unsigned - 2**size)
+            extended: NDArray[np.int64] = unsigned - 2**size * (unsigned >= half)
+            return extended
         raise ShiftedBits
 
 

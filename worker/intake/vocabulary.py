@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.domain.study import Acquisition
-from worker.intake.tokens import terms
+from worker.intake.tokens import terms, tokens
 
 
 def modality(code: str) -> str:
@@ -171,3 +171,12 @@ def nulls_fluid(words: tuple[str, ...]) -> bool:
 def dixon_words(words: tuple[str, ...]) -> frozenset[str]:
     """All tokens if one names a Dixon technique: another one then names the image type."""
     return frozenset(words) if DIXON & frozenset(words) else frozenset()
+
+
+def region_words(text: str) -> set[str]:
+    """The tokens of a text, with `C-Spine` and `L Spine` as one token."""
+    split = tokens(text)
+    joined = {a + b for a, b in pairwise(split) if b == "spine" and len(a) == 1}
+    # `decúbito dorsal` is the patient position (supine).
+    lying = {b for a, b in pairwise(split) if a.startswith("decubit")}
+    return {*split, *joined} - lying

@@ -64,14 +64,16 @@ _JOB: Final = TypeAdapter(GradeJob)
 def job_of(arguments: Mapping[str, Any]) -> GradeJob:
     """The job that a message asks for by its keyword arguments; raise InvalidJob."""
     try:
-        return _JOB.validate_python(dict(arguments))
+        return GradeJob(**arguments)
     except ValidationError as error:
         raise InvalidJob(_reason(error)) from None
+    except TypeError:
+        raise InvalidJob("not the arguments of this task") from None
 
 
 def arguments_of(job: GradeJob) -> dict[str, Any]:
     """The keyword arguments of a job's message; the priority is a property of the message."""
-    arguments = asdict(job)  # type: ignore[call-overload]
+    arguments = asdict(job)
     del arguments["priority"]
     return dict(arguments)
 

@@ -32,7 +32,10 @@ INITIAL_SERIES: Final = (
     *((outcome, "") for outcome in (*SUCCESSES, "waiting", "skipped")),
     *(
         ("rejected", code)
-        for code in ("NotLumbar", "NoUsableSeries", "BrokenStudy", "IncompleteStudy", "StudyGone")
+        for code in (
+            *("NotLumbar", "NoUsableSeries", "BrokenStudy", "SeveralPatients"),
+            *("IncompleteStudy", "StudyGone"),
+        )
     ),
     *(("failed", code) for code in ("TooManyAttempts", "TimeLimit", *TRANSIENT)),
 )

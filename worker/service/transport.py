@@ -24,18 +24,18 @@ MAX_BODY_BYTES: Final = 64 * 1024
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(kombu_redis.Channel):
     """A channel that survives entries that are not JSON."""
 
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - kombu's
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             _log.error("malformed message dropped", reason=f"not JSON: {type(error).__name__}")
             raise Empty from None
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """Redis as a broker that delivers valid messages only."""
 
     Channel = Channel
@@ -46,7 +46,7 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]
         except InvalidJob as error:
             _log.error("malformed message dropped", reason=str(error))
             return
-        super()._deliver(message, queue)
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]
 
 
 def check_message(message: object) -> None:
@@ -73,7 +73,7 @@ def check_message(message: object) -> None:
     except (binascii.Error, RecursionError, ValueError):
         raise InvalidJob("the body is not JSON in Base64") from None
     match content:
-        case [[], {**arguments}, {}]:
+        case [[], dict(arguments), {}]:
             job_of(arguments)
         case _:
             raise InvalidJob("not the arguments of this task")

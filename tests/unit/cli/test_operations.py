@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
+from worker import PIPELINE_VERSION
 from worker.approaches import read_identity
 from worker.archive import StudyEntry
 from worker.cli import main
@@ -106,7 +107,12 @@ class FakeService:
         if kind:
             details |= {"report": "report"} if kind is Kind.GRADED else {"code": "X", "reason": "y"}
             self.known[study] = Record(
-                kind=kind, sources=sources_of(images), bundle=bundle, time=NOW, **details
+                kind=kind,
+                sources=sources_of(images),
+                bundle=bundle,
+                pipeline=PIPELINE_VERSION,
+                time=NOW,
+                **details,
             )
 
 

@@ -182,7 +182,8 @@ def test_a_series_without_planes_is_rejected_by_its_reason(make_series, unsound)
     beside = make_series("sagittal", "1.2.3.2", 5, **described("T2"))
     (decision,) = route(read_study([*series, *beside])).rejected
     assert decision.series_instance_uid == "1.2.3.1"
-    assert "none of its 5 objects has a usable image plane: position, orient" in decision.reason
+    assert "none of its 5 objects has a usable image plane: missing or invalid" in decision.reason
+    assert decision.reason.endswith(("(Patient)", "Spacing", "Columns"))
 
 
 def test_duplicates_are_ranked(make_series):

@@ -28,7 +28,7 @@ def series(make_series):
         ({"FrameOfReferenceUID": "1.8"}, 250, False),  # the next station of a whole spine
         ({"PatientPosition": "HFP"}, 0, False),
         ({"PatientPosition": None}, 0, True),  # unknown contradicts nothing
-        ({"PatientPosition": None, "FrameOfReferenceUID": "1.8"}, 0, False),
+        ({"PatientPosition": None, "FrameOfReferenceUID": "1.8"}, 0, True),
     ],
 )
 def test_same_space(series, changes, shift, expected):

@@ -17,6 +17,7 @@ from worker.errors import (
     DeviceBusy,
     NotLumbar,
     NoUsableSeries,
+    SeveralPatients,
     StudyGone,
 )
 from worker.service.attempts import TimeLimit, TooManyAttempts
@@ -128,7 +129,10 @@ def test_the_reasons_counted_from_zero_are_errors():
         {error.__name__ for error in known}
         for known in (
             (ArchiveUnavailable, DeviceBusy),
-            (NotLumbar, NoUsableSeries, BrokenStudy, IncompleteStudy, StudyGone),
+            (
+                *(NotLumbar, NoUsableSeries, BrokenStudy, SeveralPatients),
+                *(IncompleteStudy, StudyGone),
+            ),
             (TooManyAttempts, TimeLimit),
         )
     )

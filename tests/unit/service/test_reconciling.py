@@ -86,6 +86,7 @@ def reconciler(archive, records, clock):
 def record(kind=Kind.GRADED, images=IMAGES, **details) -> Record:
     report = {"report": "report"} if kind is Kind.GRADED else {}
     details = {"bundle": OURS, "time": NOON, **report, **details}
+    details = {"pipeline": PIPELINE_VERSION, **details}
     return Record(kind=kind, sources=sources_of(images), **details)
 
 
