@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from pydicom import Dataset
 
 from dicom_sr.attributes import functional_group, integer, number, text, texts, values
 from worker.domain.study import Acquisition
 from worker.intake.contrast import agent_given
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 def image_type(header: Dataset, frame: Dataset | None) -> tuple[str, ...]:
@@ -67,23 +72,31 @@ def read_acquisition(header: Dataset, frame: Dataset | None) -> Acquisition:
         echo_train_length=integer(header, "EchoTrainLength") or integer(timing, "EchoTrainLength"),
         scanning_sequence=texts(header, "ScanningSequence") or _pulse_sequence(header, modifier),
         sequence_variant=texts(header, "SequenceVariant"),
-        sequence_name=text(header, "SequenceName") or text(header, "PulseSequenceName"),
+        sequence_name=_clean(header, "SequenceName") or _clean(header, "PulseSequenceName"),
         acquisition_type=text(header, "MRAcquisitionType").upper(),
         image_type=image_type(header, frame),
         contrast_agent=_contrast_agent(header),
-        series_description=text(header, "SeriesDescription"),
-        protocol_name=text(header, "ProtocolName"),
-        body_part=text(header, "BodyPartExamined"),
+        series_description=_clean(header, "SeriesDescription"),
+        protocol_name=_clean(header, "ProtocolName"),
+        body_part=_clean(header, "BodyPartExamined"),
         modality=text(header, "Modality").upper(),
         sop_class_uid=text(header, "SOPClassUID"),
-        study_description=text(header, "StudyDescription"),
+        study_description=_clean(header, "StudyDescription"),
         acquired=_acquired(header),
         scan_options=texts(header, "ScanOptions") or _suppression(modifier),
-        manufacturer=text(header, "Manufacturer"),
-        model_name=text(header, "ManufacturerModelName"),
-        station_name=text(header, "StationName"),
+        manufacturer=_clean(header, "Manufacturer"),
+        model_name=_clean(header, "ManufacturerModelName"),
+        station_name=_clean(header, "StationName"),
         series_number=integer(header, "SeriesNumber"),
     )
+
+
+def _clean(header: Dataset, keyword: str) -> str:
+    """A text without control characters and marks that change the direction of writing.
+
+    Texts of a header reach terminals, logs and pages.
+    """
+    return _CONTROL.sub(" ", text(header, keyword)).strip()
 
 
 def _with_converted(header: Dataset, frame: Dataset) -> Dataset:
@@ -116,7 +129,7 @@ def _suppression(modifier: Dataset) -> tuple[str, ...]:
 
 
 def _contrast_agent(header: Dataset) -> str:
-    agent = text(header, "ContrastBolusAgent")
+    agent = _clean(header, "ContrastBolusAgent")
     if agent_given(agent):
         return agent
     return "yes" if values(header, "ContrastBolusAgentSequence") else ""

@@ -84,7 +84,7 @@ def classify(
     if site_rule is not None:
         site_evidence = Evidence(site_rule.title, site_rule.role or "no role", site_rule.because)
         evidence = (site_evidence, *evidence)
-        flags = _not_applicable(site_rule, series)
+        flags = _not_applicable(site_rule, series, decided)
         if not flags:
             result = _by_site(site_rule, series, decided, evidence)
             return replace(result, rule=_not_mr_rule(physics))
@@ -149,8 +149,11 @@ def _of_weighting(
     return Classification(series, role, f"{plane} by orientation, {because}", flags, weighting)
 
 
-def _not_applicable(rule: SiteRule, series: Series) -> tuple[str, ...]:
-    """Why a site rule cannot be applied: the series is unusable or lies in another plane."""
+def _not_applicable(rule: SiteRule, series: Series, decided: WeightingDecision) -> tuple[str, ...]:
+    """Why a site rule cannot be applied: the series is unusable, or a grade would be unsafe.
+
+    It lies in another plane, or shows T1 after contrast.
+    """
     if rule.role is None:
         return ()
     for _, reason in rules.matching(rules.UNUSABLE, series):
@@ -158,6 +161,8 @@ def _not_applicable(rule: SiteRule, series: Series) -> tuple[str, ...]:
     plane = series.slices[0].plane.orientation
     if plane is not _PLANES[rule.role]:
         return (f"{rule.title} gives the role {rule.role}, ignored: {plane} by orientation",)
+    if decided.weighting is Weighting.CONTRAST_T1:
+        return (f"{rule.title} gives the role {rule.role}, ignored: {decided.reason}",)
     return ()
 
 

@@ -18,7 +18,9 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import re2
 
 from worker.domain.study import Acquisition, Role, Series
 from worker.errors import BadSettings
@@ -38,6 +40,26 @@ _NO_ROLE: Final = "none"
 _ROLES: Final = (*(role.value for role in Role), _NO_ROLE)
 
 
+class Pattern(Protocol):
+    """A compiled regular expression."""
+
+    def search(self, text: str) -> object:
+        """A match anywhere in a text, or None."""
+        ...
+
+
+def compiled(expression: str) -> Pattern:
+    """A regular expression of RE2, which matches in linear time; case does not matter.
+
+    Python's own engine can take minutes for `^(a+)+$`. Raises re2.error.
+    """
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    pattern: Pattern = re2.compile(expression, options)
+    return pattern
+
+
 @dataclass(frozen=True)
 class SiteRule:
     """One rule: every condition must hold; `role` is None where it excludes a series.
@@ -48,7 +70,7 @@ class SiteRule:
     name: str
     role: Role | None
     reason: str
-    patterns: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    patterns: tuple[tuple[str, Pattern], ...] = ()
     series_number: tuple[int, int] | None = None
 
     @property
@@ -153,9 +175,10 @@ def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
         if key not in table:
             continue
         try:
-            patterns.append((key, re.compile(table[key], re.IGNORECASE)))
-        except re.error as error:
-            raise wrong(key, f"{key} is not a valid regular expression: {error}") from error
+            patterns.append((key, compiled(table[key])))
+        except re2.error as error:
+            why = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+            raise wrong(key, f"{key} is not a valid regular expression of RE2: {why}") from error
     return SiteRule(
         name=table["name"],
         role=None if table["role"] == _NO_ROLE else Role(table["role"]),
