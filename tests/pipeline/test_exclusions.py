@@ -159,7 +159,11 @@ def test_two_levels_are_too_few_to_name(
 def test_two_series_that_name_levels_otherwise_are_not_graded(
     phantom: Phantom, quick_bundle: Bundle, folder: Path
 ) -> None:
-    """T1 a level higher than T2 in the patient: which name is right nobody can tell."""
+    """T1 a level higher than T2, and no axial series to say which of them moved."""
+    axial = phantom.of(Role.AXIAL_T2).series_instance_uid
+    for file in folder.rglob("*.dcm"):
+        if dcmread(file, stop_before_pixels=True).SeriesInstanceUID == axial:
+            file.unlink()
     series = phantom.of(Role.SAGITTAL_T1).series_instance_uid
     changed(folder, series, partial(higher_mm, by=36.0))
     report = read(structured_report(grade(str(folder), FolderArchive(), quick_bundle)))
