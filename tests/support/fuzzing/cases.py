@@ -17,12 +17,14 @@ from tests.support.fuzzing.mutations import (
     Drop,
     Flip,
     Halve,
+    Merge,
     Meta,
     Mutation,
     Odd,
     Put,
     Remove,
     Take,
+    Unwrap,
     Where,
 )
 from tests.support.fuzzing.originals import KINDS
@@ -173,6 +175,10 @@ MUTATIONS: st.SearchStrategy[Mutation] = st.one_of(
         | st.sampled_from(("", "1.2", "letters", "1.2.840.10008.1.2.99")),
     ),
     st.builds(Halve, places),
+    st.builds(Unwrap, places),
+    st.builds(Merge, st.integers(0, 3), st.integers(0, 3)),
+    # Two patients, and all slices of a series at one position.
+    st.builds(Take, places, st.sampled_from(("ImagePositionPatient", "PatientID")), single),
     st.builds(Copy, places, st.integers(0, 3)),
     st.builds(Remove, places),
     st.builds(Bytes, places, millionths, st.none(), start=starts),

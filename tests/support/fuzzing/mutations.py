@@ -158,6 +158,32 @@ class Meta:
 
 
 @dataclass(frozen=True)
+class Unwrap:
+    """Leave out the preamble and the prefix."""
+
+    where: Where
+
+    def apply(self, files: Files) -> None:
+        """Break the files."""
+        for s, n in self.where.among(files):
+            files.series[s][n] = files.series[s][n][132:]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Put a whole series under the Series Instance UID of another."""
+
+    series: int
+    into: int
+
+    def apply(self, files: Files) -> None:
+        """Break the files."""
+        for image in range(len(files.series[self.series % len(files.series)])):
+            where = Where(self.series, image)
+            Take(where, "SeriesInstanceUID", Where(self.into, 0)).apply(files)
+
+
+@dataclass(frozen=True)
 class Halve:
     """Make an image of half the rows, pixels included."""
 
@@ -284,7 +310,22 @@ class Odd:
             files.odd.append(self.name)
 
 
-Mutation = Put | Drop | Take | Meta | Halve | Copy | Remove | Bytes | Flip | Again | Beside | Odd
+Mutation = (
+    Put
+    | Drop
+    | Take
+    | Meta
+    | Unwrap
+    | Merge
+    | Halve
+    | Copy
+    | Remove
+    | Bytes
+    | Flip
+    | Again
+    | Beside
+    | Odd
+)
 
 
 def follow(dataset: Dataset, path: tuple[str | int, ...]) -> Dataset:
