@@ -15,8 +15,8 @@ from dicom_sr import uids
 from dicom_sr.findings import Condition, Level
 from worker.approaches import create_approach, read_identity
 from worker.errors import BundleMismatch
-from worker.models.bundle import approach_of, resolved
-from worker.models.card import CARD, Card, PlattScaling, identity_of, read_card, write_card
+from worker.models.bundle import approach_of, read_identity, resolved
+from worker.models.card import CARD, DEFAULT, Card, PlattScaling, identity_of, read_card, write_card
 
 NOT_IN_IDENTITY = ("schema", "licence", "training_studies", "figures")
 
@@ -173,3 +173,9 @@ def test_heads_must_be_those_of_the_approach(card: Card, tmp_path: Path) -> None
     del networks["axial_points"]
     with pytest.raises(BundleMismatch, match="two_stage needs axial_grades, axial_points"):
         approach_of(card.model_copy(update={"networks": networks}), tmp_path, create_approach)
+
+
+def test_the_page_of_the_packaged_bundle_names_its_device_uid() -> None:
+    """A raised version of a strategy changes the UID: the page is written again."""
+    device_uid = read_identity(None, create_approach).device_uid
+    assert f"Device UID {device_uid};" in (DEFAULT / "README.md").read_text(encoding="utf-8")
