@@ -68,7 +68,7 @@ def main() -> None:
     console.print(table)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     console.print(
-        f"peak memory {peak_gb:.2f} GB; {bundle.device}, {torch.get_num_threads()} threads, "
+        f"peak memory {peak_gb:.2f} GB; {bundle.runner.device}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}; median of {options.runs} warm studies"
     )
 
