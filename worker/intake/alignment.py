@@ -6,7 +6,7 @@ are not those of the other. Frames of reference tell that only where the console
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from dicom_sr.findings import NotAssessedReason
 from worker.domain.geometry import Plane, Vector
-from worker.domain.study import Role
+from worker.domain.study import Repair, RepairKind, Role
 from worker.domain.volume import Volume, Volumes
 from worker.intake.space import frames_contradict
 
@@ -95,7 +95,19 @@ def in_one_space(volumes: Volumes) -> Volumes:
     left_out[Role.AXIAL_T2] = volumes.axial_t2 and not axial
     reason = NotAssessedReason.NOT_SAME_SPACE
     absent = {role: reason for role, is_out in left_out.items() if is_out}
-    return replace(volumes, sagittal_t1=t1, axial_t2=axial, absent=absent)
+    kept = replace(volumes, sagittal_t1=t1, axial_t2=axial, absent=absent)
+    return replace(kept, repairs=(*volumes.repairs, *_left_out(volumes, kept)))
+
+
+def _left_out(volumes: Volumes, kept: Volumes) -> list[Repair]:
+    """One record for each series that is not used."""
+    used = {volume.series_instance_uid for volume in kept.all}
+    slices: Counter[str] = Counter()
+    for volume in volumes.all:
+        if volume.series_instance_uid not in used:
+            slices[volume.series_instance_uid] += len(volume.slices)
+    why = "left out: its pixels fit another height than its headers say"
+    return [Repair(RepairKind.PART, uid, count, why) for uid, count in sorted(slices.items())]
 
 
 def _fit_each_other(

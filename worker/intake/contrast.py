@@ -21,7 +21,7 @@ _AGENTS: Final = terms(
     "بالصبغة تباين التباين بالتباين 增强 增強 造影剂 造影劑 造影剤 造影 对比剂 對比劑 조영제 "
     "조영 증강 打药"
 )
-"""Nouns for the agent or its injection; `cm` and `pc` are weak, see `_MEASURES`."""
+"""Nouns for the agent or its injection; `cm` and `pc` are weak, see `_WEAK`."""
 _AGENT_STEMS: Final = tuple(
     sorted(terms("gad contrast kontrast контраст гадол σκιαγραφικ γαδολιν"))
 )
@@ -39,7 +39,7 @@ _AFTER: Final = terms(
     "post pos after nach apres dopo despues depois na efter после μετα بعد 后 後 후"
 )
 _WITHOUT: Final = NEGATIONS | terms(
-    "vor before avant antes prima voor o pre prae до πριν قبل once oncesi 前 전 non s"
+    "vor before avant antes prima voor o pre prae до πριν قبل once oncesi 前 전 non"
 )
 _PLAIN: Final = terms(
     "nativ native natif nativo nativa plain unenhanced nonenhanced noncontrast precontrast "
@@ -64,7 +64,7 @@ SURGERY: Final = terms(
 )
 _SIGN: Final = re.compile(r"\+\s*(?:c|km|gd|k)\b|\b(?:c|km)\s*\+|\bt1w?i?c\b|\bc/(?:c|gd)")
 """`+C`, `KM +`, `T1C` and the Spanish `c/c`, with contrast (`s/c` is without)."""
-_WITHOUT_SIGN: Final = re.compile(r"\bs/c\b|(?<![\w+])-\s*(?:c|km|gd)\b|\bo\.\s*km\b")
+_WITHOUT_SIGN: Final = re.compile(r"\bs/c\b|(?<![\w+])-(?:c|km|gd)\b|\bo\.\s*km\b")
 _REACH: Final = 3
 """How many words before an agent a preposition may stand: `senza mezzo di contrasto`."""
 

@@ -13,7 +13,7 @@ NEGATIONS: Final = terms(
     "non utan uden ingen aucun aucune ningun ninguna nenhum nenhuma wo nil nicht never niente "
     "nada без нет не χωρις οχι δεν بدون لا yok degil 无 無 非 未 没有 不 비 미 없이"
 )
-"""Words before what they deny; also `w/o`, see `split`."""
+"""Words before what they deny; also `w/o`, see `clauses`."""
 
 NEGATIONS_AFTER: Final = terms("frei free negative negativ removed removal なし 無し 없음 yok")
 """Words after what they deny."""

@@ -111,7 +111,7 @@ def _by_weighting(found: Sequence[SourceSlice]) -> list[Sequence[SourceSlice]]:
     if any(len(families[name]) < MIN_SLICES for name in ("T1", "T2")):
         return [found]
     members = {id(one): name for name, group in families.items() for one in group}
-    return [[one for one in found if members[id(one)] == name] for name in families if name]
+    return [[one for one in found if members[id(one)] == name] for name in families]
 
 
 def _last_pass(found: Sequence[SourceSlice]) -> tuple[Sequence[SourceSlice], Counter[str]]:

@@ -31,7 +31,7 @@ _SNAPSHOT_S: Final = 10.0
 """How long `send_if_absent` relies on one listing of the queue; a study sent twice is skipped."""
 _CLAIM_S: Final = 30
 _MALFORMED: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading an entry of the queue that is not a message of ours raises."""
+"""What reading a malformed entry of the queue raises."""
 
 _log = structlog.stdlib.get_logger(__name__)
 

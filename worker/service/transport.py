@@ -1,4 +1,4 @@
-"""The connection to the queue: what is not a message of ours never reaches Celery.
+"""The connection to the queue: malformed entries are dropped before Celery reads them.
 
 Celery ends its process at an entry of the queue that is not JSON, and redelivers one that its task
 cannot take. Such an entry has left the queue when it is read here: it is dropped and logged.
@@ -19,7 +19,7 @@ from kombu.transport import redis as kombu_redis
 from worker.service.jobs import TASK_NAME, InvalidJob, job_of
 
 MAX_BODY_BYTES: Final = 64 * 1024
-"""A message of ours has some 200 bytes."""
+"""A valid message has about 200 bytes."""
 
 _log = structlog.stdlib.get_logger(__name__)
 

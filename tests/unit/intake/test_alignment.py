@@ -63,6 +63,8 @@ def test_an_axial_series_at_another_level_is_left_out(volumes, up_mm, kept, fram
     assert bool(found.axial_t2) is kept
     expected = {} if kept else {Role.AXIAL_T2: NotAssessedReason.NOT_SAME_SPACE}
     assert found.absent == expected
+    recorded = sum(repair.instances for repair in found.repairs)
+    assert recorded == (0 if kept else sum(len(v.slices) for v in volumes.axial_t2))
     assert found.sagittal_t1
 
 

@@ -39,6 +39,16 @@ def test_t1_and_t2_under_one_uid_are_two_parts(make_series):
     assert all(d.reason.startswith("part ") for d in route(study).decisions)
 
 
+def test_images_of_unknown_weighting_are_a_part_too(make_series):
+    """They get no role, and a reason: no image is lost without a record."""
+    t1 = make_series("sagittal", "1.2.3.1", 13, **T1)
+    t2 = make_series("sagittal", "1.2.3.2", 15, **T2)
+    unknown = make_series("sagittal", "1.2.3.3", 4, EchoTime=45, SeriesDescription="")
+    study = read_study(under_one_uid(t2, t1, unknown))
+    assert sum(len(one.slices) for one in study.series) == 32
+    assert len(route(study).decisions) == 3
+
+
 def test_sagittal_and_axial_under_one_uid_are_two_parts(make_series):
     """Whole stacks of two planes are no localiser."""
     sagittal = make_series("sagittal", "1.2.3.1", 15, **T2)

@@ -143,6 +143,8 @@ PLAIN = [
 ]
 
 AFTER_CONTRAST = [
+    "SAG T1 - GD",
+    "t1 s KM",
     "SAG T1 POST",
     "SAG T1 +C",
     "T1 sag KM",
