@@ -86,7 +86,7 @@ def route_study(
         instances = archive.headers(study)
     with steps.step("route"):
         routed = route(read_study(instances), site, MiddleSlice(archive.fetch))
-        return exclude(routed, min_age_years)
+        return exclude(routed, min_age_years, site)
 
 
 def grade_routed(

@@ -73,12 +73,12 @@ def main() -> None:
     wait_passively()
     console = Console()
     rows = {
-        "T1, sagittal_t1": ("foramen", list(t1_series(options.data / "sagittal_t1"))),
-        "T2, midsagittal": ("canal", list(midsagittal_series(options.data / "midsagittal"))),
+        "T1, sagittal_t1": ("T1", list(t1_series(options.data / "sagittal_t1"))),
+        "T2, midsagittal": ("T2", list(midsagittal_series(options.data / "midsagittal"))),
     }
     table = Table("", "T1, sagittal_t1", "T2, midsagittal")
     tallies = [
-        measure(structure, series[:: options.every], console) for structure, series in rows.values()
+        measure(weighting, series[:: options.every], console) for weighting, series in rows.values()
     ]
     for name in (
         *("series", "upright: refused as turned", "upright: refused, all reasons"),
@@ -92,25 +92,34 @@ def main() -> None:
     console.print(table)
 
 
-def measure(structure: str, series: list[Series], console: Console) -> Tally:
+def measure(weighting: str, series: list[Series], console: Console) -> Tally:
     """Look at every series upright and upside down."""
     from worker.approaches import load_bundle
-    from worker.localise.heatmaps.level_checks import series_problem
+    from worker.localise.heatmaps.level_checks import canal_problem, series_problem
     from worker.localise.heatmaps.orientation import turn_scores
     from worker.localise.heatmaps.peaks import decode_levels
     from worker.localise.heatmaps.views import sagittal_view
-    from worker.localise.heatmaps.windows import Structure, channels
+    from worker.localise.heatmaps.windows import (
+        T1_STRUCTURES,
+        T2_STRUCTURES,
+        Structure,
+        channels,
+    )
 
     bundle = load_bundle(device="cpu")
-    named, limits = Structure(structure), bundle.approach.localiser.options
+    on_t2, limits = weighting == "T2", bundle.approach.localiser.options
+    structures = T2_STRUCTURES if on_t2 else T1_STRUCTURES
+    points = channels(Structure.CANAL if on_t2 else Structure.FORAMEN)
     tally = Tally()
-    for _, slices, marks in track(series, structure, console=console, transient=True):
+    for _, slices, marks in track(series, weighting, console=console, transient=True):
         for upside_down in (False, True):
             view = sagittal_view(volume_of(slices, upside_down), bundle.runner)
-            scores = view.scores[:, channels(named)].max(axis=0)
+            scores = view.scores[:, points].max(axis=0)
             levels = decode_levels(scores, limits)
-            problem = series_problem(scores, levels, limits)
-            upright, turned = turn_scores(view, named, bundle.runner, limits)
+            problem = (
+                canal_problem(view, limits) if on_t2 else series_problem(scores, levels, limits)
+            )
+            upright, turned = turn_scores(view, structures, bundle.runner, limits)
             share = max(turned) / upright if upright else np.inf
             is_turned = share > limits.turned_share
             if upside_down:

@@ -17,7 +17,7 @@ from worker.intake.loading import load
 from worker.localise.heatmaps.options import HeatmapOptions
 from worker.localise.heatmaps.orientation import is_turned
 from worker.localise.heatmaps.views import sagittal_view
-from worker.localise.heatmaps.windows import Structure
+from worker.localise.heatmaps.windows import T1_STRUCTURES
 from worker.models.bundle import Bundle
 from worker.phantom import write_phantom
 from worker.pipeline import grade, route_study
@@ -66,4 +66,4 @@ def test_an_upright_series_is_not_turned_and_a_turned_one_is(
 
 def turned(volume: Volume, bundle: Bundle) -> bool:
     view = sagittal_view(volume, bundle.runner)
-    return is_turned(view, Structure.FORAMEN, bundle.runner, HeatmapOptions())
+    return is_turned(view, T1_STRUCTURES, bundle.runner, HeatmapOptions())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -64,6 +65,8 @@ MinAge = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
+_UNLIMITED: Final = 10_000
+"""Columns of a console that is no terminal."""
 
 Studies = Annotated[
     list[str] | None,
@@ -105,8 +108,11 @@ def print_path(label: str, path: Path) -> None:
 
 
 def stdout() -> Console:
-    """The console for results."""
-    return Console()
+    """The console for results: a file or a pipe has no width at which tables would be cut."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNLIMITED
+    return console
 
 
 def stderr() -> Console:

@@ -14,7 +14,7 @@ from worker.domain.geometry import Orientation
 from worker.domain.study import Evidence, Role, Series
 from worker.intake import image_types, rules, vocabulary
 from worker.intake.recognition import Recogniser
-from worker.intake.site import SiteRule, first_match
+from worker.intake.site import Objection, SiteRule, first_match, lifting
 from worker.intake.tokens import tokens
 from worker.intake.weighting import (
     Weighting,
@@ -71,6 +71,7 @@ def classify(
     """Classify one series by the first matching site rule, else by plane and weighting."""
     decided = decide_weighting(series.acquisition)
     physics = rules.matching(rules.PHYSICS, series)
+    lifted, lifted_flags = _lifted(site, series)
     texts = rules.matching(rules.TEXTS, series)
     evidence = (
         *_geometry(series),
@@ -84,16 +85,30 @@ def classify(
     if site_rule is not None:
         site_evidence = Evidence(site_rule.title, site_rule.role or "no role", site_rule.because)
         evidence = (site_evidence, *evidence)
-        flags = _not_applicable(site_rule, series, decided)
+        flags = _not_applicable(site_rule, series, decided, lifted)
         if not flags:
             result = _by_site(site_rule, series, decided, evidence)
-            return replace(result, rule=_not_mr_rule(physics))
-    result = _by_headers(series, decided, (*physics, *texts))
+            flags = (*lifted_flags, *result.flags)
+            return replace(result, rule=_not_mr_rule(physics), flags=flags)
+    matches = tuple(match for match in (*physics, *texts) if match[0] not in lifted)
+    result = _by_headers(series, decided, matches)
     # Pixels do not resolve a contradiction between headers.
     undecided = result.rule is None and decided.weighting is None and not decided.flags
     if recognise is not None and undecided:
         result = _by_pixels(result, recognise)
-    return replace(result, flags=flags + result.flags, evidence=(*evidence, *result.evidence))
+    flags = (*lifted_flags, *flags, *result.flags)
+    return replace(result, flags=flags, evidence=(*evidence, *result.evidence))
+
+
+def _lifted(
+    site: Sequence[SiteRule], series: Series
+) -> tuple[frozenset[rules.ExclusionRule], tuple[str, ...]]:
+    """The built-in rules that the site does not apply to a series, and a flag that says so."""
+    rule = lifting(site, series, Objection.FEW_SLICES)
+    reason = rules.few_slices(series)
+    if rule is None or reason is None:
+        return frozenset(), ()
+    return frozenset({rules.few_slices}), (f"{rule.title} grades it despite {reason}",)
 
 
 def _by_headers(
@@ -149,14 +164,21 @@ def _of_weighting(
     return Classification(series, role, f"{plane} by orientation, {because}", flags, weighting)
 
 
-def _not_applicable(rule: SiteRule, series: Series, decided: WeightingDecision) -> tuple[str, ...]:
+def _not_applicable(
+    rule: SiteRule,
+    series: Series,
+    decided: WeightingDecision,
+    lifted: frozenset[rules.ExclusionRule],
+) -> tuple[str, ...]:
     """Why a site rule cannot be applied: the series is unusable, or a grade would be unsafe.
 
     It lies in another plane, or shows T1 after contrast.
     """
     if rule.role is None:
         return ()
-    for _, reason in rules.matching(rules.UNUSABLE, series):
+    for match, reason in rules.matching(rules.UNUSABLE, series):
+        if match in lifted:
+            continue
         return (f"{rule.title} gives the role {rule.role}, ignored: {reason}",)
     plane = series.slices[0].plane.orientation
     if plane is not _PLANES[rule.role]:

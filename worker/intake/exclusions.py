@@ -7,7 +7,7 @@ is checked in the pixels during localisation. BodyPartExamined excludes nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from worker import MIN_AGE_YEARS
 from worker.domain.study import Exclusion, Role, RoutedStudy, Series
 from worker.intake import vocabulary
 from worker.intake.anatomy_words import metal, metal_sequence, transitional
+from worker.intake.site import Objection, SiteRule, lifting
 
 MIN_HEIGHT_MM: Final = 100.0
 """The least height of a sagittal stack that can show L1/L2 to L5/S1 of an adult.
@@ -35,16 +36,19 @@ _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
 _EXAMINED: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
-def exclude(routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS) -> RoutedStudy:
+def exclude(
+    routed: RoutedStudy, min_age_years: int = MIN_AGE_YEARS, site: Sequence[SiteRule] = ()
+) -> RoutedStudy:
     """The study with all reasons for which its headers exclude it from grading.
 
-    `min_age_years` of 0 accepts patients of every age.
+    `min_age_years` of 0 accepts patients of every age. Rules of the `site` can lift the others:
+    the texts of a series that they match do not exclude the study.
     """
     rules: tuple[tuple[NotAssessedReason, Callable[[RoutedStudy], str | None]], ...] = (
         (NotAssessedReason.UNDER_AGE, lambda study: under_age(study, min_age_years)),
-        (NotAssessedReason.NOT_LUMBAR, short_stacks),
-        (NotAssessedReason.TRANSITIONAL_ANATOMY, named_transitional),
-        (NotAssessedReason.METAL_ARTEFACT, named_metal),
+        (NotAssessedReason.NOT_LUMBAR, lambda study: short_stacks(study, site)),
+        (NotAssessedReason.TRANSITIONAL_ANATOMY, lambda study: named_transitional(study, site)),
+        (NotAssessedReason.METAL_ARTEFACT, lambda study: named_metal(study, site)),
     )
     found = tuple(
         Exclusion(reason, because)
@@ -70,36 +74,39 @@ def under_age(routed: RoutedStudy, min_age_years: int) -> str | None:
     return None
 
 
-def short_stacks(routed: RoutedStudy) -> str | None:
+def short_stacks(routed: RoutedStudy, site: Sequence[SiteRule] = ()) -> str | None:
     """No sagittal stack is high enough for five lumbar levels."""
     stacks = [
         series
         for role in (Role.SAGITTAL_T1, Role.SAGITTAL_T2)
         for series in routed.roles.get(role, ())
     ]
+    if any(lifting(site, series, Objection.SHORT_STACK) for series in stacks):
+        return None
     heights = [_height_mm(series) for series in stacks]
     if heights and max(heights) < MIN_HEIGHT_MM:
         return f"the highest sagittal stack covers {max(heights):.0f} mm"
     return None
 
 
-def named_transitional(routed: RoutedStudy) -> str | None:
+def named_transitional(routed: RoutedStudy, site: Sequence[SiteRule] = ()) -> str | None:
     """A description names a transitional vertebra."""
-    for description in _texts(routed):
+    for description in _texts(_without(routed, site, Objection.TRANSITIONAL)):
         if word := transitional(description):
             return f"by the description: {word}"
     return None
 
 
-def named_metal(routed: RoutedStudy) -> str | None:
+def named_metal(routed: RoutedStudy, site: Sequence[SiteRule] = ()) -> str | None:
     """A description names metal in the spine, or a metal artefact reduction sequence.
 
     The affected levels are unknown, so none is graded.
     """
-    for description in _texts(routed):
+    used = _without(routed, site, Objection.METAL)
+    for description in _texts(used):
         if word := metal(description):
             return f"by the description: {word}"
-    for series in _used(routed):
+    for series in used:
         for description in vocabulary.texts_of(series.acquisition):
             if word := metal_sequence(description):
                 return f"by a sequence name: {word}"
@@ -147,13 +154,16 @@ def _height_mm(series: Series) -> float:
     return float(high[2] - low[2])
 
 
-def _used(routed: RoutedStudy) -> tuple[Series, ...]:
-    """The series with a role."""
-    return tuple(series for ranked in routed.roles.values() for series in ranked)
+def _without(
+    routed: RoutedStudy, site: Sequence[SiteRule], objection: Objection
+) -> tuple[Series, ...]:
+    """The series with a role for which no site rule lifts an objection."""
+    used = (series for ranked in routed.roles.values() for series in ranked)
+    return tuple(series for series in used if not lifting(site, series, objection))
 
 
-def _texts(routed: RoutedStudy) -> Iterator[str]:
-    """The study's description and the texts of the series with a role."""
-    for series in _used(routed):
+def _texts(used: Sequence[Series]) -> Iterator[str]:
+    """The descriptions of the study and of some series."""
+    for series in used:
         yield series.acquisition.study_description
         yield from vocabulary.texts_of(series.acquisition)

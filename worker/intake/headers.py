@@ -144,6 +144,7 @@ def _read_series(uid: str, instances: Sequence[Instance]) -> list[tuple[Series, 
     if not found:
         return [(_series(uid, instances[0].header, None, (), unplaced=unplaced), Counter())]
     parts = parts_of(found)
+    parts[0].left_out.update({f"{why} missing or invalid": n for why, n in unplaced.items()})
     return [
         (
             _series(

@@ -30,6 +30,7 @@ _UNUSABLE: Final = {
     "MINIMUM": "a projection",
     "STD_DEVIATION": "a parameter map",
     "STDDEV": "a parameter map",
+    "MOSAIC": "a mosaic of slices",
     "SCREEN SAVE": "a screen capture",
     "PHASE MAP": "a phase image",
     "P": "a phase image",

@@ -65,7 +65,9 @@ def load(
         for series in routed.roles.get(role, ()):
             reader.read([series])
             volumes = reader.volumes(series, role)
-            if sum(len(volume.slices) for volume in volumes) >= MIN_SLICES:
+            # A site rule can give a role to fewer.
+            least = min(MIN_SLICES, len(series.slices))
+            if sum(len(volume.slices) for volume in volumes) >= least:
                 found[role] = volumes
                 break
     found[Role.AXIAL_T2] = tuple(

@@ -8,6 +8,11 @@ manufacturer = "SIEMENS"
 series_number = [1, 99]       # first and last
 role = "sagittal_t2"          # or "none", with a reason
 reason = "named by the console since 2023"
+
+[[rule]]
+name = "WARP is our routine"
+description = "WARP"
+grade_despite = ["metal"]     # see `Objection`; with a role or without
 ```
 """
 
@@ -17,6 +22,7 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,8 +31,22 @@ import re2
 from worker.domain.study import Acquisition, Role, Series
 from worker.errors import BadSettings
 
+
+class Objection(StrEnum):
+    """What a site can lift for the series that a rule matches.
+
+    Never what protects from a wrong patient, side or level, nor contrast and age.
+    """
+
+    METAL = "metal"
+    TRANSITIONAL = "transitional vertebra"
+    SHORT_STACK = "short stack"
+    FEW_SLICES = "too few slices"
+
+
 _TEXTS: Final[dict[str, Callable[[Acquisition], tuple[str, ...]]]] = {
     "description": lambda a: (a.series_description, a.protocol_name),
+    "study_description": lambda a: (a.study_description,),
     "manufacturer": lambda a: (a.manufacturer,),
     "body_part": lambda a: (a.body_part,),
     "station": lambda a: (a.station_name,),
@@ -35,7 +55,8 @@ _TEXTS: Final[dict[str, Callable[[Acquisition], tuple[str, ...]]]] = {
 
 _NUMBER: Final = "series_number"
 _CONDITIONS: Final = (*_TEXTS, _NUMBER)
-_KEYS: Final = ("name", *_CONDITIONS, "role", "reason")
+_DESPITE: Final = "grade_despite"
+_KEYS: Final = ("name", *_CONDITIONS, "role", "reason", _DESPITE)
 _NO_ROLE: Final = "none"
 _ROLES: Final = (*(role.value for role in Role), _NO_ROLE)
 
@@ -62,8 +83,9 @@ def compiled(expression: str) -> Pattern:
 
 @dataclass(frozen=True)
 class SiteRule:
-    """One rule: every condition must hold; `role` is None where it excludes a series.
+    """One rule: every condition must hold.
 
+    `gives_role` is false where it only lifts objections; `role` is None where it excludes a series.
     `series_number` is the first and the last number, inclusive.
     """
 
@@ -72,6 +94,8 @@ class SiteRule:
     reason: str
     patterns: tuple[tuple[str, Pattern], ...] = ()
     series_number: tuple[int, int] | None = None
+    gives_role: bool = True
+    grade_despite: frozenset[Objection] = frozenset()
 
     @property
     def title(self) -> str:
@@ -97,8 +121,15 @@ class SiteRule:
 
 
 def first_match(rules: Sequence[SiteRule], series: Series) -> SiteRule | None:
-    """The first rule whose conditions a series meets."""
-    return next((rule for rule in rules if rule.matches(series)), None)
+    """The first rule about roles whose conditions a series meets."""
+    return next((rule for rule in rules if rule.gives_role and rule.matches(series)), None)
+
+
+def lifting(rules: Sequence[SiteRule], series: Series, objection: Objection) -> SiteRule | None:
+    """The first rule that grades a series despite an objection."""
+    return next(
+        (rule for rule in rules if objection in rule.grade_despite and rule.matches(series)), None
+    )
 
 
 def load_site_rules(path: Path) -> tuple[SiteRule, ...]:
@@ -158,15 +189,16 @@ def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
     for key, value in table.items():
         if key not in _KEYS:
             raise wrong(key, f"unknown key {key!r}; known: {', '.join(_KEYS)}")
-        if key != _NUMBER and not isinstance(value, str):
+        if key not in (_NUMBER, _DESPITE) and not isinstance(value, str):
             raise wrong(key, f"{key} must be a string")
     if not table.get("name"):
         raise wrong("name", "a rule needs a name")
-    if "role" not in table:
-        raise wrong(None, f"a rule needs a role: one of {', '.join(_ROLES)}")
-    if table["role"] not in _ROLES:
-        raise wrong("role", f"unknown role {table['role']!r}; known: {', '.join(_ROLES)}")
-    if table["role"] == _NO_ROLE and not table.get("reason"):
+    if not table.keys() & {"role", _DESPITE}:
+        raise wrong(None, f"a rule needs {_DESPITE}, or a role: one of {', '.join(_ROLES)}")
+    role = table.get("role", _NO_ROLE)
+    if role not in _ROLES:
+        raise wrong("role", f"unknown role {role!r}; known: {', '.join(_ROLES)}")
+    if table.get("role") == _NO_ROLE and not table.get("reason"):
         raise wrong("role", 'a rule with the role "none" needs a reason')
     if not table.keys() & set(_CONDITIONS):
         raise wrong(None, f"a rule needs a condition: one of {', '.join(_CONDITIONS)}")
@@ -181,11 +213,23 @@ def _read(table: dict[str, Any], index: int, lines: _Lines) -> SiteRule:
             raise wrong(key, f"{key} is not a valid regular expression of RE2: {why}") from error
     return SiteRule(
         name=table["name"],
-        role=None if table["role"] == _NO_ROLE else Role(table["role"]),
+        role=None if role == _NO_ROLE else Role(role),
         reason=table.get("reason", ""),
         patterns=tuple(patterns),
         series_number=_numbers(table, wrong),
+        gives_role="role" in table,
+        grade_despite=_despite(table, wrong),
     )
+
+
+def _despite(
+    table: dict[str, Any], wrong: Callable[[str | None, str], BadSettings]
+) -> frozenset[Objection]:
+    listed = table.get(_DESPITE, [])
+    known = [objection.value for objection in Objection]
+    if not isinstance(listed, list) or not all(one in known for one in listed):
+        raise wrong(_DESPITE, f"{_DESPITE} must be a list of: {', '.join(known)}")
+    return frozenset(map(Objection, listed))
 
 
 def _numbers(

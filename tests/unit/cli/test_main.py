@@ -187,6 +187,18 @@ def pixel_reads(monkeypatch):
     return asked
 
 
+def test_a_table_in_a_pipe_is_not_cut(lumbar, phantom, monkeypatch):
+    """What is not a terminal has no width: every UID stands whole on the line of its series."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, document, _ = lumbar("route", phantom, "--json")
+    _, out, _ = lumbar("route", phantom)
+    for series in json.loads(document)["series"]:
+        assert any(
+            series["series_instance_uid"] in line and series["reason"] in line
+            for line in out.splitlines()
+        )
+
+
 def test_route_explains_every_series_and_reads_no_pixel(lumbar, phantom, pixel_reads):
     """--explain names the rules that spoke for each series; nothing but headers is read."""
     code, out, _ = lumbar("route", phantom / "train_images", "--explain")

@@ -12,6 +12,7 @@ from worker.errors import BrokenStudy
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
+from worker.intake.site import load_site_rules
 
 
 class FakeArchive:
@@ -113,6 +114,20 @@ def test_the_reserve_takes_over(study):
     volumes = load(routed(instances), FakeArchive(files).fetch)
     assert [v.series_instance_uid for v in volumes.sagittal_t2] == ["1.2.3.3"]
     assert [r.series_instance_uid for r in volumes.repairs] == ["1.2.3.2"]
+
+
+def test_a_short_series_that_a_site_rule_grades_is_loaded(study, tmp_path):
+    """A role is enough: the number of slices was judged when it was given."""
+    instances, files = study
+    short = [i for i in instances if i.key.split("/")[0] == instances[0].key.split("/")[0]][:4]
+    rest = [i for i in instances if i.key.split("/")[0] != instances[0].key.split("/")[0]]
+    rules = tmp_path / "site.toml"
+    rules.write_text(
+        '[[rule]]\nname = "x"\ndescription = "T1"\ngrade_despite = ["too few slices"]\n'
+    )
+    routed = route(read_study([*short, *rest]), load_site_rules(rules))
+    (volume,) = load(routed, FakeArchive(files).fetch).sagittal_t1
+    assert len(volume.slices) == 4
 
 
 def test_nothing_decodable_is_a_broken_study(study):

@@ -84,6 +84,23 @@ def passes(make_series, first, second):
     return read_study(under_one_uid(one, other)), {i.header.SOPInstanceUID for i in other}
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "named"),
+    [
+        ("ImageOrientationPatient", [0] * 6, "Image Orientation (Patient)"),
+        ("ImagePositionPatient", None, "Image Position (Patient)"),
+    ],
+)
+def test_an_image_without_a_plane_is_left_out_and_recorded(make_series, keyword, value, named):
+    """One image of a series has no place; the others keep their role."""
+    images = make_series("sagittal", "1.2.3.1", 15, **T2)
+    setattr(images[4].header, keyword, value)
+    study = read_study(images)
+    assert roles(study) == {Role.SAGITTAL_T2: [14]}
+    (repair,) = (r for r in study.repairs if r.kind is RepairKind.PART)
+    assert (repair.instances, repair.detail) == (1, f"{named} missing or invalid")
+
+
 def test_of_two_passes_the_later_is_used(make_series):
     """No slice of the earlier one is mixed in."""
     study, later = passes(make_series, 20, 20)

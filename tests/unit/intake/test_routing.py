@@ -93,6 +93,7 @@ TABLE = [
     ("sagittal", described("T2", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "SECONDARY", "MPR"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "SECONDARY"]), None),
+    ("sagittal", described("T2", ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "M", "NORM", "DIS2D"]), T2),
     ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]), None),
     ("sagittal", described("T2", ImageType=["DERIVED", "PRIMARY", "M", "SUB"]), None),

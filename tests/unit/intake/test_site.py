@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from dicom_sr.findings import NotAssessedReason
 from worker.domain.study import Role
 from worker.errors import BadSettings, NotLumbar
+from worker.intake.exclusions import exclude
 from worker.intake.headers import read_study
 from worker.intake.routing import route
 from worker.intake.site import load_site_rules
@@ -127,6 +129,73 @@ def test_what_is_no_mr_stays_none_where_a_rule_takes_its_role(load, make_series,
         route(read_study(images), rules)
 
 
+def lift(condition, objections, role=""):
+    return f'[[rule]]\nname = "ours"\n{condition}\ngrade_despite = {objections}\n{role}'
+
+
+@pytest.mark.parametrize(
+    ("objection", "reason", "header"),
+    [
+        ("metal", NotAssessedReason.METAL_ARTEFACT, {"SeriesDescription": "T2 SEMAC"}),
+        ("metal", NotAssessedReason.METAL_ARTEFACT, {"StudyDescription": "LWS, Spondylodese"}),
+        (
+            "transitional vertebra",
+            NotAssessedReason.TRANSITIONAL_ANATOMY,
+            {"StudyDescription": "L-spine, LSTV?"},
+        ),
+        ("short stack", NotAssessedReason.NOT_LUMBAR, {"PixelSpacing": [1.5, 4.0]}),
+    ],
+)
+def test_a_rule_lifts_what_excludes_a_study(load, make_series, objection, reason, header):
+    """Only the objection that it names, and only for the series that it matches."""
+    images = make_series("sagittal", "1.2.3.1", **{"SeriesDescription": "T2", **header})
+    routed = route(read_study(images))
+
+    def reasons(rules):
+        return [exclusion.reason for exclusion in exclude(routed, site=rules).exclusions]
+
+    condition = 'description = "t2"'
+    assert reasons(()) == [reason]
+    other = next(o for o in ("metal", "short stack") if o != objection)
+    assert reasons(load(lift(condition, f'["{other}"]'))) == [reason]
+    assert reasons(load(lift('description = "t1"', f'["{objection}"]'))) == [reason]
+    assert reasons(load(lift(condition, f'["{other}", "{objection}"]'))) == []
+    if "StudyDescription" in header:
+        assert reasons(load(lift('study_description = "lws|lstv"', f'["{objection}"]'))) == []
+
+
+def test_a_series_that_no_rule_matches_still_excludes(load, make_series):
+    """The routine WARP protocol is graded, a series named after a fusion is not."""
+    images = [
+        *make_series("sagittal", "1.2.3.1", SeriesDescription="T2 WARP"),
+        *make_series("sagittal", "1.2.3.2", SeriesDescription="T1 fusion L4/5"),
+    ]
+    rules = load(lift('description = "warp"', '["metal"]'))
+    (exclusion,) = exclude(route(read_study(images), rules), site=rules).exclusions
+    assert (exclusion.reason, "fusion" in exclusion.because) == (
+        NotAssessedReason.METAL_ARTEFACT,
+        True,
+    )
+
+
+def test_age_is_not_lifted(load):
+    """What protects the patient has no name in the file."""
+    with pytest.raises(BadSettings, match="grade_despite must be a list of: metal"):
+        load(lift('station = "."', '["age"]'))
+
+
+@pytest.mark.parametrize("role", ["", 'role = "sagittal_t2"\n'])
+def test_a_rule_grades_few_slices(load, make_series, role):
+    """With a role or without; the flag says what was lifted, and geometry still decides."""
+    header = {"SeriesDescription": "T2 SAG", "count": 4}
+    assert decide(make_series, (), **header).role is None
+    rules = load(lift('description = "sag"', '["too few slices"]', role))
+    decision = decide(make_series, rules, **header)
+    assert decision.role is Role.SAGITTAL_T2
+    assert "site rule 'ours' grades it despite too few slices: 4" in decision.flags[0]
+    assert decide(make_series, rules, "coronal", **header).role is None
+
+
 GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
 
 
@@ -137,7 +206,7 @@ GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
         (f"[[rule]]\n{GOOD}rol = 'x'\n", 5, "unknown key 'rol'"),
         (f"\n[[ rule ]]\n{GOOD}station = '(' # open\n", 6, "not a valid regular expression"),
         ("[[rule]]\nname = 'b'\nrole = 'sagittal'\n", 3, "unknown role 'sagittal'"),
-        (f"[[rule]]\n{GOOD}[[rule]]\nname = 'b'\nstation = 'x'\n", 5, "needs a role"),
+        (f"[[rule]]\n{GOOD}[[rule]]\nname = 'b'\nstation = 'x'\n", 5, "or a role: one of"),
         ("[[rule]]\nname = 'b'\nstation = 'x'\nrole = 'none'\n", 4, "needs a reason"),
         ("[[rule]]\nname = 'b'\nrole = 'axial_t2'\n", 1, "needs a condition"),
         ("# x\n[[rule]]\nstation = 'b'\nrole = 'axial_t2'\n", 2, "needs a name"),
@@ -145,6 +214,7 @@ GOOD = 'name = "a"\ndescription = "x"\nrole = "axial_t2"\n'
         (f"[[rule]]\n{GOOD}body_part = 3\n", 5, "must be a string"),
         (f"[[rule]]\n{GOOD}series_number = [9, 1]\n", 5, "first and the last"),
         (f"[[rule]]\n{GOOD}series_number = [true, 1]\n", 5, "first and the last"),
+        (f"[[rule]]\n{GOOD}grade_despite = 'metal'\n", 5, "must be a list of: metal"),
         (f"[[rule]]\n{GOOD}[[rules]]\n", 5, "unknown key 'rules'"),
         (f"# x\n[rule]\n{GOOD}", 2, "as a [[rule]] table"),
         (f"[[rule]]\n{GOOD}station = \n", 5, "invalid TOML"),

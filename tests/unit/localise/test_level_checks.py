@@ -9,6 +9,7 @@ from worker.domain.geometry import Plane
 from worker.domain.study import Role, SliceHeader
 from worker.domain.volume import Volume
 from worker.localise.heatmaps.level_checks import (
+    canal_problem,
     disagreements,
     numbering_problem,
     series_problem,
@@ -135,3 +136,43 @@ def test_a_level_that_t1_does_not_name_is_no_doubt_by_itself() -> None:
     """T1 shows four levels and T2 all five, under the same names."""
     four = view(Structure.FORAMEN, heat({**SURE, Level.L1_L2: 0.0}))
     assert numbering_problem((), [four], named_on_t2([(n, n) for n in range(5)]), OPTIONS) is None
+
+
+def drawn(places: dict[Level, tuple[int, int]], score: float = 0.9) -> np.ndarray:
+    """One map per level with a point at (column, row)."""
+    maps = np.zeros((5, 64, 64), dtype=np.float32)
+    for level, (column, row) in places.items():
+        maps[LEVELS.index(level), row, column] = score
+    return maps
+
+
+STRAIGHT = {level: (30, row) for level, row in ROWS.items()}
+SACRUM = {**STRAIGHT, Level.L5_S1: (32, 48)}
+KYPHOTIC = {**STRAIGHT, Level.L5_S1: (26, 47)}
+S1_S2 = {**STRAIGHT, Level.L5_S1: (37, 44)}
+SHORT = {**STRAIGHT, Level.L5_S1: (31, 45)}
+SLIPPED = dict(zip(Level, [*list(STRAIGHT.values())[1:], (33, 57)], strict=True))
+TRANSITIONAL = NotAssessedReason.TRANSITIONAL_ANATOMY
+
+
+@pytest.mark.parametrize(
+    ("canal", "discs", "score", "reason"),
+    [
+        (STRAIGHT, STRAIGHT, 0.9, None),
+        (SACRUM, SACRUM, 0.9, None),
+        ({level: SACRUM[level] for level in LEVELS[1:]}, SACRUM, 0.9, None),
+        (SLIPPED, SACRUM, 0.9, TRANSITIONAL),
+        (STRAIGHT, KYPHOTIC, 0.9, TRANSITIONAL),
+        (STRAIGHT, S1_S2, 0.9, TRANSITIONAL),
+        (STRAIGHT, SHORT, 0.9, TRANSITIONAL),
+        (STRAIGHT, {level: STRAIGHT[level] for level in LEVELS[:4]}, 0.9, TRANSITIONAL),
+        (SACRUM, SACRUM, 0.6, NotAssessedReason.NOT_LUMBAR),
+        ({level: SACRUM[level] for level in LEVELS[2:]}, {}, 0.9, NotAssessedReason.TOO_FEW_LEVELS),
+        ({}, {}, 0.9, NotAssessedReason.NOT_LUMBAR),
+    ],
+)
+def test_the_names_of_t2_need_discs_that_end_in_a_sacrum(canal, discs, score, reason) -> None:
+    """Canal and discs have the same names, and the lowest disc turns and lies as L5/S1 does."""
+    t2 = view(Structure.CANAL, drawn(canal, score))
+    t2.scores[0, channels(Structure.DISC)] = drawn(discs, score)
+    assert canal_problem(t2, OPTIONS) is reason

@@ -26,7 +26,7 @@ from worker.localise.heatmaps.levels import find_levels, onto_midline
 from worker.localise.heatmaps.options import HeatmapOptions
 from worker.localise.heatmaps.orientation import is_turned
 from worker.localise.heatmaps.views import SagittalView, sagittal_view
-from worker.localise.heatmaps.windows import NETWORKS, Structure
+from worker.localise.heatmaps.windows import NETWORKS, T1_STRUCTURES, T2_STRUCTURES
 from worker.models.seam import NetworkSpec, Runner
 
 Foramina = Mapping[tuple[Level, Side], LevelPoint]
@@ -41,7 +41,7 @@ class Heatmaps:
     """
 
     name: ClassVar[str] = "heatmaps"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     Options: ClassVar[type[HeatmapOptions]] = HeatmapOptions
     networks: ClassVar[Mapping[str, NetworkSpec]] = NETWORKS
 
@@ -78,9 +78,9 @@ class Heatmaps:
 
         Foramina tell upside down from upright better than the canal does.
         """
-        for views, structure in ((t1, Structure.FORAMEN), (t2, Structure.CANAL)):
+        for views, structures in ((t1, T1_STRUCTURES), (t2, T2_STRUCTURES)):
             if views:
-                return is_turned(views[0], structure, run, self.options)
+                return is_turned(views[0], structures, run, self.options)
         return False
 
     def _with_axial(

@@ -13,6 +13,8 @@ Millimetres = Annotated[float, Field(ge=0, le=200)]
 PerLevel = tuple[Millimetres, Millimetres, Millimetres, Millimetres, Millimetres]
 Offset = Annotated[float, Field(ge=-100, le=100)]
 Spread = Annotated[float, Field(gt=0, le=100)]
+Angle = Annotated[float, Field(ge=-180, le=180)]
+Ratio = Annotated[float, Field(gt=0, le=10)]
 Range = Annotated[tuple[Millimetres, Millimetres], AfterValidator(ascending)]
 
 
@@ -58,6 +60,16 @@ class HeatmapOptions(StrategyOptions):
     shifted_share: float = Field(
         default=0.8, ge=0, le=10, description="highest score share of names shifted by one level"
     )
+    named_total: Annotated[float, Field(ge=0, le=5)] = Field(
+        default=3.2, description="total score of five discs and canal points that is enough on T2"
+    )
+    sacral_turn_deg: tuple[Angle, Angle] = Field(
+        default=(-5.0, 30.0),
+        description="turn of the chain of discs at L4/L5, to the back positive",
+    )
+    sacral_spacing: tuple[Ratio, Ratio] = Field(
+        default=(0.85, 1.15), description="the last spacing of the discs, as a share of the median"
+    )
     disagreeing_levels: int = Field(
         default=2,
         ge=1,
@@ -76,7 +88,7 @@ class HeatmapOptions(StrategyOptions):
         default=2, ge=1, le=32, description="slices looked at upside down and back to front"
     )
     turned_share: float = Field(
-        default=1.05,
+        default=0.95,
         ge=0,
         le=100,
         description="score of the turned picture, as a share of its own, that refuses a series",

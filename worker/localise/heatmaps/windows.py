@@ -28,6 +28,10 @@ class Structure(StrEnum):
     FORAMEN = "foramen"
 
 
+T1_STRUCTURES: Final = (Structure.FORAMEN,)
+T2_STRUCTURES: Final = (Structure.DISC, Structure.CANAL)
+"""What names the levels on sagittal T1 and on sagittal T2."""
+
 SAGITTAL_POINTS: Final[tuple[tuple[Structure, Level], ...]] = tuple(
     (structure, level) for structure in Structure for level in Level
 )
