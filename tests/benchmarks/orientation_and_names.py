@@ -2,15 +2,17 @@
 
 Run as a program with the folder of training data. Each series is looked at as it is and upside
 down. On midsagittal T2 with marked levels, a name is wrong where another level's mark lies nearer.
+The axial series of whole studies and of phantoms are turned on their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with sagittal_t1 and midsagittal")
     parser.add_argument("--every", type=int, default=1, help="look at every n-th series")
+    parser.add_argument(
+        "--phantoms", type=int, default=40, help="phantoms with turned axial series"
+    )
     options = parser.parse_args()
     wait_passively()
     console = Console()
@@ -90,6 +95,40 @@ def main() -> None:
     for name, q in (("share, upside down, smallest", 0), ("1 %", 1), ("50 %", 50)):
         table.add_row(name, *(f"{np.percentile(t.turned_shares, q):.2f}" for t in tallies))
     console.print(table)
+    counts = turned_axial_series(options.data / "rsna_2024", options.phantoms, console)
+    axial = Table("axial T2", "studies", "refused")
+    for name in ("as it is", *AXIAL_TURNS):
+        axial.add_row(name, f"{counts['studies']}", f"{counts[name]}")
+    console.print(axial)
+
+
+AXIAL_TURNS = {"back to front": (1,), "left to right": (2,), "both": (1, 2)}
+"""The axes of the pixels that are reversed: 1 along rows, 2 along columns."""
+
+
+def turned_axial_series(rsna: Path, phantoms: int, console: Console) -> Counter[str]:
+    """How many axial series are refused as they are, and turned while the others are not."""
+    from worker.archive.folder import FolderArchive
+    from worker.intake.alignment import in_one_space
+    from worker.intake.loading import load
+    from worker.phantom import SMALL, make_phantom, write_phantom
+    from worker.pipeline import route_study
+
+    counts: Counter[str] = Counter()
+    archive = FolderArchive()
+    with tempfile.TemporaryDirectory() as folder:
+        studies = [*rsna.glob("*_images/*")]
+        for seed in track(range(300, 300 + phantoms), "phantoms", console=console, transient=True):
+            studies.append(Path(folder, str(seed)))
+            write_phantom(make_phantom(seed, slices=SMALL), studies[-1])
+        for study in track(studies, "axial T2", console=console, transient=True):
+            found = load(route_study(str(study), archive), archive.fetch)
+            counts["studies"] += 1
+            counts["as it is"] += not found.axial_t2
+            for name, axes in AXIAL_TURNS.items():
+                turned = tuple(replace(v, pixels=np.flip(v.pixels, axes)) for v in found.axial_t2)
+                counts[name] += not in_one_space(replace(found, axial_t2=turned)).axial_t2
+    return counts
 
 
 def measure(weighting: str, series: list[Series], console: Console) -> Tally:

@@ -108,6 +108,11 @@ class Plane:
         )
         return position
 
+    @property
+    def centre_mm(self) -> Vector:
+        """The middle of the slice in patient millimetres."""
+        return self.to_mm((self.columns - 1) / 2, (self.rows - 1) / 2)
+
     def to_px(self, position_mm: Vector) -> tuple[float, float]:
         """The (column, row) of a patient position projected onto the slice."""
         offset = np.asarray(position_mm) - np.array(self.position_mm)

@@ -170,7 +170,7 @@ def _ranked(classified: Sequence[Classification]) -> dict[Role, tuple[Series, ..
 def _axials_mm(routed: Sequence[Classification]) -> NDArray[np.float64]:
     """The z of the centres of all axial slices, shape (slices,)."""
     planes = [h.plane for v in routed if v.role is Role.AXIAL_T2 for h in v.series.slices]
-    return np.array([plane.to_mm(plane.columns / 2, plane.rows / 2)[2] for plane in planes])
+    return np.array([plane.centre_mm[2] for plane in planes])
 
 
 def _rank(

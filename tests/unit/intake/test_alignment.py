@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dicom_sr.findings import NotAssessedReason
@@ -9,7 +10,7 @@ from tests.support.phantoms import shared_phantom
 from worker.archive.folder import FolderArchive
 from worker.domain.study import Role
 from worker.domain.volume import Volume, Volumes
-from worker.intake.alignment import fit_along_body, in_one_space
+from worker.intake.alignment import fit_along_body, in_one_space, is_turned
 from worker.intake.loading import load
 from worker.phantom import write_phantom
 from worker.pipeline import route_study
@@ -98,3 +99,31 @@ def test_frames_of_their_own_say_nothing(volumes):
     )
     assert in_one_space(own) is not None
     assert in_one_space(own).axial_t2 == own.axial_t2
+
+
+@pytest.mark.parametrize("axes", [(1,), (2,), (1, 2)], ids=["back to front", "mirrored", "both"])
+def test_an_axial_series_whose_pixels_are_turned_is_left_out(volumes, axes):
+    """Only the axial series is turned: its sides and the canal would be elsewhere."""
+    turned = tuple(replace(v, pixels=np.flip(v.pixels, axes)) for v in volumes.axial_t2)
+    found = in_one_space(replace(volumes, axial_t2=turned))
+    assert not found.axial_t2
+    assert found.absent[Role.AXIAL_T2] in (
+        NotAssessedReason.ORIENTATION_IN_DOUBT,
+        NotAssessedReason.NOT_SAME_SPACE,
+    )
+    assert sum(r.instances for r in found.repairs) == sum(len(v.slices) for v in turned)
+
+
+def test_an_axial_series_from_feet_to_head_is_left_out(volumes):
+    """The pictures lie at each other's places, as where the order of slices was read backwards."""
+    assert not is_turned(volumes.axial_t2, volumes.sagittal_t2[0])
+    pictures = [picture for v in volumes.axial_t2 for picture in v.pixels]
+    heights = [plane.centre_mm[2] for v in volumes.axial_t2 for plane in v.planes]
+    order = np.argsort(heights)
+    places = dict(zip(order, order[::-1], strict=True))
+    numbers = iter(range(len(pictures)))
+    reversed_order = [
+        replace(v, pixels=np.stack([pictures[places[next(numbers)]] for _ in v.slices]))
+        for v in volumes.axial_t2
+    ]
+    assert is_turned(reversed_order, volumes.sagittal_t2[0])
