@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
+from tests.support.messages import MALFORMED
 from worker.service.active_models import ActiveModels
 from worker.service.broker import make_app
 from worker.service.jobs import TASK_NAME, GradeJob, Priority
@@ -347,51 +347,6 @@ def test_models_are_current_as_long_as_they_are_announced(client, name, monkeypa
     monkeypatch.setattr(client, "time", lambda: (seconds + 20, 0))
     models.announce("new")
     assert models.current() == {"new"}
-
-
-def envelope(**changes) -> dict:
-    """A message as kombu stores it; changes replace parts of it."""
-    body = json.dumps([[], {"study": "s"}, {}]).encode()
-    message = {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"task": TASK_NAME, "id": "1"},
-        "properties": {
-            "body_encoding": "base64",
-            "delivery_tag": uuid4().hex,
-            "delivery_info": {"exchange": "", "routing_key": "q"},
-        },
-    }
-    return message | changes
-
-
-def body_of(*content) -> dict:
-    return {"body": base64.b64encode(json.dumps(content).encode()).decode()}
-
-
-MALFORMED = [
-    b"",
-    b"no JSON",
-    b"\xff\xfe",
-    b"[" * 5000,
-    json.dumps([1, 2]).encode(),
-    json.dumps({}).encode(),
-    json.dumps(envelope(headers={"task": "another", "id": "1"})).encode(),
-    json.dumps(envelope(headers=None)).encode(),
-    json.dumps(envelope(properties={})).encode(),
-    json.dumps(envelope(**{"content-type": "application/x-python-serialize"})).encode(),
-    json.dumps(envelope(body="!")).encode(),
-    json.dumps(envelope(body="QUFB" * 40_000)).encode(),
-    json.dumps(envelope(**body_of([], {"study": "aaa\n"}, {}))).encode(),
-    json.dumps(envelope(**body_of([], {"study": "../../tools/shutdown?x="}, {}))).encode(),
-    json.dumps(envelope(**body_of([], {"study": 7}, {}))).encode(),
-    json.dumps(envelope(**body_of([], {"study": "s", "retries": "many"}, {}))).encode(),
-    json.dumps(envelope(**body_of([], {"study": "s", "other": 1}, {}))).encode(),
-    json.dumps(envelope(**body_of([], {}, {}))).encode(),
-    json.dumps(envelope(**body_of(["s"], {}, {}))).encode(),
-    json.dumps(envelope(**body_of({"study": "s"}))).encode(),
-]
 
 
 @pytest.mark.parametrize("entry", MALFORMED, ids=range(len(MALFORMED)))

@@ -27,12 +27,14 @@ from pydicom.uid import CTImageStorage, generate_uid
 
 from deploy.demo import arrival, process, stack
 from dicom_sr.findings import Severity
+from tests.support.messages import MALFORMED
 from worker import __version__
 from worker.domain.study import Role
 from worker.phantom import SMALL, make_phantom, write_phantom
 from worker.service.broker import make_app
 from worker.service.jobs import GradeJob, Priority
 from worker.service.queue import Queue
+from worker.service.redis_keys import RedisKeys
 from worker.settings import Settings
 
 SURNAME, GIVEN, PATIENT_ID, BORN = "ZWOELFENDER", "OTTOKAR", "GEHEIM-4711-X", "19630317"
@@ -341,6 +343,22 @@ def test_clients_without_http_are_ignored(watched):
             client.sendall(data)
     assert watched.get("/live").status_code == 200
     assert "Traceback" not in watched.worker.log.read_text()
+
+
+def test_malformed_messages_do_not_stop_it(watched):
+    """They are dropped with a line each, none is delivered again, and the next study is graded."""
+    children = watched.children(supervisor=False)
+    done = watched.value("studies_total", outcome="already_graded")
+    with redis.Redis.from_url(watched.redis.url) as client:
+        client.rpush(RedisKeys(Settings().queue).messages(Priority.NEW), *MALFORMED)
+    watched.queue().send(GradeJob(watched.studies["graded"], priority=Priority.BACKLOG))
+    watched.worker.wait_until(
+        lambda: watched.value("studies_total", outcome="already_graded") == done + 1
+    )
+    assert watched.value("queue_messages") == 0
+    assert watched.children(supervisor=False) == children
+    dropped = watched.worker.log.read_text().count("malformed message dropped")
+    assert dropped == len(MALFORMED)
 
 
 def test_a_study_can_be_followed_in_the_log(watched):
