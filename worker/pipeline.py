@@ -21,6 +21,7 @@ from worker.intake.exclusions import exclude
 from worker.intake.headers import read_study
 from worker.intake.loading import load
 from worker.intake.routing import route
+from worker.intake.signal_voids import with_void_flags
 from worker.intake.site import SiteRule
 from worker.models.bundle import Bundle
 from worker.recognise.slice_fetch import MiddleSlice
@@ -111,7 +112,7 @@ def grade_routed(
         report=Report(
             routed.study.study_instance_uid, bundle.identity, findings, bundle.card.target_set
         ),
-        routed=routed,
+        routed=with_void_flags(routed, volumes, findings),
         volumes=volumes,
         repairs=(*routed.study.repairs, *volumes.repairs),
         timings_ms=steps.timings_ms,

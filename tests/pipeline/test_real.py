@@ -44,6 +44,17 @@ def test_most_targets_of_real_studies_are_graded(
         assert all(finding.reason.label for finding in study.report.not_assessed)
 
 
+def test_a_spine_that_looks_operated_is_flagged(
+    annotated: GradedStudy, unlabelled: GradedStudy
+) -> None:
+    """A signal void beside the spine is named at its series; the other study has none."""
+    flags = [
+        [flag for decision in study.routed.decisions for flag in decision.flags if "void" in flag]
+        for study in (annotated, unlabelled)
+    ]
+    assert [len(found) for found in flags] == [0, 1]
+
+
 def test_points_lie_where_readers_put_them(annotated: GradedStudy, real_data: Path) -> None:
     """Canal, foramina and axial planes are within the distances that readers need."""
     comparison = compare(report_document(annotated), real_data / "rsna_2024")
