@@ -212,7 +212,7 @@ def is_wrong(view, levels, marks) -> bool:
     places = {name: np.array([x * shape[1], y * shape[0]]) for name, (x, y) in marks.items()}
     for level, peak in levels.items():
         found = np.array(view.crop.to_image_px(peak.column, peak.row))
-        nearest = min(places, key=lambda name: abs(places[name][1] - found[1]))
+        nearest = min(places, key=lambda name: np.linalg.norm(places[name] - found))
         if nearest != str(level):
             return True
     return False

@@ -64,7 +64,7 @@ class HeatmapOptions(StrategyOptions):
         default=3.2, description="total score of five discs and canal points that is enough on T2"
     )
     sacral_turn_deg: tuple[Angle, Angle] = Field(
-        default=(-5.0, 30.0),
+        default=(-2.0, 24.0),
         description="turn of the chain of discs at L4/L5, to the back positive",
     )
     sacral_spacing: tuple[Ratio, Ratio] = Field(
@@ -88,7 +88,7 @@ class HeatmapOptions(StrategyOptions):
         default=2, ge=1, le=32, description="slices looked at upside down and back to front"
     )
     turned_share: float = Field(
-        default=0.95,
+        default=0.97,
         ge=0,
         le=100,
         description="score of the turned picture, as a share of its own, that refuses a series",
