@@ -129,8 +129,8 @@ def _left_out(volumes: Volumes, kept: Volumes, turned: Collection[str]) -> list[
     ]
 
 
-_MOVED: Final = "left out: its pixels fit another height than its headers say"
-_TURNED: Final = "left out: its pixels fit another orientation than its headers say"
+_MOVED: Final = "the pixels fit another height than the headers say"
+_TURNED: Final = "the pixels fit another orientation than the headers say"
 
 
 def _fit_each_other(

@@ -26,7 +26,7 @@ _REPAIRS: Final = {
     RepairKind.FRAME_OF_REFERENCE: "Frame of Reference UID differs from the other series",
     RepairKind.UNREADABLE: "objects that could not be read",
     RepairKind.DUPLICATE: "duplicate slices",
-    RepairKind.PART: "slices with a contrast different from the rest of their series; left out",
+    RepairKind.PART: "images of a series that were left out",
 }
 
 _LISTED: Final = 5

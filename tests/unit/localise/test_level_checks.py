@@ -151,6 +151,7 @@ SACRUM = {**STRAIGHT, Level.L5_S1: (32, 48)}
 KYPHOTIC = {**STRAIGHT, Level.L5_S1: (26, 47)}
 S1_S2 = {**STRAIGHT, Level.L5_S1: (37, 44)}
 SHORT = {**STRAIGHT, Level.L5_S1: (31, 45)}
+SLIPPED = dict(zip(Level, [*list(STRAIGHT.values())[1:], (33, 57)], strict=True))
 TRANSITIONAL = NotAssessedReason.TRANSITIONAL_ANATOMY
 
 
@@ -160,6 +161,7 @@ TRANSITIONAL = NotAssessedReason.TRANSITIONAL_ANATOMY
         (STRAIGHT, STRAIGHT, 0.9, None),
         (SACRUM, SACRUM, 0.9, None),
         ({level: SACRUM[level] for level in LEVELS[1:]}, SACRUM, 0.9, None),
+        (SLIPPED, SACRUM, 0.9, TRANSITIONAL),
         (STRAIGHT, KYPHOTIC, 0.9, TRANSITIONAL),
         (STRAIGHT, S1_S2, 0.9, TRANSITIONAL),
         (STRAIGHT, SHORT, 0.9, TRANSITIONAL),
@@ -170,7 +172,7 @@ TRANSITIONAL = NotAssessedReason.TRANSITIONAL_ANATOMY
     ],
 )
 def test_the_names_of_t2_need_discs_that_end_in_a_sacrum(canal, discs, score, reason) -> None:
-    """The lowest disc turns and lies as L5/S1 does; few or faint places are not enough."""
+    """Canal and discs have the same names, and the lowest disc turns and lies as L5/S1 does."""
     t2 = view(Structure.CANAL, drawn(canal, score))
     t2.scores[0, channels(Structure.DISC)] = drawn(discs, score)
     assert canal_problem(t2, OPTIONS) is reason

@@ -222,6 +222,17 @@ def test_a_repair_made_in_every_series_is_listed_once():
     ]
 
 
+@pytest.mark.parametrize(
+    "reason",
+    ["the pixels fit another orientation than the headers say", "another echo: TE 12 ms"],
+)
+def test_what_was_left_out_has_its_own_reason(reason):
+    """The text of the kind is true for every reason: plane, orientation, contrast or repetition."""
+    (one,) = summarise_repairs([Repair(RepairKind.PART, "1.2.3", 40, reason)])
+    assert one.repair == "images of a series that were left out"
+    assert one.details == reason
+
+
 def test_every_kind_of_repair_has_a_text():
     """No kind of repair is missing from the texts."""
     summaries = summarise_repairs(Repair(kind, "1.1", 1) for kind in RepairKind)

@@ -92,12 +92,24 @@ def canal_problem(view: SagittalView, options: HeatmapOptions) -> NotAssessedRea
     found = [peak.score for peak in (*levels.values(), *discs.values())]
     if max(found, default=0.0) < options.clear_score:
         return NotAssessedReason.NOT_LUMBAR
-    if sum(found) / 2 < options.named_total:
+    if not levels or not discs or sum(found) / 2 < options.named_total:
         return NotAssessedReason.TOO_FEW_LEVELS
     shifted = shifted_share(canal, levels, options) > options.shifted_share
-    if shifted or not ends_in_a_sacrum(discs, options):
+    if shifted or not same_names(levels, discs) or not ends_in_a_sacrum(discs, options):
         return NotAssessedReason.TRANSITIONAL_ANATOMY
     return None
+
+
+def same_names(levels: Mapping[Level, Peak], discs: Mapping[Level, Peak]) -> bool:
+    """Whether the disc nearest to each level of the canal has the same name."""
+
+    def nearest(peak: Peak) -> Level:
+        return min(
+            discs,
+            key=lambda name: np.hypot(discs[name].column - peak.column, discs[name].row - peak.row),
+        )
+
+    return all(nearest(peak) is level for level, peak in levels.items())
 
 
 def ends_in_a_sacrum(discs: Mapping[Level, Peak], options: HeatmapOptions) -> bool:
