@@ -20,8 +20,8 @@ from worker.domain.study import RoutedStudy
 from worker.domain.volume import Volume, Volumes
 
 LEAST_MM2: Final = 100.0
-"""The area of a void that is worth a flag. 4 of 120 research T1 series have a larger one, and so has
-the one study here whose spine looks operated (151 mm2); so have some phantoms without metal."""
+"""The area of a void that is worth a flag. 4 of 120 research T1 series have a larger one, and so
+has the one study here whose spine looks operated (151 mm2); some phantoms have one as well."""
 DARK: Final = 0.04
 """The intensity of a void, as a share of the slice's 95th percentile."""
 
